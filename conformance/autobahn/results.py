@@ -9,7 +9,8 @@ import pathlib
 from typing import NamedTuple
 
 # From best to worst. The first three conform; the standard leaves open what NON-STRICT and INFORMATIONAL cases look at.
-RANKS = ["OK", "NON-STRICT", "INFORMATIONAL", "UNIMPLEMENTED", "WRONG CODE", "UNCLEAN", "FAILED BY CLIENT", "FAILED"]
+RANKS = ["OK", "NON-STRICT", "INFORMATIONAL"]
+RANKS += ["UNIMPLEMENTED", "NO_CLOSE", "WRONG CODE", "UNCLEAN", "FAILED BY CLIENT", "FAILED"]
 CONFORMING = set(RANKS[:3])
 NOT_RUN = "NOT RUN"
 

@@ -149,8 +149,8 @@ class Run:
     def follow(self, child: Child) -> None:
         started = time.monotonic()
         while (line := child.line(min(IDLE_SECONDS_MAX, self.deadline - time.monotonic()))) is not None:
-            if "failed (" in line:
-                print(line, file=sys.stderr)
+            if line.startswith("Connection to ") and "failed" in line:
+                raise Failed(line)
         print(f"{len(self.cases)} cases in {time.monotonic() - started:.0f} s; report: {self.folder}", file=sys.stderr)
 
 

@@ -1,0 +1,133 @@
+//! What a client asks for and what it is answered, in no protocol's words.
+
+use crate::{ChannelName, Payload, Position, PresentUser, Publication, Reject, Time, UserId};
+use std::sync::Arc;
+
+/// A request, as a dialect understood it. Nothing is checked yet but the form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Show a token.
+    Authenticate {
+        /// The JWT.
+        token: String,
+    },
+    /// Receive a channel's publications.
+    Subscribe {
+        /// The channel.
+        channel: ChannelName,
+        /// Where the client was when it left.
+        since: Option<Since>,
+        /// Whether it wants to be told who is there, comes and goes.
+        presence: bool,
+    },
+    /// Receive them no longer.
+    Unsubscribe {
+        /// The channel.
+        channel: ChannelName,
+    },
+    /// Publish.
+    Publish {
+        /// The channel.
+        channel: ChannelName,
+        /// What.
+        publish: Publish,
+        /// Not to the session that publishes.
+        exclude_self: bool,
+    },
+    /// Who is there?
+    Presence {
+        /// The channel.
+        channel: ChannelName,
+    },
+    /// What was published?
+    History {
+        /// The channel.
+        channel: ChannelName,
+        /// After which position; `None` for the latest.
+        since: Option<Since>,
+        /// How many at most.
+        limit: usize,
+    },
+}
+
+/// A position as a client gave it. Its epoch may be one that no server ever had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Since {
+    /// A position that can exist.
+    Position(Position),
+    /// One that cannot: treated as an epoch that has ended.
+    Unknown,
+}
+
+/// What is published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publish {
+    /// The content.
+    pub payload: Payload,
+    /// A name by which receivers tell kinds apart.
+    pub event: Option<Arc<str>>,
+    /// What it replaces for a subscriber that keeps only the latest.
+    pub key: Option<Arc<str>>,
+}
+
+impl Publish {
+    /// Just a content.
+    pub fn new(payload: Payload) -> Self {
+        Self { payload, event: None, key: None }
+    }
+}
+
+/// The answer to a [`Command`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The token is good.
+    Authenticated {
+        /// The user it names.
+        user: UserId,
+        /// When it ends.
+        expires: Option<Time>,
+    },
+    /// Subscribed; live publications follow.
+    Subscribed {
+        /// The channel.
+        channel: ChannelName,
+        /// The channel's position at that moment.
+        position: Position,
+        /// If the client gave a position: whether all that it missed follows.
+        recovered: Option<bool>,
+        /// If the client asked: who is there, itself included.
+        users: Option<Vec<PresentUser>>,
+    },
+    /// No longer subscribed.
+    Unsubscribed {
+        /// The channel.
+        channel: ChannelName,
+    },
+    /// Published.
+    Published {
+        /// The channel.
+        channel: ChannelName,
+        /// Where.
+        position: Position,
+    },
+    /// Who is there.
+    Presence {
+        /// The channel.
+        channel: ChannelName,
+        /// Each user once.
+        users: Vec<PresentUser>,
+    },
+    /// What was published.
+    History {
+        /// The channel.
+        channel: ChannelName,
+        /// The channel's position now.
+        position: Position,
+        /// In order.
+        publications: Vec<Arc<Publication>>,
+        /// Whether there are others beyond these.
+        more: bool,
+    },
+    /// Refused.
+    Rejected(Reject),
+}

@@ -1,0 +1,31 @@
+//! The vocabulary that every other crate speaks: applications, channels, publications, commands, rights, limits and wire formats.
+//!
+//! It knows no protocol, no socket and no clock, and decides nothing that needs more than its arguments.
+
+mod app;
+mod channel;
+mod command;
+mod disconnect;
+mod event;
+mod format;
+mod grant;
+mod ids;
+mod limits;
+mod payload;
+mod publication;
+mod reject;
+mod time;
+
+pub use app::{App, ChannelOptions, Overflow};
+pub use channel::{ChannelMatch, ChannelName, ChannelNameError};
+pub use command::{Command, Outcome, Publish, Since};
+pub use disconnect::Disconnect;
+pub use event::{Event, PresenceChange, PresentUser};
+pub use format::{Encode, Encoded, FrameKind, Framing, FramingId, WireFormat};
+pub use grant::{Grant, Identity, Operations};
+pub use ids::{AppId, ClientInfo, OpId, SessionId, UserId, UserIdError};
+pub use limits::Limits;
+pub use payload::Payload;
+pub use publication::{Epoch, Position, Publication};
+pub use reject::{Reject, RejectCode};
+pub use time::Time;

@@ -1,0 +1,1 @@
+//! Channels, rosters, fan-out, outboxes, presence and the broker

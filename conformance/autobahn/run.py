@@ -17,17 +17,15 @@ import ast
 import json
 import os
 import pathlib
-import queue
-import shlex
 import shutil
-import signal
-import subprocess
 import sys
-import threading
 import time
 
 import results
 from environment import HERE, Environment, Missing
+
+sys.path.append(str(HERE.parent))
+from processes import STOP_SECONDS_MAX, Child, Failed  # noqa: E402
 
 TIERS = {"ci": ["1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "10.*"]}
 # 9.*: messages up to 16 MiB, a million round trips.
@@ -37,74 +35,6 @@ TIERS["full"] = [*TIERS["ci"], "9.*"]
 IDLE_SECONDS_MAX = 500
 TOTAL_SECONDS_MAX = {"ci": 900, "full": 3600}
 START_SECONDS_MAX = 600  # an echo server may have to be built first
-STOP_SECONDS_MAX = 5
-
-
-class Failed(Exception):
-    """The run could not be carried to its end. The text says what happened."""
-
-
-class Child:
-    """A process in a group of its own, whose output is read line by line, within time limits, and kept in a log."""
-
-    def __init__(self, command: list[str], log: pathlib.Path, env: dict[str, str] | None = None):
-        self.name = pathlib.Path(command[0]).name
-        self.log = log
-        self.lines: queue.Queue[str | None] = queue.Queue()
-        try:
-            self.process = subprocess.Popen(
-                command,
-                env=env,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise Failed(f"cannot start {shlex.join(command)}: {error}") from None
-        threading.Thread(target=self.read, daemon=True).start()
-
-    def read(self) -> None:
-        with open(self.log, "w") as log:
-            for line in self.process.stdout:
-                log.write(line)
-                log.flush()
-                self.lines.put(line.rstrip("\n"))
-        self.lines.put(None)
-
-    def line(self, seconds: float) -> str | None:
-        """The next line, None at the end of the output. Raises `Failed` when neither comes in time."""
-        try:
-            return self.lines.get(timeout=max(seconds, 0))
-        except queue.Empty:
-            raise Failed(f"{self.name} was silent for too long (its output: {self.log})") from None
-
-    def wait_for(self, prefix: str, seconds: float) -> str:
-        """What follows `prefix` on the first line that begins with it."""
-        deadline = time.monotonic() + seconds
-        while (line := self.line(deadline - time.monotonic())) is not None:
-            if line.startswith(prefix):
-                return line[len(prefix) :].strip()
-        raise Failed(f"{self.name} ended without `{prefix}…` (its output: {self.log})")
-
-    def stop(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            try:
-                os.killpg(self.process.pid, number)
-                self.process.wait(STOP_SECONDS_MAX)
-            except ProcessLookupError:
-                break
-            except subprocess.TimeoutExpired:
-                continue
-        self.process.wait(STOP_SECONDS_MAX)
-
-    def __enter__(self) -> Child:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
 
 class Run:
@@ -148,7 +78,7 @@ class Run:
 
     def follow(self, child: Child) -> None:
         started = time.monotonic()
-        while (line := child.line(min(IDLE_SECONDS_MAX, self.deadline - time.monotonic()))) is not None:
+        while (line := child.line(min(self.deadline, time.monotonic() + IDLE_SECONDS_MAX))) is not None:
             if line.startswith("Connection to ") and "failed" in line:
                 raise Failed(line)
         print(f"{len(self.cases)} cases in {time.monotonic() - started:.0f} s; report: {self.folder}", file=sys.stderr)

@@ -1,0 +1,122 @@
+#!/usr/bin/env python3
+"""Runs other people's clients and servers against ours: `run.py [NAME…]`, all without a name, `--list` to see them.
+
+Prints one line a check and closes with `N passed, N failed`. Exit status: 0 all passed, 1 not, 2 wrong usage. What a suite needs and
+this machine lacks is named, and counts as one failed check.
+Owns the suites and their counting. Knows nothing of what a check does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import environment
+from environment import HERE, ROOT, STATE, Missing
+
+sys.path.append(str(ROOT / "conformance"))
+from processes import Child, Failed  # noqa: E402
+
+BUILD_SECONDS_MAX = 1200
+START_SECONDS_MAX = 30
+SUITE_SECONDS_MAX = 300
+
+
+@contextlib.contextmanager
+def echo_server() -> Iterator[str]:
+    """Our library's example."""
+    with Child([*built("switchboard-ws", "echo_server"), "--listen", "127.0.0.1:0"], STATE / "echo_server.log") as child:
+        yield "ws://" + child.wait_for("listening on ", START_SECONDS_MAX)
+
+
+@contextlib.contextmanager
+def peer(command: list[str], name: str) -> Iterator[str]:
+    with Child(command, STATE / f"{name}.log") as child:
+        yield "ws://" + child.wait_for("listening on ", START_SECONDS_MAX)
+
+
+def built(package: str, example: str) -> list[str]:
+    """Builds an example and answers its path as a command."""
+    cargo = ["cargo", "build", "--quiet", "--message-format=short", "-p", package, "--example", example]
+    with Child(cargo, STATE / f"build-{example}.log", {"CARGO_TARGET_DIR": str(environment.TARGET)}) as child:
+        deadline = time.monotonic() + BUILD_SECONDS_MAX
+        while child.line(deadline) is not None:
+            pass
+        if child.process.wait(5) != 0:
+            raise Failed(f"cannot build {example} of {package} (cargo's output: {child.log})")
+    return [str(environment.TARGET / "debug/examples" / example)]
+
+
+def follow(suite: str, command: list[str]) -> tuple[int, int]:
+    """Runs one suite's program, prints its checks, and counts (passed, failed)."""
+    passed = failed = 0
+    with Child(command, STATE / f"{suite}.log", {"PYTHONPATH": str(HERE)}) as child:
+        deadline = time.monotonic() + SUITE_SECONDS_MAX
+        while (line := child.line(deadline)) is not None:
+            if line.startswith("ok "):
+                passed += 1
+                print(f"ok      {suite}: {line[3:]}", flush=True)
+            elif line.startswith("not ok "):
+                failed += 1
+                print(f"FAILED  {suite}: {line[7:]}", flush=True)
+        status = child.process.wait(5)
+    if passed + failed == 0:
+        raise Failed(f"no check was run (output: {child.log})")
+    if status != (1 if failed else 0):
+        raise Failed(f"exit status {status} after {passed + failed} checks (output: {child.log})")
+    return passed, failed
+
+
+def websockets_client() -> tuple[int, int]:
+    with echo_server() as url:
+        return follow("websockets-client", [*environment.python(), str(HERE / "echo/websockets_client.py"), url])
+
+
+def aiohttp_client() -> tuple[int, int]:
+    with echo_server() as url:
+        return follow("aiohttp-client", [*environment.python(), str(HERE / "echo/aiohttp_client.py"), url])
+
+
+def ws_client() -> tuple[int, int]:
+    with echo_server() as url:
+        return follow("ws-client", [*environment.node(), str(HERE / "echo/ws_client.mjs"), url])
+
+
+SUITES: dict[str, Callable[[], tuple[int, int]]] = {
+    "websockets-client": websockets_client,
+    "aiohttp-client": aiohttp_client,
+    "ws-client": ws_client,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--list", action="store_true", help="print the suites' names")
+    options = parser.parse_args()
+    if options.list:
+        print("\n".join(SUITES))
+        return 0
+    if unknown := [name for name in options.names if name not in SUITES]:
+        parser.error(f"no suite is called {', '.join(unknown)}; there are: {', '.join(SUITES)}")
+    passed = failed = 0
+    for name in options.names or SUITES:
+        try:
+            suite_passed, suite_failed = SUITES[name]()
+        except Missing as missing:
+            suite_passed, suite_failed = 0, 1
+            print(f"MISSING {name}: {missing}", flush=True)
+        except Failed as failure:
+            suite_passed, suite_failed = 0, 1
+            print(f"FAILED  {name}: {failure}", flush=True)
+        passed += suite_passed
+        failed += suite_failed
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,158 @@
+//! The steps that make up a complete test, in the order that finds the cheap mistakes first.
+//!
+//! Owns each step's command, time limit and list of tools. Knows nothing of how tools are installed or results summed.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use crate::process;
+use crate::runner::Outcome;
+use crate::tidy;
+use crate::tools::Tool;
+
+/// What a step needs around it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tier {
+    /// Only cargo and its components.
+    Quick,
+    /// Other languages, browsers, services or minutes.
+    Full,
+}
+
+/// One thing that must pass.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Step {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    pub(crate) tier: Tier,
+    pub(crate) needs: &'static [Tool],
+    pub(crate) run: fn(&Path) -> Result<()>,
+}
+
+impl Step {
+    #[cfg(test)]
+    pub(crate) const EMPTY: Self = Self { name: "", about: "", tier: Tier::Quick, needs: &[], run: |_| Ok(()) };
+}
+
+/// Every step.
+pub(crate) fn all() -> Vec<Step> {
+    STEPS.to_vec()
+}
+
+/// The steps of one tier.
+pub(crate) fn of_tier(tier: Tier) -> Vec<Step> {
+    STEPS.iter().filter(|step| step.tier == tier).copied().collect()
+}
+
+/// The steps with these names, in the order of the list.
+pub(crate) fn named(names: &[&str]) -> Result<Vec<Step>> {
+    for name in names {
+        if !STEPS.iter().any(|step| step.name == *name) {
+            let known: Vec<&str> = STEPS.iter().map(|step| step.name).collect();
+            bail!("there is no step `{name}`; there are: {}", known.join(", "));
+        }
+    }
+    Ok(STEPS.iter().filter(|step| names.contains(&step.name)).copied().collect())
+}
+
+/// Runs the program behind `command` with the arguments given, for a person who wants more than the step does.
+pub(crate) fn passthrough(_root: &Path, command: &str, _arguments: &[&str]) -> Result<Outcome> {
+    bail!("there is no `{command}` yet")
+}
+
+const STEPS: &[Step] = &[
+    Step { name: "fmt", about: "rustfmt has nothing to change", tier: Tier::Quick, needs: &[Tool::Rustfmt], run: fmt },
+    Step { name: "tidy", about: "the project's own rules", tier: Tier::Quick, needs: &[], run: tidy_step },
+    Step { name: "clippy", about: "no warning anywhere", tier: Tier::Quick, needs: &[Tool::Clippy], run: clippy },
+    Step { name: "unit", about: "every Rust test", tier: Tier::Quick, needs: &[Tool::Nextest], run: unit },
+    Step {
+        name: "doc",
+        about: "examples in the documentation run, and it has no broken link",
+        tier: Tier::Quick,
+        needs: &[],
+        run: doc,
+    },
+    Step {
+        name: "deny",
+        about: "licences, banned crates and sources of every dependency",
+        tier: Tier::Full,
+        needs: &[Tool::CargoDeny],
+        run: deny,
+    },
+];
+
+fn fmt(root: &Path) -> Result<()> {
+    cargo(root, &["fmt", "--all", "--check"], minutes(2))
+}
+
+fn tidy_step(root: &Path) -> Result<()> {
+    match tidy::run(root)? {
+        Outcome::Passed => Ok(()),
+        Outcome::Failed => bail!("the rules listed above are broken"),
+    }
+}
+
+fn clippy(root: &Path) -> Result<()> {
+    let arguments = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
+    cargo(root, &arguments, minutes(30))
+}
+
+fn unit(root: &Path) -> Result<()> {
+    cargo(root, &["nextest", "run", "--workspace", "--locked", "--no-fail-fast"], minutes(40))
+}
+
+fn doc(root: &Path) -> Result<()> {
+    cargo(root, &["test", "--workspace", "--doc", "--locked"], minutes(15))?;
+    let mut command = cargo_command(root);
+    command.args(["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-D warnings");
+    process::run(&mut command, minutes(15))
+}
+
+fn deny(root: &Path) -> Result<()> {
+    // Advisories need a database from the network and have a command of their own in CONTRIBUTING.md.
+    cargo(
+        root,
+        &["deny", "--workspace", "--all-features", "--locked", "check", "bans", "licenses", "sources"],
+        minutes(5),
+    )
+}
+
+fn cargo(root: &Path, arguments: &[&str], limit: Duration) -> Result<()> {
+    process::run(cargo_command(root).args(arguments), limit)
+}
+
+fn cargo_command(root: &Path) -> Command {
+    let mut command = Command::new("cargo");
+    command.current_dir(root);
+    command
+}
+
+const fn minutes(count: u64) -> Duration {
+    Duration::from_secs(count * 60)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_a_wrong_one_is_refused_with_the_right_ones() {
+        for (index, step) in STEPS.iter().enumerate() {
+            assert!(STEPS.iter().skip(index + 1).all(|other| other.name != step.name), "{} twice", step.name);
+        }
+        let error = named(&["fmt", "nope"]).unwrap_err().to_string();
+        assert!(error.contains("`nope`") && error.contains("clippy"), "{error}");
+        let chosen: Vec<&str> = named(&["tidy", "fmt"]).unwrap().iter().map(|step| step.name).collect();
+        assert_eq!(chosen, ["fmt", "tidy"]);
+    }
+
+    #[test]
+    fn the_quick_tier_is_a_true_part_of_the_whole() {
+        let quick = of_tier(Tier::Quick).len();
+        assert!(quick > 0 && quick < all().len());
+    }
+}

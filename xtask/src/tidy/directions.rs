@@ -1,0 +1,137 @@
+//! Which package may depend on which. The table is the one of ARCHITECTURE.md; a package that is not in it is refused.
+
+use std::collections::BTreeSet;
+
+use super::Violation;
+use crate::workspace::{DependencyKind, Graph, Member};
+
+/// `package → what it may link`. A crate exists because it forbids something: this is what.
+const DIRECTIONS: &[(&str, &[&str])] = &[
+    ("switchboard-ws-proto", &[]),
+    ("switchboard-ws", &["switchboard-ws-proto"]),
+    ("switchboard-client", &["switchboard-ws"]),
+    ("switchboard-core", &[]),
+    ("switchboard-dialects", &["switchboard-core"]),
+    ("switchboard-hub", &["switchboard-core"]),
+    ("switchboard-session", &["switchboard-dialects", "switchboard-hub", "switchboard-core"]),
+    ("switchboard-store", &["switchboard-hub", "switchboard-core"]),
+    ("switchboard-broker-redis", &["switchboard-hub", "switchboard-core"]),
+    ("switchboard-broker-nats", &["switchboard-hub", "switchboard-core"]),
+    (
+        "switchboard-net",
+        &["switchboard-ws", "switchboard-ws-proto", "switchboard-session", "switchboard-hub", "switchboard-core"],
+    ),
+    (
+        "switchboard-server",
+        &[
+            "switchboard-net",
+            "switchboard-session",
+            "switchboard-store",
+            "switchboard-broker-redis",
+            "switchboard-broker-nats",
+            "switchboard-hub",
+            "switchboard-core",
+        ],
+    ),
+    (
+        "switchboard-testkit",
+        &["switchboard-ws-proto", "switchboard-session", "switchboard-dialects", "switchboard-hub", "switchboard-core"],
+    ),
+    (
+        "switchboard-sim",
+        &["switchboard-testkit", "switchboard-session", "switchboard-store", "switchboard-hub", "switchboard-core"],
+    ),
+    ("xtask", &[]),
+];
+
+pub(super) fn check(graph: &Graph) -> Vec<Violation> {
+    let ours: BTreeSet<&str> = graph.members.iter().map(|member| member.name.as_str()).collect();
+    let mut violations = Vec::new();
+    for member in &graph.members {
+        let manifest = format!("{}/Cargo.toml", member.folder);
+        let Some((_, may_link)) = DIRECTIONS.iter().find(|(package, _)| *package == member.name) else {
+            let message = format!("`{}` has no place in the table of directions (ARCHITECTURE.md)", member.name);
+            violations.push(Violation::new(&manifest, 0, message));
+            continue;
+        };
+        for (kind, asked) in &member.dependencies {
+            if ours.contains(asked.as_str())
+                && !may_link.contains(&asked.as_str())
+                && !only_for_tests(member, *kind, asked)
+            {
+                let message = format!("`{}` must not depend on `{asked}` (ARCHITECTURE.md)", member.name);
+                violations.push(Violation::new(&manifest, 0, message));
+            }
+        }
+    }
+    violations
+}
+
+/// Tests of `crates/` may use the test kit, and the libraries as clients of what they test. `lib/` is published on its
+/// own, so not even its tests may need `crates/`.
+fn only_for_tests(member: &Member, kind: DependencyKind, asked: &str) -> bool {
+    const FOR_TESTS: [&str; 4] =
+        ["switchboard-testkit", "switchboard-ws", "switchboard-ws-proto", "switchboard-client"];
+    kind == DependencyKind::Development && member.folder.starts_with("crates/") && FOR_TESTS.contains(&asked)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::shown;
+    use super::*;
+
+    /// A package's name, its folder and what it asks for.
+    type Planted<'a> = (&'a str, &'a str, &'a [(DependencyKind, &'a str)]);
+
+    fn graph(members: &[Planted<'_>]) -> Graph {
+        let member = |(name, folder, asked): &Planted<'_>| Member {
+            name: (*name).to_owned(),
+            folder: (*folder).to_owned(),
+            license: String::new(),
+            edition: String::new(),
+            rust_version: String::new(),
+            dependencies: asked.iter().map(|(kind, name)| (*kind, (*name).to_owned())).collect(),
+        };
+        Graph { members: members.iter().map(member).collect(), ..Graph::default() }
+    }
+
+    const CORE: Planted<'_> = ("switchboard-core", "crates/core", &[]);
+    const TESTKIT: Planted<'_> = ("switchboard-testkit", "crates/testkit", &[]);
+
+    #[test]
+    fn the_written_directions_are_allowed() {
+        let hub = ("switchboard-hub", "crates/hub", &[(DependencyKind::Normal, "switchboard-core")] as &[_]);
+        assert!(check(&graph(&[CORE, hub])).is_empty());
+    }
+
+    #[test]
+    fn an_arrow_that_points_up_is_refused() {
+        let core = ("switchboard-core", "crates/core", &[(DependencyKind::Normal, "switchboard-hub")] as &[_]);
+        let found = check(&graph(&[core, ("switchboard-hub", "crates/hub", &[])]));
+        assert_eq!(
+            shown(&found),
+            ["crates/core/Cargo.toml: `switchboard-core` must not depend on `switchboard-hub` (ARCHITECTURE.md)"]
+        );
+    }
+
+    #[test]
+    fn the_test_kit_is_for_tests_of_crates_only() {
+        let tested = |kind, name, folder| (name, folder, [(kind, "switchboard-testkit")]);
+        let allowed = tested(DependencyKind::Development, "switchboard-hub", "crates/hub");
+        assert!(check(&graph(&[TESTKIT, (allowed.0, allowed.1, &allowed.2)])).is_empty());
+        for (kind, name, folder) in [
+            (DependencyKind::Normal, "switchboard-hub", "crates/hub"),
+            (DependencyKind::Development, "switchboard-ws", "lib/ws"),
+        ] {
+            let planted = tested(kind, name, folder);
+            assert_eq!(check(&graph(&[TESTKIT, (planted.0, planted.1, &planted.2)])).len(), 1, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_package_without_a_place_is_refused() {
+        let found = shown(&check(&graph(&[("switchboard-extra", "crates/extra", &[])])));
+        assert_eq!(found.len(), 1);
+        assert!(found.iter().all(|line| line.contains("no place in the table")), "{found:?}");
+    }
+}

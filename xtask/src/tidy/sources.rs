@@ -1,0 +1,124 @@
+//! How Rust files are built: a header that says what they own, a size that reads well, nothing left for later.
+
+use super::{Violation, numbered};
+use crate::workspace::SourceFile;
+
+const CODE_LINES_MAX: usize = 600;
+
+/// What no file may say, in any language that we write, and why.
+const LEFT_FOR_LATER: [&str; 6] = [
+    concat!("to", "do!("),
+    concat!("un", "implemented!("),
+    concat!("TO", "DO"),
+    concat!("FIX", "ME"),
+    concat!("#[ig", "nore"),
+    concat!("dbg", "!("),
+];
+
+/// A channel without a bound has no policy for when it is full.
+const UNBOUNDED: [&str; 4] = [
+    concat!("unbounded", "_channel("),
+    concat!("mpsc::un", "bounded("),
+    concat!("channel::un", "bounded("),
+    concat!("std::sync::mpsc::", "channel("),
+];
+
+const SOURCES: [&str; 8] = ["rs", "ts", "tsx", "js", "mjs", "py", "sh", "toml"];
+
+pub(super) fn check(files: &[SourceFile]) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    for file in files.iter().filter(|file| SOURCES.contains(&file.extension())) {
+        violations.extend(left_for_later(file));
+        if file.extension() == "rs" {
+            violations.extend(header(file));
+            violations.extend(size(file));
+            violations.extend(unbounded(file));
+        }
+    }
+    violations
+}
+
+fn left_for_later(file: &SourceFile) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    for (line, text) in numbered(&file.text) {
+        for mark in LEFT_FOR_LATER.iter().filter(|mark| text.contains(**mark)) {
+            violations.push(Violation::new(&file.path, line, format!("`{mark}`: finish it or leave it out")));
+        }
+    }
+    violations
+}
+
+fn header(file: &SourceFile) -> Option<Violation> {
+    let first = file.text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    let sentence = first.strip_prefix("//! ").unwrap_or_default();
+    let missing = sentence.len() < 10;
+    missing.then(|| Violation::new(&file.path, 1, "begin with a `//!` header: what the file owns and does not know"))
+}
+
+fn size(file: &SourceFile) -> Option<Violation> {
+    let count = code_lines(&file.text);
+    let message = format!("{count} lines of code; past {CODE_LINES_MAX}, split it by who owns the state");
+    (count > CODE_LINES_MAX).then(|| Violation::new(&file.path, 0, message))
+}
+
+/// Lines that are neither blank nor only a comment, without the tests at the file's end.
+fn code_lines(text: &str) -> usize {
+    let tests_begin = "\n#[cfg(test)]\nmod tests {";
+    let code = text.find(tests_begin).and_then(|end| text.get(..end)).unwrap_or(text);
+    code.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with("//")).count()
+}
+
+fn unbounded(file: &SourceFile) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    for (line, text) in numbered(&file.text) {
+        if let Some(name) = UNBOUNDED.iter().find(|name| text.contains(**name)) {
+            let message = format!("`{name}`: every queue has a limit and a policy for when it is full");
+            violations.push(Violation::new(&file.path, line, message));
+        }
+    }
+    violations
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{planted, shown};
+    use super::*;
+
+    #[test]
+    fn a_good_file_passes() {
+        assert!(check(&planted("a.rs", "//! Owns the letter a.\n\nfn a() {}\n")).is_empty());
+    }
+
+    #[test]
+    fn what_is_left_for_later_is_found() {
+        for mark in LEFT_FOR_LATER {
+            let found = check(&planted("a.rs", &format!("//! Owns the letter a.\nfn a() {{ {mark} }}\n")));
+            assert_eq!(shown(&found), [format!("a.rs:2: `{mark}`: finish it or leave it out")]);
+        }
+        assert_eq!(check(&planted("a.py", &format!("# {}: later\n", concat!("TO", "DO")))).len(), 1);
+    }
+
+    #[test]
+    fn a_missing_header_is_found() {
+        assert_eq!(check(&planted("a.rs", "fn a() {}\n")).len(), 1);
+        assert_eq!(check(&planted("a.rs", "//!\nfn a() {}\n")).len(), 1);
+    }
+
+    #[test]
+    fn a_file_that_is_too_long_is_found_and_its_comments_and_tests_do_not_count() {
+        let lines = |count: usize| "x();\n".repeat(count);
+        let header = "//! Owns the letter a.\n";
+        assert_eq!(check(&planted("a.rs", &format!("{header}{}", lines(601)))).len(), 1);
+        let tests = format!("\n#[cfg(test)]\nmod tests {{\n{}}}\n", lines(300));
+        let long = format!("{header}{}{}{tests}", lines(600), "// why\n\n".repeat(50));
+        assert!(check(&planted("a.rs", &long)).is_empty());
+    }
+
+    #[test]
+    fn a_queue_without_a_bound_is_found() {
+        for name in UNBOUNDED {
+            let found = check(&planted("a.rs", &format!("//! Owns the letter a.\nlet q = {name});\n")));
+            assert_eq!(found.len(), 1, "{name}");
+        }
+    }
+}

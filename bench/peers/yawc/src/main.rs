@@ -1,0 +1,44 @@
+//! yawc: echo, with the socket taken back from hyper after the upgrade (without that, every read and write would go through a
+//! boxed stream).
+
+use std::io;
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use http_body_util::Empty;
+use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use yawc::{Options, Role, WebSocket, frame::OpCode};
+
+fn main() -> io::Result<()> {
+    bench_peer::serve(|socket| async {
+        let connection = http1::Builder::new().serve_connection(TokioIo::new(socket), service_fn(answer));
+        // A peer that goes away is no news, here and below.
+        let _ = connection.with_upgrades().await;
+    })
+}
+
+async fn answer(mut request: Request<Incoming>) -> yawc::Result<Response<Empty<Bytes>>> {
+    let on_upgrade = hyper::upgrade::on(&mut request);
+    // Its own upgrade future would keep the boxed stream; only its response is used.
+    let (response, _) = WebSocket::upgrade_with_options(&mut request, Options::default().without_compression())?;
+    tokio::spawn(tokio::task::unconstrained(async move {
+        let Ok(upgraded) = on_upgrade.await else { return };
+        let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else { return };
+        let _ = echo(parts.io.into_inner()).await;
+    }));
+    Ok(response)
+}
+
+async fn echo(socket: TcpStream) -> yawc::Result<()> {
+    let limits = bench_peer::MESSAGE_BYTES_MAX;
+    let options = Options::default().without_compression().with_limits(limits, 2 * limits);
+    let mut ws = WebSocket::from_stream(socket, Role::Server, options)?;
+    while let Some(frame) = ws.next().await {
+        if matches!(frame.opcode(), OpCode::Text | OpCode::Binary) {
+            ws.send(frame).await?;
+        }
+    }
+    Ok(())
+}

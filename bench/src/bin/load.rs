@@ -1,0 +1,102 @@
+//! The load generator: one scenario against one server that is already running; prints one line of JSON.
+
+use std::{net::SocketAddr, process::ExitCode, time::Duration};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use switchboard_bench::{
+    args::Args,
+    scenario::{Target, connect::Connect, echo::Echo, fanout::Fanout, idle::Idle},
+    sys,
+    wire::{OPCODE_BINARY, OPCODE_TEXT},
+};
+
+const USAGE: &str = "\
+load SCENARIO --addr HOST:PORT --pid PID [--path /] [--cpu N] [--mode same-core|split] [options]
+
+  echo      --size 20 --connections 64 --depth 1 [--text] [--latency]
+  fanout    --size 128 --subscribers 1000 --window 16 [--text]
+  idle      --connections 10000 --size 20 [--settle-ms 1000]     ({n} in the path: the connection's number)
+  connect   --parallel 64
+
+  --pid          the server's process, whose CPU time and memory are read
+  --cpu          pins the generator; --mode same-core also runs it under SCHED_BATCH
+  --warm-up-ms   300, --duration-ms 1000, --ends-after-s 120 (the process is killed then, whatever happens)";
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(result) => {
+            println!("{result}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("load: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<Value> {
+    let mut args = Args::parse(std::env::args().skip(1), &["text", "latency", "help"])?;
+    let Some(scenario) = args.words.first().cloned() else { bail!("{USAGE}") };
+    sys::end_after(Duration::from_secs(args.or("ends-after-s", 120)?));
+    sys::raise_open_files().context("cannot raise the limit of open files")?;
+    if let Some(cpu) = args.optional("cpu")? {
+        sys::pin_to(cpu).with_context(|| format!("cannot pin to CPU {cpu}"))?;
+    }
+    match args.or("mode", "split".to_owned())?.as_str() {
+        "same-core" => sys::schedule_batch().context("cannot set SCHED_BATCH")?,
+        "split" => {}
+        other => bail!("--mode: '{other}' is neither same-core nor split"),
+    }
+    let target = Target {
+        addr: args.required::<SocketAddr>("addr")?,
+        pid: args.required("pid")?,
+        path: args.or("path", "/".to_owned())?,
+    };
+    let opcode = if args.flag("text") { OPCODE_TEXT } else { OPCODE_BINARY };
+    let warm_up = Duration::from_millis(args.or("warm-up-ms", 300)?);
+    let duration = Duration::from_millis(args.or("duration-ms", 1000)?);
+    match scenario.as_str() {
+        "echo" => {
+            let echo = Echo {
+                opcode,
+                size: args.or("size", 20)?,
+                connections: args.or("connections", 64)?,
+                depth: args.or("depth", 1)?,
+                warm_up,
+                duration,
+                latency: args.flag("latency"),
+            };
+            args.finish()?;
+            echo.run(&target)
+        }
+        "fanout" => {
+            let fanout = Fanout {
+                opcode,
+                size: args.or("size", 128)?,
+                subscribers: args.or("subscribers", 1000)?,
+                window: args.or("window", 16)?,
+                warm_up,
+                duration,
+            };
+            args.finish()?;
+            fanout.run(&target)
+        }
+        "idle" => {
+            let idle = Idle {
+                connections: args.or("connections", 10_000)?,
+                size: args.or("size", 20)?,
+                settle: Duration::from_millis(args.or("settle-ms", 1000)?),
+            };
+            args.finish()?;
+            idle.run(&target)
+        }
+        "connect" => {
+            let connect = Connect { parallel: args.or("parallel", 64)?, warm_up, duration };
+            args.finish()?;
+            connect.run(&target)
+        }
+        other => bail!("unknown scenario '{other}'\n{USAGE}"),
+    }
+}

@@ -1,0 +1,124 @@
+//! Owns one client connection: the handshake, what may still be sent, what arrived and whether it was right.
+
+use std::{
+    io::{self, Read, Write},
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::wire::{Script, check_response, request};
+
+/// How long a connection may stay silent when something is due.
+pub const SILENCE_MAX: Duration = Duration::from_secs(15);
+const READ_BUFFER: usize = 256 * 1024;
+
+/// The read buffer that all connections share.
+#[derive(Debug)]
+pub struct Scratch(Vec<u8>);
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self(vec![0; READ_BUFFER])
+    }
+}
+
+#[derive(Debug)]
+pub struct Client {
+    pub socket: TcpStream,
+    /// Bytes of the script: sent, allowed to be sent, received.
+    sent: u64,
+    allowed: u64,
+    received: u64,
+    /// Whether every byte is compared with the script; otherwise bytes are counted.
+    checked: bool,
+}
+
+impl Client {
+    /// Connects, shakes hands (blocking) and leaves the socket non-blocking.
+    pub fn connect(addr: SocketAddr, path: &str, checked: bool) -> Result<Self> {
+        let mut socket = TcpStream::connect(addr).with_context(|| format!("cannot connect to {addr}"))?;
+        socket.set_nodelay(true)?;
+        socket.set_read_timeout(Some(SILENCE_MAX))?;
+        socket.write_all(&request(path, &addr.to_string()))?;
+        let mut head = Vec::new();
+        let mut chunk = [0; 4096];
+        let head_len = loop {
+            let n = socket.read(&mut chunk).context("no answer to the handshake")?;
+            ensure!(n > 0, "the server closed the connection during the handshake: {}", String::from_utf8_lossy(&head));
+            head.extend_from_slice(&chunk[..n]);
+            if let Some(len) = check_response(&head)? {
+                break len;
+            }
+        };
+        ensure!(head_len == head.len(), "the server sent {} bytes unasked after the handshake", head.len() - head_len);
+        socket.set_nonblocking(true)?;
+        Ok(Self { socket, sent: 0, allowed: 0, received: 0, checked })
+    }
+
+    /// Lets `messages` more messages go out; [`Client::write`] sends them.
+    pub fn allow(&mut self, script: &Script, messages: u64) {
+        self.allowed += messages * script.frame_len();
+    }
+
+    /// Sends what is allowed, as far as the socket takes it.
+    pub fn write(&mut self, script: &Script) -> Result<()> {
+        while self.sent < self.allowed {
+            match self.socket.write(script.outgoing(self.sent, self.allowed)) {
+                Ok(n) => self.sent += n as u64,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error).context("cannot write to the server"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads all that is there and returns how many messages are complete by now, since the beginning.
+    pub fn read(&mut self, script: &Script, scratch: &mut Scratch) -> Result<u64> {
+        loop {
+            match self.socket.read(&mut scratch.0) {
+                Ok(0) => bail!("the server closed a connection"),
+                Ok(n) => {
+                    let chunk = &scratch.0[..n];
+                    if self.checked {
+                        ensure!(script.matches(self.received, chunk), "wrong bytes after {} right ones", self.received);
+                    }
+                    self.received += n as u64;
+                    // A short read emptied the socket; later bytes raise a new edge.
+                    if n < scratch.0.len() {
+                        break;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error).context("cannot read from the server"),
+            }
+        }
+        Ok(self.messages_received(script))
+    }
+
+    pub fn messages_received(&self, script: &Script) -> u64 {
+        self.received / script.reply_len()
+    }
+
+    pub fn messages_allowed(&self, script: &Script) -> u64 {
+        self.allowed / script.frame_len()
+    }
+
+    /// Whether exactly `messages` messages came, to the byte.
+    pub fn received_exactly(&self, script: &Script, messages: u64) -> bool {
+        self.received == messages * script.reply_len()
+    }
+}
+
+/// Opens `count` connections one after another; the first few and the last are checked byte by byte.
+pub fn connect_all(addr: SocketAddr, path: &str, count: usize) -> Result<Vec<Client>> {
+    (0..count)
+        .map(|index| Client::connect(addr, path, index < CHECKED || index + 1 == count))
+        .collect::<Result<_>>()
+        .with_context(|| format!("while opening {count} connections"))
+}
+
+const CHECKED: usize = 3;

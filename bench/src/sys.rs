@@ -1,0 +1,129 @@
+//! Owns every system call that std does not offer: epoll, CPU pinning, the scheduling policy, process limits. All unsafe code of
+//! the benchmark is here. Linux only.
+
+use std::{
+    io,
+    os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
+    time::Duration,
+};
+
+/// Edge-triggered readiness: a token is reported once when its socket becomes readable or writable again.
+#[derive(Debug)]
+pub struct Epoll {
+    fd: OwnedFd,
+    events: Vec<libc::epoll_event>,
+}
+
+impl Epoll {
+    pub fn new(events_max: usize) -> io::Result<Self> {
+        // SAFETY: no pointers; the result is checked before it is owned.
+        let fd = check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
+        // SAFETY: the descriptor was just created and nobody else owns it.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        Ok(Self { fd, events: vec![libc::epoll_event { events: 0, u64: 0 }; events_max] })
+    }
+
+    pub fn add(&self, socket: &impl AsRawFd, token: usize) -> io::Result<()> {
+        let flags = libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET;
+        let mut event = libc::epoll_event { events: flags as u32, u64: token as u64 };
+        // SAFETY: `event` lives through the call; both descriptors are open.
+        check(unsafe { libc::epoll_ctl(self.fd.as_raw_fd(), libc::EPOLL_CTL_ADD, socket.as_raw_fd(), &raw mut event) })?;
+        Ok(())
+    }
+
+    /// The tokens that are ready; none after `timeout`.
+    pub fn wait(&mut self, timeout: Duration) -> io::Result<impl Iterator<Item = usize> + '_> {
+        let capacity = self.events.len() as i32;
+        // SAFETY: the kernel writes at most `capacity` events into the vector, which holds that many.
+        let result = check(unsafe {
+            libc::epoll_wait(self.fd.as_raw_fd(), self.events.as_mut_ptr(), capacity, timeout.as_millis() as i32)
+        });
+        let ready = match result {
+            Ok(count) => count as usize,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+            Err(error) => return Err(error),
+        };
+        Ok(self.events.iter().take(ready).map(|event| event.u64 as usize))
+    }
+}
+
+/// Pins the calling process (and what it starts) to one CPU.
+pub fn pin_to(cpu: usize) -> io::Result<()> {
+    // SAFETY: a zeroed set is the empty set; CPU_SET checks its bound; the pointer is valid for the size given.
+    unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(cpu, &mut set);
+        check(libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set))?;
+    }
+    Ok(())
+}
+
+/// The CPUs that this process may use.
+pub fn cpus() -> io::Result<Vec<usize>> {
+    // SAFETY: as in `pin_to`; the kernel fills the set.
+    unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        check(libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set))?;
+        Ok((0..libc::CPU_SETSIZE as usize).filter(|&cpu| libc::CPU_ISSET(cpu, &set)).collect())
+    }
+}
+
+/// SCHED_BATCH: a process that wakes does not interrupt the one that runs, so each side finishes its batch before the other starts.
+pub fn schedule_batch() -> io::Result<()> {
+    let parameters = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the pointer is valid through the call.
+    check(unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const parameters) })?;
+    Ok(())
+}
+
+/// The process gets SIGALRM after this time whatever else happens: a benchmark that hangs must end.
+pub fn end_after(limit: Duration) {
+    // SAFETY: no pointers; it cannot fail.
+    unsafe { libc::alarm(limit.as_secs().max(1) as u32) };
+}
+
+/// The process dies with the thread that started it, even if that is killed.
+pub fn die_with_parent() -> io::Result<()> {
+    // SAFETY: no pointers.
+    check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) })?;
+    Ok(())
+}
+
+/// Raises the limit of open files to the hard limit and returns it.
+pub fn raise_open_files() -> io::Result<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointers are valid through the calls.
+    unsafe {
+        check(libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit))?;
+        limit.rlim_cur = limit.rlim_max;
+        check(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit))?;
+    }
+    Ok(limit.rlim_max)
+}
+
+/// Closing the socket resets the connection, so that no port stays in TIME_WAIT.
+pub fn reset_on_close(socket: &impl AsRawFd) -> io::Result<()> {
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    // SAFETY: the option value is a `linger` and its size is given.
+    check(unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_LINGER,
+            (&raw const linger).cast(),
+            size_of::<libc::linger>() as libc::socklen_t,
+        )
+    })?;
+    Ok(())
+}
+
+/// Runs in a child between fork and exec: only system calls, no allocation.
+pub fn prepare_child(cpu: usize, batch: bool) -> io::Result<()> {
+    die_with_parent()?;
+    pin_to(cpu)?;
+    if batch { schedule_batch() } else { Ok(()) }
+}
+
+fn check(result: RawFd) -> io::Result<RawFd> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}

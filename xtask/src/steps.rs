@@ -2,7 +2,7 @@
 //!
 //! Owns each step's command, time limit and list of tools. Knows nothing of how tools are installed or results summed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -59,13 +59,25 @@ pub(crate) fn named(names: &[&str]) -> Result<Vec<Step>> {
 }
 
 /// Runs the program behind `command` with the arguments given, for a person who wants more than the step does.
-pub(crate) fn passthrough(_root: &Path, command: &str, _arguments: &[&str]) -> Result<Outcome> {
-    bail!("there is no `{command}` yet")
+pub(crate) fn passthrough(root: &Path, command: &str, arguments: &[&str]) -> Result<Outcome> {
+    let mut program = match command {
+        "conformance" => python(root, AUTOBAHN),
+        "interop" => python(root, "interop/run.py"),
+        "bench" => bench_driver(root),
+        other => bail!("`{other}` takes no arguments"),
+    };
+    match process::run(program.args(arguments), minutes(180)) {
+        Ok(()) => Ok(Outcome::Passed),
+        Err(error) => {
+            println!("{error:#}");
+            Ok(Outcome::Failed)
+        }
+    }
 }
 
 const STEPS: &[Step] = &[
     Step { name: "fmt", about: "rustfmt has nothing to change", tier: Tier::Quick, needs: &[Tool::Rustfmt], run: fmt },
-    Step { name: "tidy", about: "the project's own rules", tier: Tier::Quick, needs: &[], run: tidy_step },
+    Step { name: "tidy", about: "the project's own rules", tier: Tier::Quick, needs: &[Tool::Git], run: tidy_step },
     Step { name: "clippy", about: "no warning anywhere", tier: Tier::Quick, needs: &[Tool::Clippy], run: clippy },
     Step { name: "unit", about: "every Rust test", tier: Tier::Quick, needs: &[Tool::Nextest], run: unit },
     Step {
@@ -81,6 +93,20 @@ const STEPS: &[Step] = &[
         tier: Tier::Full,
         needs: &[Tool::CargoDeny],
         run: deny,
+    },
+    Step {
+        name: "conformance",
+        about: "Autobahn's testsuite against the library, as server and as client",
+        tier: Tier::Full,
+        needs: &[Tool::Python],
+        run: conformance,
+    },
+    Step {
+        name: "interop",
+        about: "other people's clients and servers against ours",
+        tier: Tier::Full,
+        needs: &[Tool::Python, Tool::Node, Tool::Chromium, Tool::Openssl],
+        run: interop,
     },
 ];
 
@@ -118,6 +144,47 @@ fn deny(root: &Path) -> Result<()> {
         &["deny", "--workspace", "--all-features", "--locked", "check", "bans", "licenses", "sources"],
         minutes(5),
     )
+}
+
+fn conformance(root: &Path) -> Result<()> {
+    let unittest = ["-m", "unittest", "discover", "--start-directory", "conformance/autobahn"];
+    process::run(Command::new("python3").args(unittest).current_dir(root), minutes(2))?;
+    cargo(root, &["build", "--locked", "--package", "switchboard-ws", "--examples"], minutes(20))?;
+    process::run(python(root, AUTOBAHN).arg("install"), minutes(15))?;
+    for (role, example, more) in
+        [("server", "echo_server", ["--listen", "127.0.0.1:0"].as_slice()), ("client", "echo_client", &[])]
+    {
+        let expected = format!("conformance/autobahn/expected-{role}.json");
+        let mut command = python(root, AUTOBAHN);
+        command
+            .args([role, "--compare", &expected, "--"])
+            .arg(target_folder(root).join("debug/examples").join(example));
+        process::run(command.args(more), minutes(20))?;
+    }
+    Ok(())
+}
+
+const AUTOBAHN: &str = "conformance/autobahn/run.py";
+
+fn interop(root: &Path) -> Result<()> {
+    process::run(&mut python(root, "interop/run.py"), minutes(20))
+}
+
+fn bench_driver(root: &Path) -> Command {
+    let mut command = cargo_command(root);
+    command.args(["run", "--release", "--locked", "--manifest-path", "bench/Cargo.toml", "--bin", "bench", "--"]);
+    command
+}
+
+fn python(root: &Path, script: &str) -> Command {
+    let mut command = Command::new("python3");
+    command.arg(script).current_dir(root);
+    command
+}
+
+/// Where cargo builds, as cargo itself decides it.
+fn target_folder(root: &Path) -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |folder| root.join(folder))
 }
 
 fn cargo(root: &Path, arguments: &[&str], limit: Duration) -> Result<()> {

@@ -18,8 +18,15 @@ use crate::steps::Step;
 pub(crate) enum Tool {
     Rustfmt,
     Clippy,
+    Git,
     Nextest,
     CargoDeny,
+    /// 3.11 or later, with `venv` and `pip`.
+    Python,
+    /// 20 or later, with npm.
+    Node,
+    Chromium,
+    Openssl,
 }
 
 /// Installs what is missing of `tools`.
@@ -36,7 +43,7 @@ pub(crate) fn install(root: &Path, tools: &[Tool]) -> Result<()> {
         let missing = || format!("{} is missing; get it with: {}", spec.name, spec.source.hint());
         install_from(root, &spec.source).with_context(missing)?;
         if !(spec.present)(root) {
-            bail!("{} was installed, but is still not found", spec.name);
+            bail!("{} is still missing or too old after: {}", spec.name, spec.source.hint());
         }
     }
     Ok(())
@@ -88,16 +95,30 @@ impl Source {
 }
 
 fn spec_of(tool: Tool) -> Spec {
-    match tool {
-        Tool::Rustfmt => Spec { name: "rustfmt", present: |_| cargo_has("fmt"), source: Source::Rustup("rustfmt") },
-        Tool::Clippy => Spec { name: "clippy", present: |_| cargo_has("clippy"), source: Source::Rustup("clippy") },
-        Tool::Nextest => {
-            Spec { name: "cargo-nextest", present: |_| cargo_has("nextest"), source: Source::Cargo("cargo-nextest") }
-        }
-        Tool::CargoDeny => {
-            Spec { name: "cargo-deny", present: |_| cargo_has("deny"), source: Source::Cargo("cargo-deny") }
-        }
-    }
+    let (name, present, source): (_, fn(&Path) -> bool, _) = match tool {
+        Tool::Rustfmt => ("rustfmt", |_| cargo_has("fmt"), Source::Rustup("rustfmt")),
+        Tool::Clippy => ("clippy", |_| cargo_has("clippy"), Source::Rustup("clippy")),
+        Tool::Git => ("git", |_| find_program("git").is_some(), Source::Debian(&["git"])),
+        Tool::Nextest => ("cargo-nextest", |_| cargo_has("nextest"), Source::Cargo("cargo-nextest")),
+        Tool::CargoDeny => ("cargo-deny", |_| cargo_has("deny"), Source::Cargo("cargo-deny")),
+        Tool::Python => ("Python 3.11 with venv and pip", |_| python_is_whole(), Source::Debian(PYTHON)),
+        Tool::Node => ("Node 20 with npm", |_| node_is_whole(), Source::Debian(&["nodejs", "npm"])),
+        Tool::Chromium => ("chromium", |_| find_program("chromium").is_some(), Source::Debian(&["chromium"])),
+        Tool::Openssl => ("openssl", |_| find_program("openssl").is_some(), Source::Debian(&["openssl"])),
+    };
+    Spec { name, present, source }
+}
+
+const PYTHON: &[&str] = &["python3", "python3-venv", "python3-pip"];
+
+fn python_is_whole() -> bool {
+    let probe = "import ensurepip, pip, sys, venv; sys.exit(sys.version_info < (3, 11))";
+    output_of(Command::new("python3").args(["-c", probe])).is_some()
+}
+
+fn node_is_whole() -> bool {
+    let probe = "process.exit(parseInt(process.versions.node, 10) < 20 ? 1 : 0)";
+    output_of(Command::new("node").args(["-e", probe])).is_some() && find_program("npm").is_some()
 }
 
 fn install_from(root: &Path, source: &Source) -> Result<()> {

@@ -6,8 +6,8 @@ import { isDeepStrictEqual, inspect } from "node:util";
 const SECONDS_MAX = 30;
 const SHOWN_MAX = 300;
 
-/** Runs each check (a function by its name) with the address that the command line gives. Exits with 1 if one failed. */
-export async function main(checks) {
+/** Runs each check (a function by its name) with the address that the command line gives, then `last`. Exits with 1 if one failed. */
+export async function main(checks, last = () => {}) {
   let failures = 0;
   for (const [name, check] of Object.entries(checks)) {
     let timer;
@@ -24,6 +24,7 @@ export async function main(checks) {
       clearTimeout(timer);
     }
   }
+  await last();
   // A peer that misbehaved may have left sockets open, and they shall not keep the process.
   process.stdout.write("", () => process.exit(failures ? 1 : 0));
 }

@@ -39,14 +39,21 @@ async def status_of(server, text):
 
 
 async def code_of(server, *frames, path="/ws"):
+    """The code that the server closes with, or what happens instead."""
     async with Raw(server) as raw:
         await raw.upgrade(path)
         try:
-            await raw.send(*frames)
-        except ConnectionError:
-            # The server may have closed before all was sent; its Close frame is there all the same.
-            pass
-        return await raw.close_code()
+            async with asyncio.timeout(5):
+                try:
+                    await raw.send(*frames)
+                except ConnectionError:
+                    # The server may have closed before all was sent; its Close frame is there all the same.
+                    pass
+                return await raw.close_code()
+        except TimeoutError:
+            return "nothing within 5 s"
+        except (ConnectionError, asyncio.IncompleteReadError):
+            return "ended without a Close frame"
 
 
 @with_an_innocent_client

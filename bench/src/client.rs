@@ -113,10 +113,14 @@ impl Client {
     }
 }
 
-/// Opens `count` connections one after another; the first few and the last are checked byte by byte.
+/// Opens `count` connections one after another; the first few and the last are checked byte by byte. `{n}` in the path becomes
+/// the number of the connection.
 pub fn connect_all(addr: SocketAddr, path: &str, count: usize) -> Result<Vec<Client>> {
     (0..count)
-        .map(|index| Client::connect(addr, path, index < CHECKED || index + 1 == count))
+        .map(|index| {
+            let path = path.replace("{n}", &index.to_string());
+            Client::connect(addr, &path, index < CHECKED || index + 1 == count)
+        })
         .collect::<Result<_>>()
         .with_context(|| format!("while opening {count} connections"))
 }

@@ -4,9 +4,9 @@
 pub mod args;
 pub mod client;
 pub mod machine;
-
-
+pub mod plan;
+pub mod report;
 pub mod scenario;
-
+pub mod server;
 pub mod sys;
 pub mod wire;

@@ -30,7 +30,8 @@ pub fn check_response(bytes: &[u8]) -> Result<Option<usize>> {
     let head = std::str::from_utf8(&bytes[..end]).context("the server's response head is not text")?;
     ensure!(head.starts_with("HTTP/1.1 101"), "the server refused: {head}");
     let accept = head.lines().filter_map(|line| line.split_once(':'));
-    let accept = accept.filter(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-accept")).map(|(_, value)| value.trim());
+    let accept =
+        accept.filter(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-accept")).map(|(_, value)| value.trim());
     ensure!(accept.eq([ACCEPT]), "wrong Sec-WebSocket-Accept: {head}");
     Ok(Some(end + 4))
 }
@@ -133,7 +134,7 @@ mod tests {
     fn frames_unmask_to_what_the_replies_carry() {
         for size in [0, 5, 20, 125, 126, 65_535, 65_536] {
             let script = Script::new(OPCODE_TEXT, size, 3);
-            let header = script.reply_len as usize - size;
+            let header = script.reply_len - size;
             let frame = script.outgoing(0, script.frame_len());
             assert_eq!(frame[0], 0x81);
             assert_eq!(frame[1] & 0x80, 0x80);

@@ -1,1 +1,301 @@
-fn main(){}
+//! The driver: builds, starts servers and the load generator round by round, prints tables, keeps the figures as JSON. A goal
+//! that is missed is printed and decides nothing; only a run that breaks makes it fail.
+
+use std::{
+    fs,
+    io::IsTerminal,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
+use switchboard_bench::{
+    args::Args,
+    machine, plan,
+    plan::{Program, SCENARIOS, Scenario, Server},
+    report::{self, Rounds},
+    server::Running,
+    sys,
+};
+
+const USAGE: &str = "\
+cargo xtask bench [SCENARIO…] [options]      (or, in bench/: cargo run --release --bin bench -- …)
+
+  --quick          one short round with few peers and unoptimised builds: shows that everything runs, its figures mean nothing
+  --full           nine rounds of 1.5 s instead of five of 0.8 s
+  --servers A,B    only these servers
+  --mode M         same-core (default): server and generator share one CPU; split: one CPU each, with latencies
+  --rounds N       --duration-ms N
+  --save NAME      keeps the figures as results/NAME.json (otherwise results/latest.json)
+  --list           what there is";
+
+struct Settings {
+    quick: bool,
+    split: bool,
+    rounds: usize,
+    duration: Duration,
+    warm_up: Duration,
+    servers: Option<Vec<String>>,
+    save: String,
+    root: PathBuf,
+    server_cpu: usize,
+    load_cpu: usize,
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    let mut args = Args::parse(std::env::args().skip(1), &["quick", "full", "list", "help"])?;
+    if args.flag("help") {
+        println!("{USAGE}");
+        return Ok(());
+    }
+    if args.flag("list") {
+        for scenario in SCENARIOS {
+            println!("{:14} {}: {}", scenario.name, scenario.title, scenario.servers.join(", "));
+        }
+        return Ok(());
+    }
+    let settings = Settings::from(&mut args)?;
+    let names = args.finish()?;
+    let scenarios = select(&names)?;
+    sys::raise_open_files().context("cannot raise the limit of open files")?;
+
+    build(&settings, &scenarios)?;
+    let about = about(&settings)?;
+    println!("{}\n", headline(&about));
+    let started = Instant::now();
+    let mut results = Vec::new();
+    for scenario in scenarios {
+        let result = measure(&settings, scenario)?;
+        println!("{}", report::to_markdown(&result));
+        results.push(result);
+    }
+    let seconds = started.elapsed().as_secs();
+    let count = results.len();
+    let path = settings.root.join("results").join(format!("{}.json", settings.save));
+    fs::create_dir_all(settings.root.join("results"))?;
+    let all = json!({ "about": about, "seconds": seconds, "results": results });
+    fs::write(&path, serde_json::to_string_pretty(&all)? + "\n")?;
+    println!("{count} scenarios ran in {seconds} s; every round is in bench/results/{}.json", settings.save);
+    Ok(())
+}
+
+impl Settings {
+    fn from(args: &mut Args) -> Result<Self> {
+        let quick = args.flag("quick");
+        let full = args.flag("full");
+        let (rounds, duration_ms) = match (quick, full) {
+            (true, true) => bail!("--quick and --full exclude each other"),
+            (true, false) => (1, 100),
+            (false, true) => (9, 1500),
+            (false, false) => (5, 800),
+        };
+        let mode = args.or("mode", "same-core".to_owned())?;
+        ensure!(mode == "same-core" || mode == "split", "--mode: '{mode}' is neither same-core nor split");
+        let split = mode == "split";
+        let cpus = sys::cpus()?;
+        // Interrupts usually go to the first CPU: measure on the last.
+        let last = *cpus.last().context("no CPU to run on")?;
+        let first = *cpus.first().context("no CPU to run on")?;
+        ensure!(!split || cpus.len() > 1, "--mode split needs two CPUs");
+        Ok(Self {
+            quick,
+            split,
+            rounds: args.or("rounds", rounds)?,
+            duration: Duration::from_millis(args.or("duration-ms", duration_ms)?),
+            warm_up: Duration::from_millis(if quick { 50 } else { 300 }),
+            servers: args.optional::<String>("servers")?.map(|list| list.split(',').map(str::to_owned).collect()),
+            save: args.or("save", "latest".to_owned())?,
+            root: PathBuf::from(env!("CARGO_MANIFEST_DIR")),
+            server_cpu: if split { first } else { last },
+            load_cpu: last,
+        })
+    }
+
+    fn takes(&self, name: &str) -> bool {
+        match &self.servers {
+            Some(servers) => servers.iter().any(|server| server == name),
+            None => !self.quick || !plan::NOT_QUICK.contains(&name),
+        }
+    }
+
+    fn servers(&self, scenario: &Scenario) -> Result<Vec<&'static Server>> {
+        let names = scenario.servers.iter().filter(|name| self.takes(name));
+        names.map(|name| plan::server(name).with_context(|| format!("no server is called {name}"))).collect()
+    }
+
+    /// The quick tier does not wait for link-time optimisation.
+    fn profile(&self) -> (&'static [&'static str], &'static str) {
+        if self.quick { (&[], "debug") } else { (&["--release"], "release") }
+    }
+
+    fn target(&self, workspace: &Path) -> PathBuf {
+        workspace.join("target").join(self.profile().1)
+    }
+
+    fn product_root(&self) -> PathBuf {
+        self.root.join("..")
+    }
+
+    fn program(&self, server: &Server) -> PathBuf {
+        match server.program {
+            Program::Peer { binary, .. } => self.target(&self.root).join(binary),
+            Program::Product => self.target(&self.product_root()).join("switchboard"),
+        }
+    }
+}
+
+fn select(names: &[String]) -> Result<Vec<&'static Scenario>> {
+    for name in names {
+        ensure!(SCENARIOS.iter().any(|s| s.name == name), "no scenario is called '{name}'; --list shows them");
+    }
+    Ok(SCENARIOS.iter().filter(|s| names.is_empty() || names.iter().any(|name| name == s.name)).collect())
+}
+
+fn build(settings: &Settings, scenarios: &[&Scenario]) -> Result<()> {
+    let mut packages = vec!["switchboard-bench"];
+    let mut product = false;
+    for scenario in scenarios {
+        for server in settings.servers(scenario)? {
+            match server.program {
+                Program::Peer { package, .. } if !packages.contains(&package) => packages.push(package),
+                Program::Peer { .. } => {}
+                Program::Product => product = true,
+            }
+        }
+    }
+    let packages: Vec<String> = packages.iter().flat_map(|name| ["-p".to_owned(), (*name).to_owned()]).collect();
+    cargo_build(&settings.root, settings, &packages)?;
+    if product {
+        cargo_build(&settings.product_root(), settings, &["-p".to_owned(), "switchboard-server".to_owned()])?;
+    }
+    Ok(())
+}
+
+fn cargo_build(workspace: &Path, settings: &Settings, packages: &[String]) -> Result<()> {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(workspace).env("CARGO_TARGET_DIR", workspace.join("target"));
+    command.args(["build", "--quiet"]).args(settings.profile().0).args(packages);
+    let status = command.status().context("cannot run cargo")?;
+    ensure!(status.success(), "building {} failed", packages.join(" "));
+    Ok(())
+}
+
+/// All rounds of one scenario, the servers taking turns: A B C A B C …
+fn measure(settings: &Settings, scenario: &Scenario) -> Result<Value> {
+    let load = load_args(settings, scenario);
+    let mut all: Vec<Rounds> = Vec::new();
+    for server in settings.servers(scenario)? {
+        all.push(Rounds { server: server.name, label: label(settings, server)?, results: Vec::new() });
+    }
+    for round in 0..settings.rounds {
+        for rounds in &mut all {
+            let server = plan::server(rounds.server).context("the plan lost a server")?;
+            progress(&format!("{}: round {} of {}, {}", scenario.name, round + 1, settings.rounds, rounds.label));
+            let result = one_round(settings, server, &load);
+            rounds.results.push(result.with_context(|| format!("{}, {}", scenario.name, rounds.label))?);
+        }
+    }
+    progress("");
+    Ok(report::to_json(scenario, &load, &all))
+}
+
+/// Overwrites the last line, where someone is watching.
+fn progress(line: &str) {
+    if std::io::stderr().is_terminal() {
+        eprint!("\r\x1b[K{line}");
+    }
+}
+
+fn load_args(settings: &Settings, scenario: &Scenario) -> Vec<String> {
+    let mut load: Vec<String> = scenario.load.iter().map(|arg| (*arg).to_owned()).collect();
+    if settings.quick {
+        load.extend(scenario.quick.iter().map(|arg| (*arg).to_owned()));
+    }
+    if scenario.load.first() != Some(&"idle") {
+        let (warm_up, duration) = (settings.warm_up.as_millis(), settings.duration.as_millis());
+        load.extend(["--warm-up-ms".to_owned(), warm_up.to_string(), "--duration-ms".to_owned(), duration.to_string()]);
+    }
+    if settings.split && scenario.load.first() == Some(&"echo") {
+        load.push("--latency".to_owned());
+    }
+    load
+}
+
+/// A fresh server process, one load, and the end of both.
+fn one_round(settings: &Settings, server: &Server, load: &[String]) -> Result<Value> {
+    let logs = settings.root.join("target/logs");
+    fs::create_dir_all(&logs)?;
+    let log = logs.join(format!("{}.log", server.name));
+    let args: Vec<String> = server.args.iter().map(|arg| (*arg).to_owned()).collect();
+    let running = Running::start(&settings.program(server), &args, settings.server_cpu, !settings.split, &log)?;
+    let mut command = Command::new(settings.target(&settings.root).join("load"));
+    command.args(load).args(["--path", server.path, "--mode", if settings.split { "split" } else { "same-core" }]);
+    command.args(["--addr", &running.addr.to_string(), "--pid", &running.pid().to_string()]);
+    command.args(["--cpu", &settings.load_cpu.to_string()]);
+    let output = command.output().context("cannot run the load generator")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{} ({}); the server's log is {}", said.trim(), output.status, log.display());
+    serde_json::from_slice(&output.stdout).context("the load generator printed no JSON")
+}
+
+/// The server's name, with the version that the lock file has.
+fn label(settings: &Settings, server: &Server) -> Result<String> {
+    let Some(library) = server.library else { return Ok(server.name.to_owned()) };
+    let lock = fs::read_to_string(settings.root.join("Cargo.lock")).context("cannot read bench/Cargo.lock")?;
+    let mut lines = lock.lines();
+    lines.find(|line| *line == format!("name = \"{library}\"")).with_context(|| format!("{library} is not locked"))?;
+    let version = lines.next().and_then(|line| line.split('"').nth(1)).context("a locked package has no version")?;
+    Ok(format!("{} {version}", server.name))
+}
+
+fn about(settings: &Settings) -> Result<Value> {
+    let git = |args: &[&str]| {
+        let output = Command::new("git").current_dir(&settings.root).args(args).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let compiler = Command::new("rustc").arg("--version").output().context("cannot run rustc")?;
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    Ok(json!({
+        "command": format!("cargo xtask bench {}", words.join(" ")).trim(),
+        "mode": if settings.split { "split" } else { "same-core" },
+        "rounds": settings.rounds,
+        "duration_ms": settings.duration.as_millis() as u64,
+        "profile": settings.profile().1,
+        "commit": git(&["rev-parse", "--short", "HEAD"]),
+        "compiler": String::from_utf8_lossy(&compiler.stdout).trim(),
+        "machine": machine::describe(),
+    }))
+}
+
+fn headline(about: &Value) -> String {
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let machine = &about["machine"];
+    let mut line = format!(
+        "`{}` at {}: {} CPUs {}, Linux {}, {}, {} mode, {} rounds of {} ms",
+        text(&about["command"]),
+        text(&about["commit"]),
+        machine["cpus"],
+        text(&machine["cpu"]),
+        text(&machine["kernel"]),
+        text(&about["compiler"]),
+        text(&about["mode"]),
+        about["rounds"],
+        about["duration_ms"],
+    );
+    if about["profile"] == "debug" {
+        line.push_str(" — unoptimised builds, one short round: the figures mean nothing");
+    }
+    line
+}

@@ -53,7 +53,8 @@ impl Span {
 
     /// Events, CPU nanoseconds of the server for each, and events a second of wall-clock time.
     pub fn result(&self) -> Value {
-        let (Some((start, cpu_start, count_start)), Some((end, cpu_end, count_end))) = (self.started, self.ended) else {
+        let (Some((start, cpu_start, count_start)), Some((end, cpu_end, count_end))) = (self.started, self.ended)
+        else {
             return Value::Null;
         };
         let count = count_end - count_start;

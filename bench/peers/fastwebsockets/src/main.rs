@@ -6,13 +6,7 @@ use std::io;
 use bytes::Bytes;
 use fastwebsockets::{FragmentCollector, OpCode, Role, WebSocket, WebSocketError, upgrade};
 use http_body_util::Empty;
-use hyper::{
-    Request, Response,
-    body::Incoming,
-    server::conn::http1,
-    service::service_fn,
-    upgrade::Upgraded,
-};
+use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn, upgrade::Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 

@@ -24,7 +24,10 @@ async fn echo(socket: TcpStream, forward: bool) -> Result<(), Error> {
     let mut ws = accept_async_with_config(socket, Some(config)).await?;
     if forward {
         let (sink, stream) = ws.split();
-        return stream.try_filter(|message| future::ready(message.is_text() || message.is_binary())).forward(sink).await;
+        return stream
+            .try_filter(|message| future::ready(message.is_text() || message.is_binary()))
+            .forward(sink)
+            .await;
     }
     while let Some(message) = ws.next().await {
         let message = message?;

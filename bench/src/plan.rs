@@ -1,0 +1,241 @@
+//! What is measured: the servers, the scenarios, which server meets which scenario, and the goals. Data only.
+
+/// Where a server's program comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Program {
+    /// A binary of a package of this workspace.
+    Peer { package: &'static str, binary: &'static str },
+    /// The product's own binary.
+    Product,
+}
+
+#[derive(Debug)]
+pub struct Server {
+    pub name: &'static str,
+    pub program: Program,
+    pub args: &'static [&'static str],
+    /// The crate whose version is printed beside the name, if the name is not all there is to say.
+    pub library: Option<&'static str>,
+    /// Where clients connect; `{n}` becomes the number of the connection.
+    pub path: &'static str,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Measure {
+    ServerCpu,
+    ServerMemory,
+}
+
+/// `server` may take at most `limit` times what `of` takes; `later` is where it shall go from there.
+#[derive(Debug)]
+pub struct Goal {
+    pub server: &'static str,
+    pub of: &'static str,
+    pub limit: f64,
+    pub later: Option<f64>,
+}
+
+#[derive(Debug)]
+pub struct Scenario {
+    pub name: &'static str,
+    pub title: &'static str,
+    /// What the figure is for each of.
+    pub each: &'static str,
+    pub measure: Measure,
+    /// Arguments of the load generator; those of `quick` are added for the quick tier (a later one wins).
+    pub load: &'static [&'static str],
+    pub quick: &'static [&'static str],
+    pub servers: &'static [&'static str],
+    /// The server that ratios are relative to.
+    pub reference: &'static str,
+    pub goals: &'static [Goal],
+}
+
+/// Peers that the quick tier leaves out: it is there to see that everything runs, and building them takes most of its time.
+pub const NOT_QUICK: &[&str] = &["tokio-websockets", "yawc", "tokio-tungstenite-forward"];
+
+const fn peer(package: &'static str, binary: &'static str) -> Program {
+    Program::Peer { package, binary }
+}
+
+pub const SERVERS: &[Server] = &[
+    Server {
+        name: "switchboard",
+        program: Program::Product,
+        args: &["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"],
+        library: None,
+        path: "/raw/bench",
+    },
+    Server {
+        name: "switchboard-ws",
+        program: peer("peer-switchboard-ws", "peer-switchboard-ws"),
+        args: &[],
+        library: None,
+        path: "/",
+    },
+    Server {
+        name: "fastwebsockets",
+        program: peer("peer-fastwebsockets", "peer-fastwebsockets"),
+        args: &[],
+        library: Some("fastwebsockets"),
+        path: "/",
+    },
+    Server {
+        name: "tokio-websockets",
+        program: peer("peer-tokio-websockets", "peer-tokio-websockets"),
+        args: &[],
+        library: Some("tokio-websockets"),
+        path: "/",
+    },
+    Server { name: "yawc", program: peer("peer-yawc", "peer-yawc"), args: &[], library: Some("yawc"), path: "/" },
+    Server {
+        name: "tokio-tungstenite",
+        program: peer("peer-tokio-tungstenite", "peer-tungstenite-echo"),
+        args: &[],
+        library: Some("tokio-tungstenite"),
+        path: "/",
+    },
+    Server {
+        name: "tokio-tungstenite-forward",
+        program: peer("peer-tokio-tungstenite", "peer-tungstenite-echo"),
+        args: &["--forward"],
+        library: Some("tokio-tungstenite"),
+        path: "/",
+    },
+    Server {
+        name: "bare-tokio",
+        program: peer("peer-bare-tokio", "peer-bare-tokio"),
+        args: &[],
+        library: None,
+        path: "/",
+    },
+    Server {
+        name: "tokio-tungstenite-broadcast",
+        program: peer("peer-tokio-tungstenite", "peer-tungstenite-broadcast"),
+        args: &[],
+        library: Some("tokio-tungstenite"),
+        path: "/",
+    },
+];
+
+const ECHO: &[&str] =
+    &["switchboard-ws", "fastwebsockets", "tokio-websockets", "yawc", "tokio-tungstenite", "bare-tokio"];
+const ECHO_DEEP: &[&str] = &[
+    "switchboard-ws",
+    "fastwebsockets",
+    "tokio-websockets",
+    "yawc",
+    "tokio-tungstenite",
+    "tokio-tungstenite-forward",
+    "bare-tokio",
+];
+const FANOUT: &[&str] = &["switchboard", "tokio-tungstenite-broadcast"];
+
+const fn echo(name: &'static str, title: &'static str, load: &'static [&'static str]) -> Scenario {
+    Scenario {
+        name,
+        title,
+        each: "message",
+        measure: Measure::ServerCpu,
+        load,
+        quick: &["--connections", "16"],
+        servers: ECHO,
+        reference: "fastwebsockets",
+        goals: &[],
+    }
+}
+
+const fn fanout(name: &'static str, title: &'static str, load: &'static [&'static str]) -> Scenario {
+    Scenario {
+        name,
+        title,
+        each: "delivery",
+        measure: Measure::ServerCpu,
+        load,
+        quick: &["--subscribers", "100"],
+        servers: FANOUT,
+        reference: "tokio-tungstenite-broadcast",
+        goals: &[],
+    }
+}
+
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        goals: &[Goal { server: "switchboard-ws", of: "fastwebsockets", limit: 1.10, later: Some(1.00) }],
+        ..echo("echo-20", "Echo, 20 B, 64 connections", &["echo", "--size", "20"])
+    },
+    Scenario {
+        servers: ECHO_DEEP,
+        goals: &[Goal { server: "switchboard-ws", of: "fastwebsockets", limit: 0.15, later: Some(0.08) }],
+        ..echo(
+            "echo-20-deep",
+            "Echo, 20 B, 64 connections, 16 in flight on each",
+            &["echo", "--size", "20", "--depth", "16"],
+        )
+    },
+    echo("echo-20-1000", "Echo, 20 B, 1,000 connections", &["echo", "--size", "20", "--connections", "1000"]),
+    echo("echo-1k", "Echo, 1 KiB, 64 connections", &["echo", "--size", "1024"]),
+    echo(
+        "echo-1k-text",
+        "Echo, 1 KiB of text (checked for UTF-8), 64 connections",
+        &["echo", "--size", "1024", "--text"],
+    ),
+    echo("echo-16k", "Echo, 16 KiB, 64 connections", &["echo", "--size", "16384"]),
+    Scenario {
+        quick: &["--connections", "2"],
+        goals: &[Goal { server: "switchboard-ws", of: "tokio-websockets", limit: 0.95, later: None }],
+        ..echo("echo-1m", "Echo, 1 MiB, 8 connections", &["echo", "--size", "1048576", "--connections", "8"])
+    },
+    fanout("fanout", "Fan-out to 1,000 subscribers, 128 B", &["fanout", "--size", "128", "--window", "1"]),
+    Scenario {
+        goals: &[Goal { server: "switchboard", of: "tokio-tungstenite-broadcast", limit: 0.15, later: None }],
+        ..fanout(
+            "fanout-deep",
+            "Fan-out to 1,000 subscribers, 128 B, 16 in flight",
+            &["fanout", "--size", "128", "--window", "16"],
+        )
+    },
+    Scenario {
+        name: "connect",
+        title: "Connect, handshake, close handshake; 64 at a time",
+        each: "connection",
+        measure: Measure::ServerCpu,
+        load: &["connect"],
+        quick: &["--parallel", "8"],
+        servers: ECHO,
+        reference: "fastwebsockets",
+        goals: &[],
+    },
+    Scenario {
+        name: "idle",
+        title: "Idle connections (10,000) that have each echoed one message",
+        each: "connection",
+        measure: Measure::ServerMemory,
+        load: &["idle", "--connections", "10000"],
+        quick: &["--connections", "500", "--settle-ms", "100"],
+        servers: ECHO,
+        reference: "fastwebsockets",
+        goals: &[],
+    },
+];
+
+pub fn server(name: &str) -> Option<&'static Server> {
+    SERVERS.iter().find(|server| server.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_in_the_plan_exists() {
+        for scenario in SCENARIOS {
+            let named = scenario.servers.iter().chain([&scenario.reference]);
+            for name in named.chain(scenario.goals.iter().flat_map(|goal| [&goal.server, &goal.of])) {
+                assert!(server(name).is_some(), "{}: no server is called {name}", scenario.name);
+                assert!(scenario.servers.contains(name), "{}: {name} does not take part", scenario.name);
+            }
+            assert!(!NOT_QUICK.contains(&scenario.reference), "{}", scenario.name);
+        }
+    }
+}

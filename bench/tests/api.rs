@@ -1,0 +1,143 @@
+//! The load generator against small servers that behave, and that misbehave in one way each: it has to notice.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::{Arc, Mutex},
+    thread,
+    time::Duration,
+};
+
+use switchboard_bench::{
+    scenario::{Target, connect::Connect, echo::Echo, fanout::Fanout, idle::Idle},
+    wire::OPCODE_BINARY,
+};
+
+const RESPONSE: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                        Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Behaviour {
+    Echo,
+    Broadcast,
+    BroadcastTwice,
+    FlipsTheBitOfMessage(usize),
+    SendsMoreThanAsked,
+    ClosesAfter(usize),
+    Refuses,
+}
+
+/// Listens until the test process ends.
+fn start(behaviour: Behaviour) -> Target {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr: SocketAddr = listener.local_addr().unwrap();
+    let everyone = Arc::new(Mutex::new(Vec::new()));
+    thread::spawn(move || {
+        for socket in listener.incoming().map_while(Result::ok) {
+            everyone.lock().unwrap().push(socket.try_clone().unwrap());
+            let everyone = Arc::clone(&everyone);
+            // The client may go away at any time.
+            thread::spawn(move || serve(socket, behaviour, &everyone));
+        }
+    });
+    Target { addr, pid: std::process::id(), path: "/".to_owned() }
+}
+
+fn serve(mut socket: TcpStream, behaviour: Behaviour, everyone: &Mutex<Vec<TcpStream>>) -> Option<()> {
+    let mut input = Vec::new();
+    while !input.windows(4).any(|w| w == b"\r\n\r\n") {
+        read(&mut socket, &mut input)?;
+    }
+    if behaviour == Behaviour::Refuses {
+        return socket.write_all(b"HTTP/1.1 403 Forbidden\r\n\r\n").ok();
+    }
+    input.clear();
+    socket.write_all(RESPONSE.as_bytes()).ok()?;
+    for number in 0.. {
+        while input.len() < 2 || input.len() < 6 + usize::from(input[1] & 0x7f) {
+            read(&mut socket, &mut input)?;
+        }
+        let len = usize::from(input[1] & 0x7f);
+        let frame: Vec<u8> = input.drain(..6 + len).collect();
+        let mut reply = vec![frame[0], len as u8];
+        reply.extend(frame[6..].iter().zip(frame[2..6].iter().cycle()).map(|(byte, key)| byte ^ key));
+        if frame[0] == 0x88 {
+            return socket.write_all(&reply).and_then(|()| socket.shutdown(std::net::Shutdown::Both)).ok();
+        }
+        match behaviour {
+            Behaviour::FlipsTheBitOfMessage(bad) if bad == number => reply[2] ^= 1,
+            Behaviour::SendsMoreThanAsked => reply.extend_from_slice(&reply.clone()),
+            Behaviour::ClosesAfter(last) if last == number => return socket.shutdown(std::net::Shutdown::Both).ok(),
+            _ => {}
+        }
+        match behaviour {
+            Behaviour::Broadcast => everyone.lock().unwrap().iter_mut().for_each(|s| s.write_all(&reply).unwrap_or(())),
+            Behaviour::BroadcastTwice => {
+                reply.extend_from_slice(&reply.clone());
+                everyone.lock().unwrap().iter_mut().for_each(|s| s.write_all(&reply).unwrap_or(()));
+            }
+            _ => socket.write_all(&reply).ok()?,
+        }
+    }
+    None
+}
+
+fn read(socket: &mut TcpStream, input: &mut Vec<u8>) -> Option<()> {
+    let mut chunk = [0; 4096];
+    let n = socket.read(&mut chunk).ok().filter(|&n| n > 0)?;
+    input.extend_from_slice(&chunk[..n]);
+    Some(())
+}
+
+fn echo(depth: usize) -> Echo {
+    let (warm_up, duration) = (Duration::from_millis(20), Duration::from_millis(100));
+    Echo { opcode: OPCODE_BINARY, size: 20, connections: 4, depth, warm_up, duration, latency: true }
+}
+
+fn fanout() -> Fanout {
+    let (warm_up, duration) = (Duration::from_millis(20), Duration::from_millis(100));
+    Fanout { opcode: OPCODE_BINARY, size: 100, subscribers: 5, window: 4, warm_up, duration }
+}
+
+fn error(result: anyhow::Result<serde_json::Value>) -> String {
+    format!("{:#}", result.unwrap_err())
+}
+
+#[test]
+fn echo_counts_replies_and_reads_the_cpu_time() {
+    for depth in [1, 16] {
+        let result = echo(depth).run(&start(Behaviour::Echo)).unwrap();
+        assert!(result["count"].as_u64().unwrap() > 0, "{result}");
+        assert!(result["server_cpu_ns_each"].as_f64().unwrap() > 0.0, "{result}");
+        assert!(result["latency_us"]["p50"].as_f64().unwrap() > 0.0, "{result}");
+    }
+}
+
+#[test]
+fn fanout_counts_deliveries() {
+    let result = fanout().run(&start(Behaviour::Broadcast)).unwrap();
+    assert!(result["count"].as_u64().unwrap() >= 6, "{result}");
+}
+
+#[test]
+fn connect_and_idle_run_to_their_end() {
+    let (warm_up, duration) = (Duration::from_millis(20), Duration::from_millis(100));
+    let result = Connect { parallel: 3, warm_up, duration }.run(&start(Behaviour::Echo)).unwrap();
+    assert!(result["count"].as_u64().unwrap() > 0, "{result}");
+    let idle = Idle { connections: 5, size: 20, settle: Duration::from_millis(1) };
+    assert_eq!(idle.run(&start(Behaviour::Echo)).unwrap()["connections"], 5);
+}
+
+#[test]
+fn a_server_that_misbehaves_is_found_out() {
+    let flips = error(echo(4).run(&start(Behaviour::FlipsTheBitOfMessage(50))));
+    assert!(flips.contains("wrong bytes after"), "{flips}");
+    let closes = error(echo(1).run(&start(Behaviour::ClosesAfter(3))));
+    assert!(closes.contains("closed a connection") || closes.contains("from the server"), "{closes}");
+    let refuses = error(echo(1).run(&start(Behaviour::Refuses)));
+    assert!(refuses.contains("the server refused: HTTP/1.1 403"), "{refuses}");
+    let twice = error(fanout().run(&start(Behaviour::BroadcastTwice)));
+    assert!(twice.contains("wrong bytes") || twice.contains("was not sent"), "{twice}");
+    let more = error(echo(1).run(&start(Behaviour::SendsMoreThanAsked)));
+    assert!(more.contains("wrong bytes") || more.contains("more replies"), "{more}");
+}

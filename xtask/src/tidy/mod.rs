@@ -3,6 +3,7 @@
 //! Each submodule is one family of rules: a function from what was read to violations, with a test that plants one.
 
 mod directions;
+mod entry;
 mod links;
 mod manifests;
 mod purity;
@@ -54,6 +55,7 @@ pub(crate) fn run(root: &Path) -> Result<Outcome> {
     violations.extend(manifests::check(&graph, &files));
     violations.extend(sources::check(&files));
     violations.extend(text::check(&files));
+    violations.extend(entry::check(&files));
     violations.extend(links::check(&files, &paths));
     violations.sort();
 

@@ -23,6 +23,13 @@ const UNBOUNDED: [&str; 4] = [
     concat!("std::sync::mpsc::", "channel("),
 ];
 
+/// Where `unsafe` may be written in what we ship: small modules with an argument at each block.
+const UNSAFE_ALLOWED: [&str; 0] = [];
+
+/// Protocols are named in their own folders and in one registry, `crates/dialects`; what carries them never asks which one.
+const PROTOCOLS: [&str; 7] = ["mqtt", "pusher", "socketio", "engineio", "sockjs", "stomp", "graphql"];
+const ASKS_NO_PROTOCOL: [&str; 4] = ["crates/core/src/", "crates/hub/src/", "crates/session/src/", "crates/net/src/"];
+
 const SOURCES: [&str; 8] = ["rs", "ts", "tsx", "js", "mjs", "py", "sh", "toml"];
 
 pub(super) fn check(files: &[SourceFile]) -> Vec<Violation> {
@@ -33,6 +40,8 @@ pub(super) fn check(files: &[SourceFile]) -> Vec<Violation> {
             violations.extend(header(file));
             violations.extend(size(file));
             violations.extend(unbounded(file));
+            violations.extend(unsafe_code(file));
+            violations.extend(protocol_names(file));
         }
     }
     violations
@@ -79,6 +88,42 @@ fn unbounded(file: &SourceFile) -> Vec<Violation> {
     violations
 }
 
+fn unsafe_code(file: &SourceFile) -> Vec<Violation> {
+    let shipped = file.path.starts_with("lib/") || file.path.starts_with("crates/");
+    if !shipped || UNSAFE_ALLOWED.contains(&file.path.as_str()) {
+        return Vec::new();
+    }
+    let says_unsafe = |line: &str| words(line).any(|word| word == concat!("un", "safe"));
+    code(&file.text)
+        .filter(|(_, text)| says_unsafe(text))
+        .map(|(line, _)| Violation::new(&file.path, line, "this file is not among those that may be unsafe"))
+        .collect()
+}
+
+fn protocol_names(file: &SourceFile) -> Vec<Violation> {
+    if !ASKS_NO_PROTOCOL.iter().any(|folder| file.path.starts_with(folder)) {
+        return Vec::new();
+    }
+    let mut violations = Vec::new();
+    for (line, text) in code(&file.text) {
+        let text = text.to_lowercase();
+        for protocol in PROTOCOLS.iter().filter(|name| text.contains(**name)) {
+            let message = format!("`{protocol}`: this crate never asks which protocol; make it a method of `Dialect`");
+            violations.push(Violation::new(&file.path, line, message));
+        }
+    }
+    violations
+}
+
+/// The lines that are not only a comment.
+fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    numbered(text).filter(|(_, line)| !line.trim_start().starts_with("//"))
+}
+
+fn words(line: &str) -> impl Iterator<Item = &str> {
+    line.split(|letter: char| !letter.is_alphanumeric() && letter != '_')
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::{planted, shown};
@@ -120,5 +165,21 @@ mod tests {
             let found = check(&planted("a.rs", &format!("//! Owns the letter a.\nlet q = {name});\n")));
             assert_eq!(found.len(), 1, "{name}");
         }
+    }
+
+    #[test]
+    fn code_that_the_compiler_cannot_check_is_found_where_it_has_no_place() {
+        let block = concat!("//! Owns the letter a.\nfn a() { un", "safe { b() } }\n");
+        assert_eq!(check(&planted("crates/hub/src/a.rs", block)).len(), 1);
+        assert!(check(&planted("bench/src/a.rs", block)).is_empty());
+        let talk = concat!("//! Owns the letter a; un", "safe elsewhere.\n#![forbid(un", "safe_code)]\n");
+        assert!(check(&planted("crates/hub/src/a.rs", talk)).is_empty());
+    }
+
+    #[test]
+    fn a_protocol_that_is_named_in_the_core_is_found() {
+        let text = "//! Owns the letter a, unlike MQTT.\nif dialect == Dialect::Mqtt { a(); }\n";
+        assert_eq!(check(&planted("crates/hub/src/a.rs", text)).len(), 1);
+        assert!(check(&planted("crates/dialects/src/a.rs", text)).is_empty());
     }
 }

@@ -86,6 +86,8 @@ pub(crate) struct Graph {
     pub(crate) members: Vec<Member>,
     /// For each package name, the names of the packages that it links (normal and build dependencies, as resolved).
     pub(crate) links: BTreeMap<String, BTreeSet<String>>,
+    /// For each package of others, `name version`, the oldest compiler that it says it needs.
+    pub(crate) compilers: BTreeMap<String, String>,
 }
 
 impl Graph {
@@ -127,6 +129,8 @@ fn parse_graph(metadata: &Value, root: &Path) -> Result<Graph> {
         let (id, name) = (string(package, "id"), string(package, "name"));
         names.insert(id, name);
         if !member_ids.contains(id) {
+            let release = format!("{name} {}", string(package, "version"));
+            graph.compilers.insert(release, string(package, "rust_version").to_owned());
             continue;
         }
         let manifest = Path::new(string(package, "manifest_path"));
@@ -187,7 +191,7 @@ mod tests {
                 {"id": "id-a", "name": "a", "manifest_path": "/r/crates/a/Cargo.toml", "license": "MIT", "edition": "2024",
                  "rust_version": "1.88",
                  "dependencies": [{"name": "b", "kind": null}, {"name": "d", "kind": "dev"}]},
-                {"id": "id-b", "name": "b", "manifest_path": "/x/b/Cargo.toml", "dependencies": []},
+                {"id": "id-b", "name": "b", "version": "2.0.0", "rust_version": "1.70", "manifest_path": "/x/b/Cargo.toml", "dependencies": []},
                 {"id": "id-c", "name": "c", "manifest_path": "/x/c/Cargo.toml", "dependencies": []},
                 {"id": "id-d", "name": "d", "manifest_path": "/x/d/Cargo.toml", "dependencies": []}
             ],
@@ -205,6 +209,7 @@ mod tests {
         let graph = parse_graph(&metadata(), Path::new("/r")).unwrap();
         assert_eq!(graph.members.len(), 1);
         assert_eq!(graph.members[0].folder, "crates/a");
+        assert_eq!(graph.compilers["b 2.0.0"], "1.70");
         assert!(graph.members[0].dependencies.contains(&(DependencyKind::Development, "d".into())));
     }
 

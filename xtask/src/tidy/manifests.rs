@@ -24,8 +24,27 @@ pub(super) fn check(graph: &Graph, files: &[SourceFile]) -> Vec<Violation> {
             complain("say `rust-version.workspace = true`");
         }
     }
+    violations.extend(too_new(graph));
     violations.extend(unexplained(text_of("Cargo.toml"), text_of(REASONS)));
     violations
+}
+
+/// Dependencies that need a newer compiler than we promise to need.
+fn too_new(graph: &Graph) -> Vec<Violation> {
+    let promised = graph.members.iter().map(|member| compiler(&member.rust_version)).min().unwrap_or_default();
+    let needs_more = graph.compilers.iter().filter(|(_, needed)| compiler(needed) > promised);
+    needs_more
+        .map(|(release, needed)| {
+            let message = format!("{release} needs Rust {needed}, which is more than `rust-version` promises");
+            Violation::new("Cargo.lock", 0, message)
+        })
+        .collect()
+}
+
+/// `1.88` or `1.88.1` as numbers; nothing is 0.
+fn compiler(version: &str) -> (u32, u32) {
+    let mut parts = version.split('.').map(|part| part.parse().unwrap_or_default());
+    (parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
 }
 
 /// The shared dependencies without a reason, and the reasons without a dependency.
@@ -71,22 +90,34 @@ mod tests {
     use super::*;
     use crate::workspace::Member;
 
+    fn graph_of_one(license: &str, edition: &str, rust_version: &str) -> Graph {
+        let member = Member {
+            name: "a".into(),
+            folder: "crates/a".into(),
+            license: license.into(),
+            edition: edition.into(),
+            rust_version: rust_version.into(),
+            dependencies: [].into(),
+        };
+        Graph { members: vec![member], ..Graph::default() }
+    }
+
     #[test]
     fn a_package_that_goes_its_own_way_is_found() {
-        let member = |license: &str, edition: &str, rust_version: &str| Graph {
-            members: vec![Member {
-                name: "a".into(),
-                folder: "crates/a".into(),
-                license: license.into(),
-                edition: edition.into(),
-                rust_version: rust_version.into(),
-                dependencies: [].into(),
-            }],
-            ..Graph::default()
-        };
         let manifest = planted("crates/a/Cargo.toml", "[package]\n\n[lints]\nworkspace = true\n");
-        assert!(check(&member("MIT OR Apache-2.0", "2024", "1.88"), &manifest).is_empty());
-        assert_eq!(check(&member("GPL-3.0", "2021", ""), &planted("crates/a/Cargo.toml", "")).len(), 4);
+        assert!(check(&graph_of_one("MIT OR Apache-2.0", "2024", "1.88"), &manifest).is_empty());
+        assert_eq!(check(&graph_of_one("GPL-3.0", "2021", ""), &planted("crates/a/Cargo.toml", "")).len(), 4);
+    }
+
+    #[test]
+    fn a_dependency_that_needs_a_newer_compiler_is_found() {
+        let mut graph = graph_of_one("MIT OR Apache-2.0", "2024", "1.88");
+        graph.compilers.insert("old 1.0.0".into(), String::new());
+        graph.compilers.insert("fine 1.0.0".into(), "1.88.2".into());
+        assert!(too_new(&graph).is_empty());
+        graph.compilers.insert("new 1.0.0".into(), "1.91".into());
+        let found = shown(&too_new(&graph));
+        assert_eq!(found, ["Cargo.lock: new 1.0.0 needs Rust 1.91, which is more than `rust-version` promises"]);
     }
 
     #[test]

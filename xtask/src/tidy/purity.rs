@@ -69,14 +69,14 @@ pub(super) fn check(graph: &Graph, files: &[SourceFile]) -> Vec<Violation> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeSet;
 
     use super::super::{planted, shown};
     use super::*;
     use crate::workspace::Member;
 
     fn graph(links: &[(&str, &str)]) -> Graph {
-        let mut graph = Graph { members: vec![], links: BTreeMap::new() };
+        let mut graph = Graph::default();
         graph.members.push(Member {
             name: "switchboard-hub".into(),
             folder: "crates/hub".into(),

@@ -114,8 +114,10 @@ pub enum Outcome {
     Presence {
         /// The channel.
         channel: ChannelName,
-        /// Each user once.
+        /// Each user once; not all if they are very many.
         users: Vec<PresentUser>,
+        /// The connections of all users.
+        connections: u64,
     },
     /// What was published.
     History {

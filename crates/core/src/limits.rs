@@ -25,7 +25,7 @@ pub struct Limits {
     pub heartbeat: Duration,
     /// How long the other side may take to answer one.
     pub heartbeat_timeout: Duration,
-    /// Users that one channel's presence holds.
+    /// Users that one answer about a channel's presence lists.
     pub presence_users: usize,
 }
 

@@ -1,5 +1,14 @@
 //! What the bytes mean: one folder a protocol, each a pure state machine between messages and commands.
+//!
+//! A dialect knows neither the transport that carries its messages nor the hub that carries out its commands, and it checks form only: rights and
+//! limits are the session's.
 
+mod dialect;
+mod native;
+mod raw;
 mod registry;
+mod writer;
 
-pub use registry::Opening;
+pub use dialect::{Commands, Dialect, Incoming, Welcome};
+pub use registry::{AnyDialect, Opening, write_presence, write_publications};
+pub use writer::Writer;

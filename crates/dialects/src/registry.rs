@@ -1,6 +1,13 @@
 //! The one place that names the dialects.
 
-use switchboard_core::{ChannelName, Since};
+use crate::dialect::{Commands, Dialect, Incoming, Welcome};
+use crate::native::{self, Native};
+use crate::raw::{self, Raw};
+use crate::writer::Writer;
+use std::sync::Arc;
+use switchboard_core::{
+    ChannelName, Disconnect, Event, OpId, Outcome, PresenceChange, Publication, Since,
+};
 
 /// Which dialect a connection speaks, and with which options, as its address and headers say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,4 +26,103 @@ pub enum Opening {
         /// Whether what the client sends comes back to it.
         echo: bool,
     },
+}
+
+/// A dialect, whichever it is.
+#[derive(Debug)]
+pub enum AnyDialect {
+    /// The native protocol.
+    Native(Native),
+    /// Raw messages.
+    Raw(Raw),
+}
+
+/// Numbers of the wire formats' dialects. `NAMES` follows them.
+const NATIVE: u8 = 0;
+const NATIVE_BATCH: u8 = 1;
+const RAW: u8 = 2;
+
+impl AnyDialect {
+    /// The names of the dialects, for metrics.
+    pub const NAMES: [&str; 2] = ["native", "raw"];
+
+    /// Begins a dialect.
+    pub fn new(opening: Opening) -> Self {
+        match opening {
+            Opening::Native { batch } => Self::Native(Native::new(batch)),
+            Opening::Raw { channel, since, echo } => Self::Raw(Raw::new(channel, since, echo)),
+        }
+    }
+
+    /// The number of its wire format, for [`write_publications`].
+    pub fn format(&self) -> u8 {
+        match self {
+            Self::Native(native) if native.batches() => NATIVE_BATCH,
+            Self::Native(_) => NATIVE,
+            Self::Raw(_) => RAW,
+        }
+    }
+
+    /// Its place in [`AnyDialect::NAMES`].
+    pub fn kind(&self) -> usize {
+        match self {
+            Self::Native(_) => 0,
+            Self::Raw(_) => 1,
+        }
+    }
+}
+
+/// Writes a run of one channel's publications in a format.
+pub fn write_publications(format: u8, publications: &[Arc<Publication>], out: &mut Writer<'_>) {
+    match format {
+        RAW => raw::write_publications(publications, out),
+        format => native::write_publications(publications, format == NATIVE_BATCH, out),
+    }
+}
+
+/// Writes a run of one channel's presence changes in a format. Formats that cannot express them write nothing.
+pub fn write_presence(format: u8, channel: &ChannelName, changes: &[PresenceChange], out: &mut Writer<'_>) {
+    match format {
+        RAW => {}
+        _ => native::write_presence(channel, changes, out),
+    }
+}
+
+macro_rules! each {
+    ($self:ident, $dialect:ident => $call:expr) => {
+        match $self {
+            AnyDialect::Native($dialect) => $call,
+            AnyDialect::Raw($dialect) => $call,
+        }
+    };
+}
+
+impl Dialect for AnyDialect {
+    fn open(&mut self, welcome: &Welcome<'_>, commands: &mut Commands, out: &mut Writer<'_>) {
+        each!(self, dialect => dialect.open(welcome, commands, out));
+    }
+
+    fn receive(&mut self, message: Incoming<'_>, commands: &mut Commands, out: &mut Writer<'_>) {
+        each!(self, dialect => dialect.receive(message, commands, out));
+    }
+
+    fn answer(&mut self, op: OpId, outcome: &Outcome, out: &mut Writer<'_>) -> Option<Disconnect> {
+        each!(self, dialect => dialect.answer(op, outcome, out))
+    }
+
+    fn on_event(&mut self, event: &Event, out: &mut Writer<'_>) {
+        each!(self, dialect => dialect.on_event(event, out));
+    }
+
+    fn on_silence(&mut self, out: &mut Writer<'_>) {
+        each!(self, dialect => dialect.on_silence(out));
+    }
+
+    fn on_disconnect(&mut self, disconnect: &Disconnect, out: &mut Writer<'_>) {
+        each!(self, dialect => dialect.on_disconnect(disconnect, out));
+    }
+
+    fn can_refuse(&self) -> bool {
+        each!(self, dialect => dialect.can_refuse())
+    }
 }

@@ -1,1 +1,24 @@
-//! Channels, rosters, fan-out, outboxes, presence and the broker
+//! The hub: channels and their homes, rosters, fan-out, outboxes, presence, and the broker that orders what is published.
+//!
+//! A [`Shard`] is one core's part of it: a pure state machine that is told what its sessions ask for and what other shards write to it, and that
+//! yields answers, events, mail for other shards and bytes for its subscribers. It knows no protocol, no socket and no clock.
+
+mod address;
+mod broker;
+mod fanout;
+mod home;
+mod mail;
+mod memory;
+mod outbox;
+mod presence;
+mod roster;
+mod shard;
+mod subscriber;
+
+pub use address::{Caller, ChannelKey, ReturnAddress, ShardId, SubscriberId};
+pub use broker::{Broker, BrokerEvent, Guarantees, History, HistoryLost, PublishRequest, Slice};
+pub use mail::Mail;
+pub use memory::MemoryBroker;
+pub use outbox::{Outbox, OutboxFull};
+pub use presence::Member;
+pub use shard::{Shard, ShardConfig, ShardStats};

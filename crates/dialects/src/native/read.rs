@@ -1,0 +1,398 @@
+//! From frames to requests. Every fault is named; nothing here keeps state.
+
+use super::refuse;
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::sync::Arc;
+use switchboard_core::{
+    ChannelName, Command, Epoch, Payload, Position, Publish, Reject, RejectCode, Since,
+};
+
+/// What a frame holds.
+pub(super) enum Frame<'a> {
+    One(Request<'a>),
+    Batch(Vec<&'a RawValue>),
+}
+
+/// What a message asks for. `id` is the JSON text as the client wrote it.
+pub(super) enum Request<'a> {
+    Command { id: Option<&'a str>, command: Command },
+    Ping { id: Option<&'a str> },
+    Pong,
+    Refused { id: Option<&'a str>, reject: Reject },
+}
+
+/// A text frame.
+pub(super) fn text(text: &str) -> Frame<'_> {
+    match Members::parse(text) {
+        Ok(members) => members.frame(),
+        Err(reject) => Frame::One(Request::Refused { id: None, reject }),
+    }
+}
+
+/// A message inside a batch. A batch in a batch would be a way to make one frame cost much.
+pub(super) fn one_of_batch(raw: &str) -> Request<'_> {
+    match text(raw) {
+        Frame::One(request) => request,
+        Frame::Batch(_) => {
+            Request::Refused { id: None, reject: refuse(RejectCode::BadRequest, "a batch cannot hold a batch") }
+        }
+    }
+}
+
+/// A binary frame: the header's length, the header, the payload.
+pub(super) fn binary(frame: &[u8]) -> Frame<'_> {
+    Frame::One(binary_request(frame).unwrap_or_else(|reject| Request::Refused { id: None, reject }))
+}
+
+fn binary_request(frame: &[u8]) -> Result<Request<'_>, Reject> {
+    let bad = |message: &'static str| refuse(RejectCode::BadRequest, message);
+    let (length, rest) = frame.split_first_chunk::<2>().ok_or_else(|| bad("a binary frame begins with two bytes"))?;
+    let length = usize::from(u16::from_be_bytes(*length));
+    let (header, payload) =
+        rest.split_at_checked(length).ok_or_else(|| bad("the header is longer than the binary frame"))?;
+    let header = core::str::from_utf8(header).map_err(|_| bad("the header of a binary frame is not UTF-8"))?;
+    let members = Members::parse(header)?;
+    let id = members.id();
+    if members.kind()? != "publish" {
+        return Err(bad("only \"publish\" may be a binary frame"));
+    }
+    if members.data.is_some() {
+        return Err(bad("a binary frame has its payload behind the header, not in \"data\""));
+    }
+    let id = id?;
+    Ok(match members.publish(Payload::Binary(Bytes::copy_from_slice(payload))) {
+        Ok(command) => Request::Command { id, command },
+        Err(reject) => Request::Refused { id, reject },
+    })
+}
+
+/// All members that any request has, uninterpreted. Flat, since `RawValue` fails inside tagged enums.
+#[derive(Deserialize, Default)]
+struct Members<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Option<&'a RawValue>,
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    channel: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "even_null")]
+    data: Option<&'a RawValue>,
+    #[serde(borrow)]
+    event: Option<&'a RawValue>,
+    #[serde(borrow)]
+    key: Option<&'a RawValue>,
+    #[serde(borrow)]
+    exclude_self: Option<&'a RawValue>,
+    #[serde(borrow)]
+    since: Option<&'a RawValue>,
+    #[serde(borrow)]
+    presence: Option<&'a RawValue>,
+    #[serde(borrow)]
+    limit: Option<&'a RawValue>,
+    #[serde(borrow)]
+    token: Option<&'a RawValue>,
+    #[serde(borrow)]
+    messages: Option<&'a RawValue>,
+}
+
+/// `null` is data like any other.
+fn even_null<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&'de RawValue>::deserialize(deserializer).map(Some)
+}
+
+impl<'a> Members<'a> {
+    fn parse(text: &'a str) -> Result<Self, Reject> {
+        if !text.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('{') {
+            return Err(refuse(RejectCode::BadJson, "a message must be a JSON object"));
+        }
+        if !is_shallow(text.as_bytes()) {
+            return Err(refuse(RejectCode::BadJson, "JSON is nested more than 64 deep"));
+        }
+        serde_json::from_str(text).map_err(|error| refuse(RejectCode::BadJson, format!("not JSON: {error}")))
+    }
+
+    fn frame(self) -> Frame<'a> {
+        let id = match self.id() {
+            Ok(id) => id,
+            Err(reject) => return Frame::One(Request::Refused { id: None, reject }),
+        };
+        let request = self.kind().and_then(|kind| match &*kind {
+            "batch" => self.batch().map(Frame::Batch),
+            "ping" => Ok(Frame::One(Request::Ping { id })),
+            "pong" => Ok(Frame::One(Request::Pong)),
+            kind => self.command(kind).map(|command| Frame::One(Request::Command { id, command })),
+        });
+        request.unwrap_or_else(|reject| Frame::One(Request::Refused { id, reject }))
+    }
+
+    fn kind(&self) -> Result<Cow<'a, str>, Reject> {
+        string("type", self.kind)
+    }
+
+    fn id(&self) -> Result<Option<&'a str>, Reject> {
+        let Some(raw) = self.id.map(RawValue::get) else { return Ok(None) };
+        let good = match raw.as_bytes().first() {
+            Some(b'"') => string("id", self.id)?.len() <= ID_BYTES_MAX,
+            // An integer as JSON writes it, not 1.0 or 1e3: it is repeated as it was written.
+            _ => raw.bytes().all(|b| b.is_ascii_digit()) && raw.parse::<u64>().is_ok_and(|id| id <= INTEGER_MAX),
+        };
+        if good {
+            Ok(Some(raw))
+        } else {
+            Err(bad("\"id\" must be a string of at most 64 bytes or an integer from 0 to 2^53-1"))
+        }
+    }
+
+    fn batch(&self) -> Result<Vec<&'a RawValue>, Reject> {
+        let raw = self.messages.ok_or_else(|| bad("\"messages\" is missing"))?;
+        let messages: Vec<&'a RawValue> =
+            serde_json::from_str(raw.get()).map_err(|_| bad("\"messages\" must be an array"))?;
+        if messages.len() > BATCH_MAX {
+            return Err(bad("\"messages\" has more than 128 elements"));
+        }
+        Ok(messages)
+    }
+
+    fn command(self, kind: &str) -> Result<Command, Reject> {
+        Ok(match kind {
+            "authenticate" => Command::Authenticate { token: string("token", self.token)?.into_owned() },
+            "subscribe" => Command::Subscribe {
+                channel: self.channel()?,
+                since: self.since()?,
+                presence: boolean("presence", self.presence)?,
+            },
+            "unsubscribe" => Command::Unsubscribe { channel: self.channel()? },
+            "publish" => {
+                let payload = payload(self.data.ok_or_else(|| bad("\"data\" is missing"))?)?;
+                self.publish(payload)?
+            }
+            "presence" => Command::Presence { channel: self.channel()? },
+            "history" => {
+                Command::History { channel: self.channel()?, since: self.since()?, limit: self.limit()? }
+            }
+            other => {
+                let shown: String = other.chars().take(50).collect();
+                return Err(refuse(RejectCode::UnknownType, format!("unknown type {shown:?}")));
+            }
+        })
+    }
+
+    fn publish(self, payload: Payload) -> Result<Command, Reject> {
+        let publish =
+            Publish { payload, event: label("event", self.event)?, key: label("key", self.key)? };
+        let exclude_self = boolean("exclude_self", self.exclude_self)?;
+        Ok(Command::Publish { channel: self.channel()?, publish, exclude_self })
+    }
+
+    fn channel(&self) -> Result<ChannelName, Reject> {
+        let name = string("channel", self.channel)?;
+        ChannelName::parse(&name).map_err(|error| refuse(RejectCode::BadChannel, error.to_string()))
+    }
+
+    fn since(&self) -> Result<Option<Since>, Reject> {
+        #[derive(Deserialize)]
+        struct Written<'a> {
+            #[serde(borrow)]
+            epoch: Cow<'a, str>,
+            offset: u64,
+        }
+        let Some(raw) = present(self.since) else { return Ok(None) };
+        let Written { epoch, offset } = serde_json::from_str(raw.get())
+            .map_err(|_| bad("\"since\" must be {\"epoch\": a string, \"offset\": an integer}"))?;
+        Ok(Some(match Epoch::parse(&epoch) {
+            Some(epoch) => Since::Position(Position { epoch, offset }),
+            None => Since::Unknown,
+        }))
+    }
+
+    fn limit(&self) -> Result<usize, Reject> {
+        let Some(raw) = present(self.limit) else { return Ok(LIMIT_DEFAULT) };
+        match raw.get().parse::<usize>() {
+            Ok(limit @ 1..=LIMIT_MAX) => Ok(limit),
+            _ => Err(bad("\"limit\" must be an integer from 1 to 1000")),
+        }
+    }
+}
+
+const ID_BYTES_MAX: usize = 64;
+const INTEGER_MAX: u64 = (1 << 53) - 1;
+const BATCH_MAX: usize = 128;
+const LABEL_BYTES_MAX: usize = 200;
+const LIMIT_DEFAULT: usize = 100;
+const LIMIT_MAX: usize = 1_000;
+const DEPTH_MAX: u32 = 64;
+
+fn bad(message: impl Into<Cow<'static, str>>) -> Reject {
+    refuse(RejectCode::BadRequest, message)
+}
+
+/// An optional member that is `null` is as good as absent.
+fn present(member: Option<&RawValue>) -> Option<&RawValue> {
+    member.filter(|raw| raw.get() != "null")
+}
+
+/// Borrows the usual string, which has no escapes.
+fn string<'a>(name: &str, member: Option<&'a RawValue>) -> Result<Cow<'a, str>, Reject> {
+    let raw = member.ok_or_else(|| bad(format!("\"{name}\" is missing")))?.get();
+    let inner = raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    match inner {
+        None => Err(bad(format!("\"{name}\" must be a string"))),
+        Some(inner) if !inner.contains('\\') => Ok(Cow::Borrowed(inner)),
+        Some(_) => serde_json::from_str(raw)
+            .map(Cow::Owned)
+            .map_err(|error| refuse(RejectCode::BadJson, format!("\"{name}\": {error}"))),
+    }
+}
+
+fn boolean(name: &str, member: Option<&RawValue>) -> Result<bool, Reject> {
+    match present(member).map(RawValue::get) {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => Err(bad(format!("\"{name}\" must be true or false"))),
+    }
+}
+
+/// An optional short name for the receivers. No control characters: other protocols put it into lines of their own.
+fn label(name: &str, member: Option<&RawValue>) -> Result<Option<Arc<str>>, Reject> {
+    let Some(raw) = present(member) else { return Ok(None) };
+    let text = string(name, Some(raw))?;
+    if text.len() > LABEL_BYTES_MAX {
+        return Err(bad(format!("\"{name}\" has {} bytes, more than 200", text.len())));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(bad(format!("\"{name}\" contains a control character")));
+    }
+    Ok(Some(text.into()))
+}
+
+/// A JSON string is text; any other value stays as it was written.
+fn payload(data: &RawValue) -> Result<Payload, Reject> {
+    let raw = data.get();
+    if raw.starts_with('"') {
+        Ok(Payload::Text(string("data", Some(data))?.into()))
+    } else {
+        Ok(Payload::Json(raw.into()))
+    }
+}
+
+/// Whether brackets nest at most [`DEPTH_MAX`] deep. Readers of what we pass on may recurse.
+fn is_shallow(json: &[u8]) -> bool {
+    let mut depth = 0_u32;
+    let mut in_string = false;
+    let mut escaped = false;
+    for byte in json {
+        if in_string {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => in_string = false,
+                _ => {}
+            }
+            continue;
+        }
+        match byte {
+            b'"' => in_string = true,
+            b'{' | b'[' => {
+                depth += 1;
+                if depth > DEPTH_MAX {
+                    return false;
+                }
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// The refusal of a frame, or what it asks for.
+    fn check(frame: &str) -> String {
+        match text(frame) {
+            Frame::One(Request::Refused { id, reject }) => {
+                format!("{}{}: {}", id.map(|id| format!("{id} ")).unwrap_or_default(), reject.code.as_str(), reject)
+            }
+            Frame::One(Request::Command { command, .. }) => format!("{command:?}"),
+            Frame::One(Request::Ping { .. } | Request::Pong) => "heartbeat".into(),
+            Frame::Batch(requests) => format!("batch of {}", requests.len()),
+        }
+    }
+
+    #[test]
+    fn faults_are_named() {
+        for (frame, fault) in [
+            ("", "bad_json: a message must be a JSON object"),
+            ("[]", "bad_json: a message must be a JSON object"),
+            ("{", "bad_json: not JSON: EOF while parsing an object at line 1 column 1"),
+            (r#"{"type":"ping","type":"ping"}"#, "bad_json: not JSON: duplicate field `type` at line 1 column 21"),
+            ("{}", "bad_request: \"type\" is missing"),
+            (r#"{"type":7}"#, "bad_request: \"type\" must be a string"),
+            (r#"{"type":"x","id":1}"#, "1 unknown_type: unknown type \"x\""),
+            (r#"{"type":"ping","id":-1}"#, "bad_request: \"id\" must be a string of at most 64 bytes or an integer from 0 to 2^53-1"),
+            (r#"{"type":"ping","id":1.0}"#, "bad_request: \"id\" must be a string of at most 64 bytes or an integer from 0 to 2^53-1"),
+            (r#"{"type":"ping","id":9007199254740992}"#, "bad_request: \"id\" must be a string of at most 64 bytes or an integer from 0 to 2^53-1"),
+            (r#"{"type":"subscribe","id":"a"}"#, "\"a\" bad_request: \"channel\" is missing"),
+            (r#"{"type":"subscribe","channel":""}"#, "bad_channel: channel name is empty"),
+            (r#"{"type":"subscribe","channel":"a","since":1}"#, "bad_request: \"since\" must be {\"epoch\": a string, \"offset\": an integer}"),
+            (r#"{"type":"subscribe","channel":"a","presence":1}"#, "bad_request: \"presence\" must be true or false"),
+            (r#"{"type":"publish","channel":"a"}"#, "bad_request: \"data\" is missing"),
+            (r#"{"type":"publish","channel":"a","data":1,"event":"a\nb"}"#, "bad_request: \"event\" contains a control character"),
+            (r#"{"type":"publish","channel":"a","data":"\ud800"}"#, "bad_json: \"data\": unexpected end of hex escape at line 1 column 8"),
+            (r#"{"type":"history","channel":"a","limit":0}"#, "bad_request: \"limit\" must be an integer from 1 to 1000"),
+            (r#"{"type":"batch","messages":{}}"#, "bad_request: \"messages\" must be an array"),
+        ] {
+            assert_eq!(check(frame), fault, "{frame}");
+        }
+    }
+
+    #[test]
+    fn nesting_is_bounded_and_brackets_in_strings_do_not_count() {
+        let nested = |depth: usize| {
+            format!(r#"{{"type":"publish","channel":"a","data":{}{}}}"#, "[".repeat(depth), "]".repeat(depth))
+        };
+        assert!(check(&nested(63)).starts_with("Publish"));
+        assert_eq!(check(&nested(64)), "bad_json: JSON is nested more than 64 deep");
+        let text = format!(r#"{{"type":"publish","channel":"a","data":"\"{}"}}"#, "[".repeat(100));
+        assert!(check(&text).starts_with("Publish"));
+    }
+
+    #[test]
+    fn a_batch_holds_no_batch_and_not_too_many() {
+        let many = |n: usize| format!(r#"{{"type":"batch","messages":[{}]}}"#, vec!["{}"; n].join(","));
+        assert_eq!(check(&many(128)), "batch of 128");
+        assert_eq!(check(&many(129)), "bad_request: \"messages\" has more than 128 elements");
+        assert!(matches!(one_of_batch(&many(1)), Request::Refused { .. }));
+    }
+
+    #[test]
+    fn a_json_string_is_text_and_other_values_stay_as_written() {
+        let data = |json: &str| match text(&format!(r#"{{"type":"publish","channel":"a","data":{json}}}"#)) {
+            Frame::One(Request::Command { command: Command::Publish { publish, .. }, .. }) => publish.payload,
+            _ => panic!("not a publish"),
+        };
+        assert_eq!(data(r#""a\u00e4\"""#), Payload::Text("aä\"".into()));
+        assert_eq!(data("{\"b\": 1.50 }"), Payload::Json("{\"b\": 1.50 }".into()));
+        assert_eq!(data("null"), Payload::Json("null".into()));
+    }
+
+    #[test]
+    fn binary_frames_are_checked() {
+        let refused = |frame: &[u8]| match binary(frame) {
+            Frame::One(Request::Refused { reject, .. }) => reject.message.into_owned(),
+            _ => "accepted".into(),
+        };
+        assert_eq!(refused(&[]), "a binary frame begins with two bytes");
+        assert_eq!(refused(&[0, 3, b'{', b'}']), "the header is longer than the binary frame");
+        assert_eq!(refused(&[0, 1, 0xff]), "the header of a binary frame is not UTF-8");
+        assert_eq!(refused(b"\0\x0f{\"type\":\"ping\"}"), "only \"publish\" may be a binary frame");
+        assert_eq!(refused(b"\0\x1f{\"type\":\"publish\",\"channel\":\"a\"}\x01"), "the header of a binary frame is not UTF-8".replace("the header of a binary frame is not UTF-8", "not JSON: EOF while parsing an object at line 1 column 31"));
+        assert_eq!(refused(b"\0\x20{\"type\":\"publish\",\"channel\":\"a\"}\x01"), "accepted");
+    }
+}

@@ -1,0 +1,336 @@
+//! From outcomes, events and publications to frames.
+
+use crate::dialect::Welcome;
+use crate::writer::Writer;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use std::sync::Arc;
+use switchboard_core::{
+    ChannelName, ClientInfo, Disconnect, Event, Outcome, Payload, Position, PresenceChange, PresentUser, Publication,
+    Reject, Time, UserId,
+};
+
+pub(super) fn welcome(welcome: &Welcome<'_>, out: &mut Writer<'_>) {
+    out.text(|json| {
+        let session = welcome.session.to_string();
+        let mut object = Object::begin(json, "welcome");
+        object.string("session", &session).number("version", 1);
+        match welcome.user {
+            Some(user) => object.string("user", user.as_str()),
+            None => object.raw("user", "null"),
+        };
+        object.number("heartbeat_ms", u64::try_from(welcome.heartbeat.as_millis()).unwrap_or(u64::MAX));
+        object.nested("limits", |limits| {
+            limits
+                .number("message_bytes", welcome.message_bytes as u64)
+                .number("channels", welcome.limits.channels as u64)
+                .number("channel_name_bytes", ChannelName::BYTES_MAX as u64);
+        });
+        object.end();
+    });
+}
+
+pub(super) fn error(id: Option<&str>, reject: &Reject, out: &mut Writer<'_>) {
+    out.text(|json| {
+        let mut object = Object::begin(json, "error");
+        object.id(id);
+        object.string("code", reject.code.as_str()).string("message", &reject.message);
+        object.raw("temporary", if reject.temporary { "true" } else { "false" });
+        object.end();
+    });
+}
+
+pub(super) fn ok(id: Option<&str>, outcome: &Outcome, out: &mut Writer<'_>) {
+    out.text(|json| {
+        let mut object = Object::begin(json, "ok");
+        object.id(id);
+        match outcome {
+            Outcome::Authenticated { user, expires } => {
+                object.string("user", user.as_str());
+                if let Some(expires) = expires {
+                    object.number("expires_at", expires.as_millis());
+                }
+            }
+            Outcome::Subscribed { channel, position, recovered, users } => {
+                object.string("channel", channel.as_str()).position(*position);
+                if let Some(recovered) = recovered {
+                    object.raw("recovered", if *recovered { "true" } else { "false" });
+                }
+                if let Some(users) = users {
+                    object.users(users);
+                }
+            }
+            Outcome::Unsubscribed { channel } => {
+                object.string("channel", channel.as_str());
+            }
+            Outcome::Published { channel, position } => {
+                object.string("channel", channel.as_str()).position(*position);
+            }
+            Outcome::Presence { channel, users, connections } => {
+                object.string("channel", channel.as_str());
+                object.users(users).number("connections", *connections);
+            }
+            Outcome::History { channel, position, publications, more } => {
+                object.string("channel", channel.as_str()).position(*position);
+                object.array("publications", publications, |json, publication| {
+                    let mut object = Object::begin_untyped(json);
+                    object.content(publication);
+                    object.end();
+                });
+                object.raw("more", if *more { "true" } else { "false" });
+            }
+            // Refusals are errors, not answers of this kind.
+            Outcome::Rejected(_) => {}
+        }
+        object.end();
+    });
+}
+
+pub(super) fn event(event: &Event, out: &mut Writer<'_>) {
+    out.text(|json| match event {
+        Event::CaughtUp { channel } => {
+            let mut object = Object::begin(json, "caught_up");
+            object.string("channel", channel.as_str());
+            object.end();
+        }
+        Event::Gap { channel, from, to } => {
+            let mut object = Object::begin(json, "gap");
+            object.string("channel", channel.as_str()).number("from", *from).number("to", *to);
+            object.end();
+        }
+        Event::Unsubscribed { channel, code } => {
+            let mut object = Object::begin(json, "unsubscribed");
+            object.string("channel", channel.as_str()).string("code", code.as_str());
+            object.end();
+        }
+        Event::TokenExpiring { expires } => {
+            let mut object = Object::begin(json, "token_expiring");
+            object.number("expires_at", expires.as_millis());
+            object.end();
+        }
+    });
+}
+
+pub(super) fn ping(out: &mut Writer<'_>) {
+    out.text(|json| json.extend_from_slice(br#"{"type":"ping"}"#));
+}
+
+pub(super) fn pong(id: Option<&str>, out: &mut Writer<'_>) {
+    out.text(|json| {
+        let mut object = Object::begin(json, "pong");
+        object.id(id);
+        object.end();
+    });
+}
+
+pub(super) fn disconnect(disconnect: &Disconnect, out: &mut Writer<'_>) {
+    out.text(|json| {
+        let mut object = Object::begin(json, "disconnect");
+        object.number("code", u64::from(disconnect.code)).string("reason", &disconnect.reason);
+        object.raw("reconnect", if disconnect.reconnect() { "true" } else { "false" });
+        if let Some(after) = disconnect.after {
+            object.number("after_ms", u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
+        }
+        object.end();
+    });
+}
+
+/// A run of publications: each its own frame, or those with JSON payloads together if the client asked for it.
+pub(crate) fn write_publications(publications: &[Arc<Publication>], batch: bool, out: &mut Writer<'_>) {
+    let is_binary = |publication: &Arc<Publication>| matches!(publication.payload, Payload::Binary(_));
+    for run in publications.chunk_by(|a, b| batch && !is_binary(a) && !is_binary(b)) {
+        match run {
+            [one] => message(one, out),
+            many => out.text(|json| {
+                let mut object = Object::begin(json, "batch");
+                object.array("messages", many, |json, publication| message_object(json, publication));
+                object.end();
+            }),
+        }
+    }
+}
+
+/// A run of presence changes.
+pub(crate) fn write_presence(channel: &ChannelName, changes: &[PresenceChange], out: &mut Writer<'_>) {
+    for change in changes {
+        out.text(|json| {
+            let mut object = Object::begin(json, if change.joined { "join" } else { "leave" });
+            object.string("channel", channel.as_str()).string("user", change.user.as_str());
+            if let Some(info) = &change.info {
+                object.raw("info", info);
+            }
+            object.end();
+        });
+    }
+}
+
+fn message(publication: &Publication, out: &mut Writer<'_>) {
+    match &publication.payload {
+        Payload::Binary(bytes) => out.binary(|frame| {
+            frame.extend_from_slice(&[0, 0]);
+            let mut header = Object::begin(frame, "message");
+            header.string("channel", publication.channel.as_str()).metadata(publication);
+            header.end();
+            // Names are bounded so that this fits: channel, event and user at most 6 × 528 bytes escaped.
+            let length = u16::try_from(frame.len() - 2).unwrap_or(u16::MAX);
+            if let Some(prefix) = frame.first_chunk_mut::<2>() {
+                *prefix = length.to_be_bytes();
+            }
+            frame.extend_from_slice(bytes);
+        }),
+        Payload::Json(_) | Payload::Text(_) => out.text(|json| message_object(json, publication)),
+    }
+}
+
+fn message_object(json: &mut Vec<u8>, publication: &Publication) {
+    let mut object = Object::begin(json, "message");
+    object.string("channel", publication.channel.as_str()).content(publication);
+    object.end();
+}
+
+/// Writes one JSON object, member by member.
+struct Object<'a> {
+    json: &'a mut Vec<u8>,
+    first: bool,
+}
+
+impl<'a> Object<'a> {
+    fn begin(json: &'a mut Vec<u8>, kind: &str) -> Self {
+        let mut object = Self::begin_untyped(json);
+        object.string("type", kind);
+        object
+    }
+
+    fn begin_untyped(json: &'a mut Vec<u8>) -> Self {
+        json.push(b'{');
+        Self { json, first: true }
+    }
+
+    fn end(self) {
+        self.json.push(b'}');
+    }
+
+    fn name(&mut self, name: &str) {
+        if !self.first {
+            self.json.push(b',');
+        }
+        self.first = false;
+        self.json.push(b'"');
+        self.json.extend_from_slice(name.as_bytes());
+        self.json.extend_from_slice(b"\":");
+    }
+
+    fn string(&mut self, name: &str, value: &str) -> &mut Self {
+        self.name(name);
+        write_string(self.json, value);
+        self
+    }
+
+    fn number(&mut self, name: &str, value: u64) -> &mut Self {
+        self.name(name);
+        self.json.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+        self
+    }
+
+    /// A value that is JSON already.
+    fn raw(&mut self, name: &str, value: &str) -> &mut Self {
+        self.name(name);
+        self.json.extend_from_slice(value.as_bytes());
+        self
+    }
+
+    fn nested(&mut self, name: &str, write: impl FnOnce(&mut Object<'_>)) -> &mut Self {
+        self.name(name);
+        let mut object = Object::begin_untyped(self.json);
+        write(&mut object);
+        object.end();
+        self
+    }
+
+    fn array<T>(&mut self, name: &str, items: &[T], mut write: impl FnMut(&mut Vec<u8>, &T)) -> &mut Self {
+        self.name(name);
+        self.json.push(b'[');
+        for (index, item) in items.iter().enumerate() {
+            if index > 0 {
+                self.json.push(b',');
+            }
+            write(self.json, item);
+        }
+        self.json.push(b']');
+        self
+    }
+
+    fn id(&mut self, id: Option<&str>) {
+        if let Some(id) = id {
+            self.raw("id", id);
+        }
+    }
+
+    fn position(&mut self, position: Position) -> &mut Self {
+        self.nested("position", |object| {
+            object.string("epoch", &position.epoch.to_string()).number("offset", position.offset);
+        })
+    }
+
+    fn users(&mut self, users: &[PresentUser]) -> &mut Self {
+        self.array("users", users, |json, present| {
+            let mut object = Object::begin_untyped(json);
+            object.string("user", present.user.as_str()).number("connections", u64::from(present.connections));
+            if let Some(info) = &present.info {
+                object.raw("info", info);
+            }
+            object.end();
+        })
+    }
+
+    /// A publication's payload and what belongs to it.
+    fn content(&mut self, publication: &Publication) -> &mut Self {
+        match &publication.payload {
+            Payload::Json(json) => self.raw("data", json),
+            Payload::Text(text) => self.string("data", text),
+            Payload::Binary(bytes) => {
+                self.name("data");
+                self.json.push(b'"');
+                self.json.extend_from_slice(STANDARD.encode(bytes).as_bytes());
+                self.json.push(b'"');
+                self.string("encoding", "base64")
+            }
+        };
+        self.metadata(publication)
+    }
+
+    fn metadata(&mut self, publication: &Publication) -> &mut Self {
+        self.number("offset", publication.position.offset).timestamp(publication.timestamp);
+        if let Some(event) = &publication.event {
+            self.string("event", event);
+        }
+        if let Some(ClientInfo { user }) = &publication.publisher {
+            self.publisher(user);
+        }
+        self
+    }
+
+    fn timestamp(&mut self, time: Time) -> &mut Self {
+        self.number("timestamp", time.as_millis())
+    }
+
+    fn publisher(&mut self, user: &UserId) -> &mut Self {
+        self.nested("publisher", |object| {
+            object.string("user", user.as_str());
+        })
+    }
+}
+
+/// The usual string has nothing to escape and is copied whole.
+fn write_string(json: &mut Vec<u8>, value: &str) {
+    if value.bytes().all(|b| b >= 0x20 && b != b'"' && b != b'\\') {
+        json.push(b'"');
+        json.extend_from_slice(value.as_bytes());
+        json.push(b'"');
+        return;
+    }
+    // Writing a string into memory cannot fail.
+    if serde_json::to_writer(&mut *json, value).is_err() {
+        json.extend_from_slice(b"\"\"");
+    }
+}

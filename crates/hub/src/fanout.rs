@@ -1,0 +1,307 @@
+//! Fan-out: what waits on a channel goes to its subscribers' outboxes, encoded once for each format.
+//!
+//! A turn's publications of a channel travel as one run: one walk through the roster and one reference a subscriber, however many they are. A
+//! large roster is walked in slices, so that it does not hold up a small one.
+
+use crate::outbox::Dropped;
+use crate::roster::{Entry, LocalChannel, Roster, Walk};
+use crate::subscriber::Subscriber;
+use bytes::BytesMut;
+use slab::Slab;
+use smallvec::SmallVec;
+use std::sync::Arc;
+use switchboard_core::{Encode, Encoded, Publication, WireFormat};
+
+/// Entries of one channel that are visited before the next channel has its turn.
+const SLICE: usize = 1_024;
+/// Publications that travel as one run, in bytes: small beside an outbox, so that a burst can drain between two runs.
+const RUN_BYTES: usize = 64 * 1024;
+
+/// Where fan-out puts what it cannot do itself.
+#[derive(Debug, Default)]
+pub(crate) struct Effects {
+    /// Subscribers with something to write.
+    pub(crate) dirty: Vec<u32>,
+    /// Subscribers whose outbox overflowed.
+    pub(crate) overflowed: Vec<u32>,
+    /// Subscribers that lost publications: slot, then channel and offsets.
+    pub(crate) dropped: Vec<(u32, Dropped)>,
+    /// Publications delivered to somebody, for the counters.
+    pub(crate) deliveries: u64,
+}
+
+/// Visits the next slice of each channel that has something. Returns whether more is left.
+pub(crate) fn fan_out(
+    roster: &mut Roster,
+    subscribers: &mut Slab<Subscriber>,
+    shard: u16,
+    encode: &mut dyn Encode,
+    effects: &mut Effects,
+) -> bool {
+    for _ in 0..roster.ready.len() {
+        let Some(number) = roster.ready.pop_front() else { break };
+        let Some(channel) = roster.channels.get_mut(number as usize) else { continue };
+        channel.ready = false;
+        let Some(mut walk) = channel.walk.take().or_else(|| channel.begin_walk(shard)) else { continue };
+        walk.visit_slice(number, channel, subscribers, encode, effects);
+        if walk.cursor < channel.entries.len() {
+            channel.walk = Some(walk);
+            roster.mark_ready(number);
+        } else {
+            let more = !channel.pending.is_empty() || !channel.changes.is_empty();
+            roster.pending_bytes -= walk.publications.iter().map(|publication| publication.cost()).sum::<usize>();
+            if more {
+                roster.mark_ready(number);
+            }
+        }
+    }
+    !roster.ready.is_empty()
+}
+
+impl LocalChannel {
+    fn begin_walk(&mut self, shard: u16) -> Option<Walk> {
+        if self.pending.is_empty() && self.changes.is_empty() {
+            return None;
+        }
+        let mut bytes = 0;
+        let mut count = 0;
+        for publication in &self.pending {
+            bytes += publication.cost();
+            if bytes > RUN_BYTES && count > 0 {
+                break;
+            }
+            count += 1;
+        }
+        let publications: Vec<_> = self.pending.drain(..count).collect();
+        let excluded = publications
+            .iter()
+            .filter_map(|publication| publication.exclude)
+            .filter(|session| session.shard == shard)
+            .map(|session| session.serial)
+            .collect();
+        Some(Walk {
+            publications,
+            changes: core::mem::take(&mut self.changes),
+            excluded,
+            blocks: SmallVec::new(),
+            presence_blocks: SmallVec::new(),
+            cursor: 0,
+        })
+    }
+}
+
+impl Walk {
+    fn visit_slice(
+        &mut self,
+        number: u32,
+        channel: &LocalChannel,
+        subscribers: &mut Slab<Subscriber>,
+        encode: &mut dyn Encode,
+        effects: &mut Effects,
+    ) {
+        let end = (self.cursor + SLICE).min(channel.entries.len());
+        let first = self.publications.first().map_or(0, |publication| publication.position.offset);
+        let last = self.publications.last().map_or(0, |publication| publication.position.offset);
+        for entry in channel.entries.get(self.cursor..end).unwrap_or_default() {
+            let Some(subscriber) = subscribers.get_mut(entry.slot as usize) else { continue };
+            if subscriber.lost {
+                continue;
+            }
+            if !self.publications.is_empty() {
+                if entry.from < first && !entry.replaying && !self.excluded.contains(&entry.serial) {
+                    effects.deliveries += self.publications.len() as u64;
+                    let block = self.block(entry.format, encode);
+                    push(subscriber, entry.slot, block, (number, first, last), effects);
+                } else {
+                    self.visit_singly(number, entry, subscriber, encode, effects);
+                }
+            }
+            if !self.changes.is_empty() && entry.presence_from != u64::MAX {
+                self.visit_presence(channel, entry, subscriber, encode, effects);
+            }
+        }
+        self.cursor = end;
+    }
+
+    fn block(&mut self, format: WireFormat, encode: &mut dyn Encode) -> Encoded {
+        if let Some((_, block)) = self.blocks.iter().find(|(known, _)| *known == format) {
+            return block.clone();
+        }
+        let mut out = BytesMut::new();
+        encode.publications(format, &self.publications, &mut out);
+        let block = Encoded::new(out.freeze());
+        self.blocks.push((format, block.clone()));
+        block
+    }
+
+    /// For the few who are in the midst of a replay, came during the run, or are excluded from a part of it.
+    #[cold]
+    fn visit_singly(
+        &self,
+        number: u32,
+        entry: &Entry,
+        subscriber: &mut Subscriber,
+        encode: &mut dyn Encode,
+        effects: &mut Effects,
+    ) {
+        let wanted: Vec<Arc<Publication>> = self
+            .publications
+            .iter()
+            .filter(|publication| publication.position.offset > entry.from)
+            .filter(|publication| publication.exclude != Some(subscriber.session))
+            .cloned()
+            .collect();
+        if wanted.is_empty() {
+            return;
+        }
+        if entry.replaying
+            && let Some(subscription) = subscriber.subscription(number)
+            && let Some(replay) = &mut subscription.replay
+        {
+            wanted.into_iter().for_each(|publication| replay.push(publication));
+            // What is replayed is kept by the channel's history too, but only for a while.
+            if replay.bytes > REPLAY_BYTES_MAX {
+                lose(subscriber, entry.slot, effects);
+            }
+            return;
+        }
+        effects.deliveries += wanted.len() as u64;
+        push_publications(subscriber, number, entry.slot, &wanted, encode, effects);
+    }
+
+    fn visit_presence(
+        &mut self,
+        channel: &LocalChannel,
+        entry: &Entry,
+        subscriber: &mut Subscriber,
+        encode: &mut dyn Encode,
+        effects: &mut Effects,
+    ) {
+        let name = &channel.key.channel;
+        let first = self.changes.first().map_or(0, |change| change.serial);
+        let block = if entry.presence_from < first {
+            match self.presence_blocks.iter().find(|(known, _)| *known == entry.format) {
+                Some((_, block)) => block.clone(),
+                None => {
+                    let mut out = BytesMut::new();
+                    encode.presence(entry.format, name, &self.changes, &mut out);
+                    let block = Encoded::new(out.freeze());
+                    self.presence_blocks.push((entry.format, block.clone()));
+                    block
+                }
+            }
+        } else {
+            let start = self.changes.partition_point(|change| change.serial <= entry.presence_from);
+            let mut out = BytesMut::new();
+            encode.presence(entry.format, name, self.changes.get(start..).unwrap_or_default(), &mut out);
+            Encoded::new(out.freeze())
+        };
+        if !block.is_empty() {
+            push_event(subscriber, entry.slot, block, effects);
+        }
+    }
+}
+
+/// Live publications that may queue behind one subscriber's replay.
+const REPLAY_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Lets replays go on while there is room. Returns those that are complete: slot and channel.
+pub(crate) fn replay(
+    slot: u32,
+    roster: &mut Roster,
+    subscribers: &mut Slab<Subscriber>,
+    encode: &mut dyn Encode,
+    effects: &mut Effects,
+) -> Vec<u32> {
+    let mut complete = Vec::new();
+    let Some(subscriber) = subscribers.get_mut(slot as usize) else { return complete };
+    let mut index = 0;
+    while subscriber.outbox.has_room_for_replay() && !subscriber.lost {
+        let Some(subscription) = subscriber.subscriptions.get_mut(index) else { break };
+        let Some(replay) = &mut subscription.replay else {
+            index += 1;
+            continue;
+        };
+        let (channel, place) = (subscription.channel, subscription.index);
+        let mut run = Vec::new();
+        let mut bytes = 0;
+        while bytes < RUN_BYTES
+            && let Some(publication) = replay.pop()
+        {
+            bytes += publication.cost();
+            run.push(publication);
+        }
+        if replay.queue.is_empty() {
+            subscription.replay = None;
+            if let Some(entry) =
+                roster.channels.get_mut(channel as usize).and_then(|channel| channel.entries.get_mut(place as usize))
+            {
+                entry.replaying = false;
+                let last = run.last().map_or(0, |publication| publication.position.offset);
+                entry.from = entry.from.max(last);
+            }
+            complete.push(channel);
+        }
+        if !run.is_empty() {
+            effects.deliveries += run.len() as u64;
+            push_publications(subscriber, channel, slot, &run, encode, effects);
+        }
+    }
+    subscriber.replaying = subscriber.subscriptions.iter().any(|subscription| subscription.replay.is_some());
+    complete
+}
+
+fn push_publications(
+    subscriber: &mut Subscriber,
+    number: u32,
+    slot: u32,
+    publications: &[Arc<Publication>],
+    encode: &mut dyn Encode,
+    effects: &mut Effects,
+) {
+    let mut out = BytesMut::new();
+    encode.publications(subscriber.format, publications, &mut out);
+    let first = publications.first().map_or(0, |publication| publication.position.offset);
+    let last = publications.last().map_or(0, |publication| publication.position.offset);
+    push(subscriber, slot, Encoded::new(out.freeze()), (number, first, last), effects);
+}
+
+fn push(subscriber: &mut Subscriber, slot: u32, block: Encoded, run: Dropped, effects: &mut Effects) {
+    if subscriber.outbox.push_run(block, run, &mut subscriber.dropped).is_err() {
+        lose(subscriber, slot, effects);
+        return;
+    }
+    if !subscriber.dropped.is_empty() {
+        effects.dropped.extend(subscriber.dropped.drain(..).map(|dropped| (slot, dropped)));
+    }
+    mark_dirty(subscriber, slot, effects);
+}
+
+/// Queues what is no publication.
+pub(crate) fn push_event(subscriber: &mut Subscriber, slot: u32, encoded: Encoded, effects: &mut Effects) {
+    if subscriber.lost {
+        return;
+    }
+    match subscriber.outbox.push(encoded) {
+        Ok(()) => mark_dirty(subscriber, slot, effects),
+        Err(_) => lose(subscriber, slot, effects),
+    }
+}
+
+fn mark_dirty(subscriber: &mut Subscriber, slot: u32, effects: &mut Effects) {
+    if !subscriber.dirty {
+        subscriber.dirty = true;
+        effects.dirty.push(slot);
+    }
+}
+
+/// The policy gives the subscriber up: what waits for it is freed at once.
+#[cold]
+fn lose(subscriber: &mut Subscriber, slot: u32, effects: &mut Effects) {
+    subscriber.lost = true;
+    subscriber.outbox.clear();
+    for subscription in &mut subscriber.subscriptions {
+        subscription.replay = None;
+    }
+    effects.overflowed.push(slot);
+}

@@ -1,0 +1,237 @@
+//! Channels at their home shard: which shards subscribe, who is there, and what is behind.
+//!
+//! Owns the order between a subscription and the publications around it. Knows nothing of subscribers but the shard they are on.
+
+use crate::address::{ChannelKey, ShardId};
+use crate::broker::{Broker, BrokerEvent, History, PublishRequest, Slice};
+use crate::mail::{Letter, Reply, Request, RequestKind, Subscribed};
+use crate::presence::{Member, Members};
+use hashbrown::HashMap;
+use smallvec::SmallVec;
+use std::sync::Arc;
+use switchboard_core::{Outcome, PresenceChange, Publication, Reject, RejectCode, Since, Time};
+
+/// The channels whose home is this shard.
+#[derive(Debug)]
+pub(crate) struct Homes<B> {
+    pub(crate) broker: B,
+    channels: HashMap<ChannelKey, Home, foldhash::fast::RandomState>,
+    /// What is to be sent, in order; to this shard too.
+    pub(crate) letters: Vec<(ShardId, Letter)>,
+}
+
+#[derive(Debug, Default)]
+struct Home {
+    feeds: SmallVec<[Feed; 2]>,
+    members: Members,
+}
+
+/// One shard that subscribes to the channel.
+#[derive(Debug)]
+struct Feed {
+    shard: ShardId,
+    subscriptions: u32,
+    /// The last offset that was sent to it.
+    sent: u64,
+    /// It gets the rest from history as its mailbox has room.
+    behind: bool,
+}
+
+/// What one answer to `history` holds, in bytes of publications.
+const HISTORY_BYTES_MAX: usize = 256 * 1024;
+/// The most publications of one answer to `history`.
+const HISTORY_LIMIT_MAX: usize = 1_000;
+/// Deliveries from history to a shard that is behind, in bytes a turn.
+const CATCH_UP_BYTES: usize = 256 * 1024;
+
+impl<B: Broker + History> Homes<B> {
+    pub(crate) fn new(broker: B) -> Self {
+        Self { broker, channels: HashMap::default(), letters: Vec::new() }
+    }
+
+    pub(crate) fn handle(&mut self, now: Time, request: Request) {
+        let Request { key, app, from, kind } = request;
+        let reply = match kind {
+            RequestKind::Subscribe { since, presence, member } => {
+                let listed = presence.then_some(app.limits.presence_users);
+                Reply::Subscribed(Box::new(self.subscribe(now, key, from.shard, since, listed, member)))
+            }
+            RequestKind::Unsubscribe { answer, member } => {
+                self.unsubscribe(now, &key, from.shard, member.as_ref());
+                if !answer {
+                    return;
+                }
+                Reply::Unsubscribed { key }
+            }
+            RequestKind::Publish { publish, publisher, exclude } => {
+                let origin = Some(from);
+                self.broker.publish(now, PublishRequest { key, app, publish, publisher, exclude, origin });
+                self.drain_broker();
+                return;
+            }
+            RequestKind::Presence => {
+                let members = self.channels.get(&key).map(|home| &home.members);
+                let users = members.map_or_else(Vec::new, |members| members.snapshot(app.limits.presence_users));
+                let connections = members.map_or(0, Members::connections);
+                Reply::Outcome(Outcome::Presence { channel: key.channel, users, connections })
+            }
+            RequestKind::History { since, limit } => Reply::Outcome(self.history(now, key, since, limit)),
+        };
+        self.letters.push((from.shard, Letter::Reply { to: from, reply }));
+    }
+
+    /// One step: what was missed is read and the shard registered at the same moment, so nothing falls between replay and live.
+    fn subscribe(
+        &mut self,
+        now: Time,
+        key: ChannelKey,
+        shard: ShardId,
+        since: Option<Since>,
+        listed: Option<usize>,
+        member: Option<Member>,
+    ) -> Subscribed {
+        let position = self.broker.retain(&key);
+        let missed = since.map(|since| match since {
+            Since::Position(since) => self.broker.after(now, &key, since, usize::MAX, usize::MAX).ok(),
+            Since::Unknown => None,
+        });
+        let home = self.channels.entry_ref(&key).or_default();
+        match home.feeds.iter_mut().find(|feed| feed.shard == shard) {
+            Some(feed) => feed.subscriptions += 1,
+            None => home.feeds.push(Feed { shard, subscriptions: 1, sent: position.offset, behind: false }),
+        }
+        if let Some(change) = member.as_ref().and_then(|member| home.members.join(member)) {
+            announce(&mut self.letters, home, &key, &change);
+        }
+        Subscribed {
+            position,
+            recovered: missed.as_ref().map(Option::is_some),
+            missed: missed.flatten().map_or_else(Vec::new, |slice| slice.publications),
+            users: listed.map(|limit| home.members.snapshot(limit)),
+            presence_serial: if listed.is_some() { home.members.serial() } else { u64::MAX },
+            key,
+            member,
+        }
+    }
+
+    fn unsubscribe(&mut self, now: Time, key: &ChannelKey, shard: ShardId, member: Option<&Member>) {
+        let Some(home) = self.channels.get_mut(key) else { return };
+        if let Some(index) = home.feeds.iter().position(|feed| feed.shard == shard)
+            && let Some(feed) = home.feeds.get_mut(index)
+        {
+            feed.subscriptions -= 1;
+            if feed.subscriptions == 0 {
+                home.feeds.swap_remove(index);
+            }
+        }
+        if let Some(change) = member.and_then(|member| home.members.leave(&member.user)) {
+            announce(&mut self.letters, home, key, &change);
+        }
+        if home.feeds.is_empty() {
+            self.channels.remove(key);
+            self.broker.release(now, key);
+        }
+    }
+
+    fn history(&mut self, now: Time, key: ChannelKey, since: Option<Since>, limit: usize) -> Outcome {
+        let limit = limit.min(HISTORY_LIMIT_MAX);
+        let slice = match since {
+            None => Ok(self.broker.latest(now, &key, limit, HISTORY_BYTES_MAX)),
+            Some(Since::Position(since)) => self.broker.after(now, &key, since, limit, HISTORY_BYTES_MAX).map_err(|_| ()),
+            Some(Since::Unknown) => Err(()),
+        };
+        let position = self.broker.position(&key);
+        match slice {
+            Ok(Slice { publications, more }) => Outcome::History { channel: key.channel, position, publications, more },
+            Err(()) => Outcome::Rejected(Reject::new(
+                RejectCode::HistoryLost,
+                format!("the history of channel '{}' after this position is gone", key.channel),
+            )),
+        }
+    }
+
+    /// Takes what the broker has ordered to whoever subscribes and to whoever asked.
+    pub(crate) fn drain_broker(&mut self) {
+        while let Some(event) = self.broker.poll_event() {
+            match event {
+                BrokerEvent::Published { key, publication, origin } => {
+                    if let Some(home) = self.channels.get_mut(&key) {
+                        deliver(&mut self.letters, home, &key, &publication);
+                    }
+                    if let Some(to) = origin {
+                        let outcome = Outcome::Published { channel: key.channel, position: publication.position };
+                        self.letters.push((to.shard, Letter::Reply { to, reply: Reply::Outcome(outcome) }));
+                    }
+                }
+                BrokerEvent::Refused { origin: Some(to), reject } => {
+                    let reply = Reply::Outcome(Outcome::Rejected(reject));
+                    self.letters.push((to.shard, Letter::Reply { to, reply }));
+                }
+                BrokerEvent::Refused { origin: None, .. } => {}
+            }
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.channels.len()
+    }
+
+    /// A delivery found no room. Returns whether the channel was not already behind for that shard.
+    pub(crate) fn fall_behind(&mut self, key: &ChannelKey, shard: ShardId, offset: u64) -> bool {
+        let Some(feed) = self.feed(key, shard) else { return false };
+        let first = !feed.behind;
+        if first {
+            feed.behind = true;
+            feed.sent = offset - 1;
+        }
+        first
+    }
+
+    /// Whether deliveries to the shard must wait for history.
+    pub(crate) fn is_behind(&mut self, key: &ChannelKey, shard: ShardId) -> bool {
+        self.feed(key, shard).is_some_and(|feed| feed.behind)
+    }
+
+    /// What a shard that is behind gets next, and whether that is all.
+    pub(crate) fn catch_up(&mut self, now: Time, key: &ChannelKey, shard: ShardId) -> (Vec<Letter>, bool) {
+        let mut letters = Vec::new();
+        let position = self.broker.position(key);
+        let Some(sent) = self.feed(key, shard).filter(|feed| feed.behind).map(|feed| feed.sent) else {
+            return (letters, true);
+        };
+        let mut from = switchboard_core::Position { offset: sent, ..position };
+        let slice = self.broker.after(now, key, from, usize::MAX, CATCH_UP_BYTES).or_else(|lost| {
+            // Bounded memory has let go what the shard was still to get: say which.
+            let to = lost.complete_after.unwrap_or(position.offset);
+            letters.push(Letter::Gap { key: key.clone(), from: sent + 1, to });
+            from.offset = to;
+            self.broker.after(now, key, from, usize::MAX, CATCH_UP_BYTES)
+        });
+        let slice = slice.unwrap_or_default();
+        let last = slice.publications.last().map_or(from.offset, |publication| publication.position.offset);
+        letters.extend(
+            slice.publications.into_iter().map(|publication| Letter::Deliver { key: key.clone(), publication }),
+        );
+        if let Some(feed) = self.feed(key, shard) {
+            feed.sent = last;
+            feed.behind = slice.more;
+        }
+        (letters, !slice.more)
+    }
+
+    fn feed(&mut self, key: &ChannelKey, shard: ShardId) -> Option<&mut Feed> {
+        self.channels.get_mut(key)?.feeds.iter_mut().find(|feed| feed.shard == shard)
+    }
+}
+
+fn deliver(letters: &mut Vec<(ShardId, Letter)>, home: &Home, key: &ChannelKey, publication: &Arc<Publication>) {
+    for feed in &home.feeds {
+        letters.push((feed.shard, Letter::Deliver { key: key.clone(), publication: Arc::clone(publication) }));
+    }
+}
+
+fn announce(letters: &mut Vec<(ShardId, Letter)>, home: &Home, key: &ChannelKey, change: &PresenceChange) {
+    for feed in &home.feeds {
+        letters.push((feed.shard, Letter::Presence { key: key.clone(), change: change.clone() }));
+    }
+}

@@ -1,0 +1,119 @@
+//! What shards write to each other, and the bounded queue of one shard's mail for another.
+//!
+//! Requests and answers are bounded by the sessions' pending operations. Deliveries are bounded here: when they are too many, the
+//! channel is marked *behind* for that shard, and the rest is read from history when there is room again.
+
+use crate::address::{ChannelKey, ReturnAddress};
+use crate::presence::Member;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use switchboard_core::{
+    App, ClientInfo, Outcome, Position, PresenceChange, PresentUser, Publication, Publish, SessionId, Since,
+};
+
+/// A letter from one shard to another. Whoever carries it keeps the order of each pair of shards and cannot look inside.
+#[derive(Debug)]
+pub struct Mail(pub(crate) Letter);
+
+#[derive(Debug)]
+pub(crate) enum Letter {
+    /// To a channel's home.
+    Request(Request),
+    /// From a channel's home to whoever asked.
+    Reply { to: ReturnAddress, reply: Reply },
+    /// To a shard with subscribers.
+    Deliver { key: ChannelKey, publication: Arc<Publication> },
+    /// To a shard with subscribers: these offsets cannot be delivered any more.
+    Gap { key: ChannelKey, from: u64, to: u64 },
+    /// To a shard with subscribers: somebody came or left.
+    Presence { key: ChannelKey, change: PresenceChange },
+}
+
+/// Something that a channel's home is asked for.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) key: ChannelKey,
+    pub(crate) app: Arc<App>,
+    pub(crate) from: ReturnAddress,
+    pub(crate) kind: RequestKind,
+}
+
+#[derive(Debug)]
+pub(crate) enum RequestKind {
+    /// Register the subscriber's shard; replay what was missed.
+    Subscribe { since: Option<Since>, presence: bool, member: Option<Member> },
+    /// Let it go. A subscriber that has disappeared is not answered.
+    Unsubscribe { answer: bool, member: Option<Member> },
+    Publish { publish: Publish, publisher: Option<ClientInfo>, exclude: Option<SessionId> },
+    Presence,
+    History { since: Option<Since>, limit: usize },
+}
+
+/// A home's answer.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    Subscribed(Box<Subscribed>),
+    Unsubscribed {
+        key: ChannelKey,
+    },
+    /// Anything else goes to the caller as it is.
+    Outcome(Outcome),
+}
+
+/// The shard is registered; what follows live begins after `position`.
+#[derive(Debug)]
+pub(crate) struct Subscribed {
+    pub(crate) key: ChannelKey,
+    pub(crate) position: Position,
+    /// Whether `missed` is all that was missed.
+    pub(crate) recovered: Option<bool>,
+    pub(crate) missed: Vec<Arc<Publication>>,
+    pub(crate) users: Option<Vec<PresentUser>>,
+    /// The last presence change that `users` includes.
+    pub(crate) presence_serial: u64,
+    /// The subscriber as presence counts it.
+    pub(crate) member: Option<Member>,
+}
+
+/// The mail for one other shard that the driver has not taken yet.
+#[derive(Debug, Default)]
+pub(crate) struct Outgoing {
+    queue: VecDeque<Mail>,
+    bytes: usize,
+    /// Channels whose deliveries wait in history, each once.
+    behind: VecDeque<ChannelKey>,
+}
+
+impl Outgoing {
+    /// Deliveries that may wait, in bytes.
+    const DELIVERY_BYTES_MAX: usize = 1024 * 1024;
+
+    pub(crate) fn push(&mut self, letter: Letter) {
+        if let Letter::Deliver { publication, .. } = &letter {
+            self.bytes += publication.cost();
+        }
+        self.queue.push_back(Mail(letter));
+    }
+
+    /// Whether another delivery may wait here.
+    pub(crate) fn has_room(&self) -> bool {
+        self.bytes < Self::DELIVERY_BYTES_MAX
+    }
+
+    pub(crate) fn mark_behind(&mut self, key: ChannelKey) {
+        self.behind.push_back(key);
+    }
+
+    pub(crate) fn next_behind(&mut self) -> Option<ChannelKey> {
+        self.behind.pop_front()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.behind.is_empty()
+    }
+
+    pub(crate) fn take(&mut self) -> Vec<Mail> {
+        self.bytes = 0;
+        core::mem::take(&mut self.queue).into()
+    }
+}

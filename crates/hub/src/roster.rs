@@ -1,0 +1,169 @@
+//! Who on this shard subscribes to what, and what waits to be fanned out to them.
+
+use crate::address::ChannelKey;
+use crate::subscriber::Subscriber;
+use hashbrown::HashMap;
+use slab::Slab;
+use smallvec::SmallVec;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use switchboard_core::{Encoded, PresenceChange, Publication, WireFormat};
+
+/// The channels with subscribers on this shard, by number.
+#[derive(Debug, Default)]
+pub(crate) struct Roster {
+    pub(crate) channels: Slab<LocalChannel>,
+    index: HashMap<ChannelKey, u32, foldhash::fast::RandomState>,
+    /// Channels with something to fan out, each once.
+    pub(crate) ready: VecDeque<u32>,
+    /// Publications that wait for their fan-out, in bytes.
+    pub(crate) pending_bytes: usize,
+}
+
+#[derive(Debug)]
+pub(crate) struct LocalChannel {
+    pub(crate) key: ChannelKey,
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) pending: VecDeque<Arc<Publication>>,
+    pub(crate) changes: Vec<PresenceChange>,
+    pub(crate) watchers: u32,
+    pub(crate) walk: Option<Walk>,
+    pub(crate) ready: bool,
+}
+
+/// All that the usual fan-out needs to know of a subscriber, side by side.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry {
+    pub(crate) slot: u32,
+    pub(crate) serial: u64,
+    pub(crate) format: WireFormat,
+    pub(crate) replaying: bool,
+    /// Gets publications after this offset.
+    pub(crate) from: u64,
+    /// Gets presence changes after this one; `u64::MAX` if it does not want them.
+    pub(crate) presence_from: u64,
+}
+
+/// A run of publications on its way through the roster.
+#[derive(Debug)]
+pub(crate) struct Walk {
+    pub(crate) publications: Vec<Arc<Publication>>,
+    pub(crate) changes: Vec<PresenceChange>,
+    /// Serials of this shard's subscribers that some publication excludes.
+    pub(crate) excluded: SmallVec<[u64; 4]>,
+    /// The run in each format that was met.
+    pub(crate) blocks: SmallVec<[(WireFormat, Encoded); 2]>,
+    pub(crate) presence_blocks: SmallVec<[(WireFormat, Encoded); 2]>,
+    /// The next entry to visit.
+    pub(crate) cursor: usize,
+}
+
+impl Roster {
+    pub(crate) fn find(&self, key: &ChannelKey) -> Option<u32> {
+        self.index.get(key).copied()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Adds a subscriber. Returns the channel's number and the entry's place.
+    pub(crate) fn add(&mut self, key: &ChannelKey, entry: Entry) -> (u32, u32) {
+        let number = match self.index.get(key) {
+            Some(number) => *number,
+            None => {
+                let number = u32::try_from(self.channels.insert(LocalChannel::new(key.clone()))).unwrap_or(u32::MAX);
+                self.index.insert(key.clone(), number);
+                number
+            }
+        };
+        let Some(channel) = self.channels.get_mut(number as usize) else { return (number, 0) };
+        if entry.presence_from != u64::MAX {
+            channel.watchers += 1;
+        }
+        channel.entries.push(entry);
+        (number, u32::try_from(channel.entries.len() - 1).unwrap_or(u32::MAX))
+    }
+
+    /// Removes the entry at `index`, and the channel if it was the last.
+    pub(crate) fn remove(&mut self, number: u32, index: u32, subscribers: &mut Slab<Subscriber>) {
+        let Some(channel) = self.channels.get_mut(number as usize) else { return };
+        channel.remove(number, index as usize, subscribers);
+        if channel.entries.is_empty() {
+            let channel = self.channels.remove(number as usize);
+            let waiting = channel.walk.iter().flat_map(|walk| &walk.publications).chain(&channel.pending);
+            self.pending_bytes -= waiting.map(|publication| publication.cost()).sum::<usize>();
+            self.index.remove(&channel.key);
+            if channel.ready {
+                self.ready.retain(|ready| *ready != number);
+            }
+        }
+    }
+
+    /// Queues a publication for the channel's subscribers here.
+    pub(crate) fn enqueue(&mut self, key: &ChannelKey, publication: Arc<Publication>) {
+        let Some(number) = self.find(key) else { return };
+        let Some(channel) = self.channels.get_mut(number as usize) else { return };
+        self.pending_bytes += publication.cost();
+        channel.pending.push_back(publication);
+        self.mark_ready(number);
+    }
+
+    /// Queues a presence change for those who want to know.
+    pub(crate) fn enqueue_change(&mut self, key: &ChannelKey, change: PresenceChange) {
+        let Some(number) = self.find(key) else { return };
+        let Some(channel) = self.channels.get_mut(number as usize) else { return };
+        if channel.watchers > 0 {
+            channel.changes.push(change);
+            self.mark_ready(number);
+        }
+    }
+
+    pub(crate) fn mark_ready(&mut self, number: u32) {
+        if let Some(channel) = self.channels.get_mut(number as usize)
+            && !channel.ready
+        {
+            channel.ready = true;
+            self.ready.push_back(number);
+        }
+    }
+}
+
+impl LocalChannel {
+    fn new(key: ChannelKey) -> Self {
+        Self {
+            key,
+            entries: Vec::new(),
+            pending: VecDeque::new(),
+            changes: Vec::new(),
+            watchers: 0,
+            walk: None,
+            ready: false,
+        }
+    }
+
+    /// Keeps a walk in progress right: those before the cursor have got the run, those from it on have not.
+    fn remove(&mut self, number: u32, index: usize, subscribers: &mut Slab<Subscriber>) {
+        let Some(entry) = self.entries.get(index) else { return };
+        if entry.presence_from != u64::MAX {
+            self.watchers -= 1;
+        }
+        let mut hole = index;
+        if let Some(walk) = &mut self.walk
+            && index < walk.cursor
+        {
+            walk.cursor -= 1;
+            hole = walk.cursor;
+            self.entries.swap(index, hole);
+        }
+        self.entries.swap_remove(hole);
+        for moved in [index, hole] {
+            if let Some(entry) = self.entries.get(moved)
+                && let Some(subscriber) = subscribers.get_mut(entry.slot as usize)
+                && let Some(subscription) = subscriber.subscription(number)
+            {
+                subscription.index = u32::try_from(moved).unwrap_or(u32::MAX);
+            }
+        }
+    }
+}

@@ -1,0 +1,502 @@
+//! One core's part of the hub: it joins homes, roster, subscribers and mail.
+//!
+//! Each call does its work at once, but for two things that wait for [`Shard::end_turn`]: fan-out, so that a turn's publications travel
+//! together, and mail, which the driver takes when there is room.
+
+use crate::address::{Caller, ChannelKey, ReturnAddress, ShardId, SubscriberId};
+use crate::broker::{Broker, History};
+use crate::fanout::{self, Effects};
+use crate::home::Homes;
+use crate::mail::{Letter, Mail, Outgoing, Reply, Request, RequestKind, Subscribed};
+use crate::outbox::Outbox;
+use crate::presence::Member;
+use crate::roster::{Entry, Roster};
+use crate::subscriber::{Replay, Subscriber, Subscription};
+use slab::Slab;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use switchboard_core::{
+    App, ClientInfo, Encode, Encoded, Event, OpId, Outcome, Publish, SessionId, Since, Time, WireFormat,
+};
+
+/// Which shard of which node, among how many, and where its session numbers begin.
+#[derive(Clone, Copy, Debug)]
+pub struct ShardConfig {
+    /// This shard.
+    pub id: ShardId,
+    /// Shards of this node.
+    pub shards: u16,
+    /// This node.
+    pub node: u32,
+    /// The serial of the first session. Drawn at random in production, so that names do not come again after a restart.
+    pub first_serial: u64,
+}
+
+/// Counters since the start and gauges now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShardStats {
+    /// Channels whose home is here.
+    pub channels: u64,
+    /// Subscribers now.
+    pub subscribers: u64,
+    /// Publications queued for subscribers, each counted for each subscriber.
+    pub deliveries: u64,
+    /// Publications that were accepted here.
+    pub publications: u64,
+    /// Subscribers that were given up because their outbox was full.
+    pub overflows: u64,
+}
+
+/// One core's part of the hub.
+#[derive(Debug)]
+pub struct Shard<B> {
+    config: ShardConfig,
+    homes: Homes<B>,
+    roster: Roster,
+    subscribers: Slab<Subscriber>,
+    next_serial: u64,
+    /// Mail by shard.
+    outgoing: Vec<Outgoing>,
+    answers: VecDeque<(Caller, OpId, Outcome)>,
+    events: VecDeque<(SubscriberId, Event)>,
+    effects: Effects,
+    /// Slots of subscribers with a replay.
+    replaying: Vec<u32>,
+    publications: u64,
+    overflows: u64,
+}
+
+impl<B: Broker + History> Shard<B> {
+    /// An empty shard.
+    pub fn new(config: ShardConfig, broker: B) -> Self {
+        Self {
+            config,
+            homes: Homes::new(broker),
+            roster: Roster::default(),
+            subscribers: Slab::new(),
+            next_serial: config.first_serial,
+            outgoing: (0..config.shards).map(|_| Outgoing::default()).collect(),
+            answers: VecDeque::new(),
+            events: VecDeque::new(),
+            effects: Effects::default(),
+            replaying: Vec::new(),
+            publications: 0,
+            overflows: 0,
+        }
+    }
+
+    /// Adds a subscriber whose bytes have this format. Its session's name is new.
+    pub fn open(&mut self, app: &Arc<App>, format: WireFormat) -> (SubscriberId, SessionId) {
+        let session = SessionId { node: self.config.node, shard: self.config.id.0, serial: self.next_serial };
+        self.next_serial += 1;
+        let slot = self.subscribers.insert(Subscriber {
+            session,
+            app: Arc::clone(app),
+            format,
+            outbox: Outbox::new(app.limits.outbox_bytes, app.channels.overflow),
+            subscriptions: Vec::new(),
+            pending: 0,
+            closing: false,
+            dirty: false,
+            replaying: false,
+            lost: false,
+            dropped: Vec::new(),
+        });
+        (SubscriberId { slot: u32::try_from(slot).unwrap_or(u32::MAX), serial: session.serial }, session)
+    }
+
+    /// Removes a subscriber: its subscriptions end, what waits for it is freed.
+    pub fn close(&mut self, now: Time, id: SubscriberId) {
+        let Some(subscriber) = self.subscriber(id) else { return };
+        subscriber.closing = true;
+        subscriber.lost = true;
+        subscriber.outbox.clear();
+        self.finish_closing(now, id);
+    }
+
+    /// Subscribes; `member` is how presence counts it. Answered by [`poll_answer`](Self::poll_answer).
+    #[expect(clippy::too_many_arguments, reason = "a subscription's parts have no life of their own")]
+    pub fn subscribe(
+        &mut self,
+        now: Time,
+        id: SubscriberId,
+        op: OpId,
+        app: &Arc<App>,
+        key: ChannelKey,
+        since: Option<Since>,
+        presence: bool,
+        member: Option<Member>,
+    ) {
+        let kind = RequestKind::Subscribe { since, presence, member };
+        self.request(now, Caller::Subscriber(id), op, app, key, kind);
+    }
+
+    /// Ends a subscription; `member` as it was given when it began.
+    pub fn unsubscribe(
+        &mut self,
+        now: Time,
+        id: SubscriberId,
+        op: OpId,
+        app: &Arc<App>,
+        key: ChannelKey,
+        member: Option<Member>,
+    ) {
+        let kind = RequestKind::Unsubscribe { answer: true, member };
+        self.request(now, Caller::Subscriber(id), op, app, key, kind);
+    }
+
+    /// Publishes.
+    #[expect(clippy::too_many_arguments, reason = "a publication's parts have no life of their own before the broker")]
+    pub fn publish(
+        &mut self,
+        now: Time,
+        caller: Caller,
+        op: OpId,
+        app: &Arc<App>,
+        key: ChannelKey,
+        publish: Publish,
+        publisher: Option<ClientInfo>,
+        exclude: Option<SessionId>,
+    ) {
+        self.request(now, caller, op, app, key, RequestKind::Publish { publish, publisher, exclude });
+    }
+
+    /// Asks who is on a channel.
+    pub fn presence(&mut self, now: Time, caller: Caller, op: OpId, app: &Arc<App>, key: ChannelKey) {
+        self.request(now, caller, op, app, key, RequestKind::Presence);
+    }
+
+    /// Asks what was published.
+    #[expect(clippy::too_many_arguments, reason = "a question's parts have no life of their own")]
+    pub fn history(
+        &mut self,
+        now: Time,
+        caller: Caller,
+        op: OpId,
+        app: &Arc<App>,
+        key: ChannelKey,
+        since: Option<Since>,
+        limit: usize,
+    ) {
+        self.request(now, caller, op, app, key, RequestKind::History { since, limit });
+    }
+
+    /// Takes mail from another shard.
+    pub fn receive_mail(&mut self, now: Time, mail: Mail) {
+        self.handle_letter(now, mail.0);
+        self.route(now);
+    }
+
+    /// The mail for another shard. Call it when the way there has room: what does not fit is kept as positions, not as copies.
+    pub fn take_mail(&mut self, now: Time, to: ShardId) -> Vec<Mail> {
+        let Some(outgoing) = self.outgoing.get_mut(to.0 as usize) else { return Vec::new() };
+        while outgoing.has_room()
+            && let Some(key) = outgoing.next_behind()
+        {
+            let (letters, complete) = self.homes.catch_up(now, &key, to);
+            letters.into_iter().for_each(|letter| outgoing.push(letter));
+            if !complete {
+                outgoing.mark_behind(key);
+            }
+        }
+        outgoing.take()
+    }
+
+    /// Whether there is mail for that shard.
+    pub fn has_mail(&self, to: ShardId) -> bool {
+        self.outgoing.get(to.0 as usize).is_some_and(|outgoing| !outgoing.is_empty())
+    }
+
+    /// The next answer.
+    pub fn poll_answer(&mut self) -> Option<(Caller, OpId, Outcome)> {
+        self.answers.pop_front()
+    }
+
+    /// The next event for a subscriber, to be told after its answers and before [`end_turn`](Self::end_turn) is called again.
+    pub fn poll_event(&mut self) -> Option<(SubscriberId, Event)> {
+        self.events.pop_front()
+    }
+
+    /// Lets replays go on. What is complete becomes an event; tell it before [`end_turn`](Self::end_turn).
+    pub fn continue_replays(&mut self, encode: &mut dyn Encode) {
+        for _ in 0..self.replaying.len() {
+            let Some(slot) = self.replaying.pop() else { return };
+            let complete =
+                fanout::replay(slot, &mut self.roster, &mut self.subscribers, encode, &mut self.effects);
+            let Some(subscriber) = self.subscribers.get(slot as usize) else { continue };
+            let id = subscriber.id(slot);
+            if subscriber.replaying {
+                self.replaying.insert(0, slot);
+            }
+            for number in complete {
+                if let Some(channel) = self.roster.channels.get(number as usize) {
+                    self.events.push_back((id, Event::CaughtUp { channel: channel.key.channel.clone() }));
+                }
+            }
+        }
+    }
+
+    /// Fans out what came in since. Returns whether more is left for another turn, after the outboxes were flushed.
+    pub fn end_turn(&mut self, encode: &mut dyn Encode) -> bool {
+        let more = fanout::fan_out(
+            &mut self.roster,
+            &mut self.subscribers,
+            self.config.id.0,
+            encode,
+            &mut self.effects,
+        );
+        self.report_dropped();
+        more || self.has_replay_with_room()
+    }
+
+    /// Whether a replay waits for nothing but another turn.
+    pub fn has_replay_with_room(&self) -> bool {
+        let has_room = |slot: &u32| {
+            self.subscribers
+                .get(*slot as usize)
+                .is_some_and(|subscriber| subscriber.outbox.has_room_for_replay() && !subscriber.lost)
+        };
+        self.replaying.iter().any(has_room)
+    }
+
+    /// Whether the shard has taken in more than it gets rid of: take no more input until it has not.
+    pub fn is_congested(&self) -> bool {
+        self.roster.pending_bytes > PENDING_BYTES_MAX
+    }
+
+    /// Queues an answer's or event's bytes for a subscriber.
+    pub fn push(&mut self, id: SubscriberId, encoded: Encoded) {
+        if let Some(subscriber) = self.subscribers.get_mut(id.slot as usize)
+            && subscriber.session.serial == id.serial
+        {
+            fanout::push_event(subscriber, id.slot, encoded, &mut self.effects);
+        }
+    }
+
+    /// The next subscriber with something to write.
+    pub fn poll_dirty(&mut self) -> Option<SubscriberId> {
+        loop {
+            let slot = self.effects.dirty.pop()?;
+            if let Some(subscriber) = self.subscribers.get_mut(slot as usize)
+                && core::mem::take(&mut subscriber.dirty)
+            {
+                return Some(subscriber.id(slot));
+            }
+        }
+    }
+
+    /// The next subscriber whose outbox overflowed. Its session must end.
+    pub fn poll_overflowed(&mut self) -> Option<SubscriberId> {
+        let slot = self.effects.overflowed.pop()?;
+        self.overflows += 1;
+        self.subscribers.get(slot as usize).map(|subscriber| subscriber.id(slot))
+    }
+
+    /// A subscriber's outbox, to be drained into its socket.
+    pub fn outbox(&mut self, id: SubscriberId) -> Option<&mut Outbox> {
+        self.subscriber(id).map(|subscriber| &mut subscriber.outbox)
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        self.homes.broker.poll_timeout()
+    }
+
+    /// Forgets what is too old.
+    pub fn handle_timeout(&mut self, now: Time) {
+        self.homes.broker.handle_timeout(now);
+        self.homes.drain_broker();
+        self.route(now);
+    }
+
+    /// Counters and gauges.
+    pub fn stats(&self) -> ShardStats {
+        ShardStats {
+            channels: self.homes.len() as u64,
+            subscribers: self.subscribers.len() as u64,
+            deliveries: self.effects.deliveries,
+            publications: self.publications,
+            overflows: self.overflows,
+        }
+    }
+
+    /// Channels with subscribers on this shard.
+    pub fn local_channels(&self) -> usize {
+        self.roster.len()
+    }
+
+    fn subscriber(&mut self, id: SubscriberId) -> Option<&mut Subscriber> {
+        self.subscribers.get_mut(id.slot as usize).filter(|subscriber| subscriber.session.serial == id.serial)
+    }
+
+    fn request(&mut self, now: Time, caller: Caller, op: OpId, app: &Arc<App>, key: ChannelKey, kind: RequestKind) {
+        if let Caller::Subscriber(id) = caller {
+            let Some(subscriber) = self.subscriber(id) else { return };
+            subscriber.pending += 1;
+        }
+        let from = ReturnAddress { shard: self.config.id, caller, op };
+        self.send_home(now, Request { key, app: Arc::clone(app), from, kind });
+    }
+
+    fn send_home(&mut self, now: Time, request: Request) {
+        let home = request.key.home(self.config.shards);
+        if home == self.config.id {
+            self.handle_letter(now, Letter::Request(request));
+            self.route(now);
+        } else if let Some(outgoing) = self.outgoing.get_mut(home.0 as usize) {
+            outgoing.push(Letter::Request(request));
+        }
+    }
+
+    /// Takes the homes' letters to this shard or into the mail. Handling one may make others.
+    fn route(&mut self, now: Time) {
+        while !self.homes.letters.is_empty() {
+            for (to, letter) in core::mem::take(&mut self.homes.letters) {
+                if to == self.config.id {
+                    self.handle_letter(now, letter);
+                } else {
+                    self.post(to, letter);
+                }
+            }
+        }
+    }
+
+    fn post(&mut self, to: ShardId, letter: Letter) {
+        let Some(outgoing) = self.outgoing.get_mut(to.0 as usize) else { return };
+        if let Letter::Deliver { key, publication } = &letter {
+            if self.homes.is_behind(key, to) {
+                return;
+            }
+            if !outgoing.has_room() {
+                if self.homes.fall_behind(key, to, publication.position.offset) {
+                    outgoing.mark_behind(key.clone());
+                }
+                return;
+            }
+        }
+        outgoing.push(letter);
+    }
+
+    fn handle_letter(&mut self, now: Time, letter: Letter) {
+        match letter {
+            Letter::Request(request) => {
+                if matches!(request.kind, RequestKind::Publish { .. }) {
+                    self.publications += 1;
+                }
+                self.homes.handle(now, request);
+            }
+            Letter::Reply { to, reply } => self.handle_reply(now, to, reply),
+            Letter::Deliver { key, publication } => self.roster.enqueue(&key, publication),
+            Letter::Presence { key, change } => self.roster.enqueue_change(&key, change),
+            Letter::Gap { key, from, to } => self.handle_gap(&key, from, to),
+        }
+    }
+
+    fn handle_reply(&mut self, now: Time, to: ReturnAddress, reply: Reply) {
+        let Caller::Subscriber(id) = to.caller else {
+            if let Reply::Outcome(outcome) = reply {
+                self.answers.push_back((to.caller, to.op, outcome));
+            }
+            return;
+        };
+        let Some(subscriber) = self.subscriber(id) else { return };
+        subscriber.pending -= 1;
+        let outcome = match reply {
+            Reply::Subscribed(subscribed) => self.begin_subscription(id, *subscribed),
+            Reply::Unsubscribed { key } => {
+                self.end_subscription(id, &key);
+                Outcome::Unsubscribed { channel: key.channel }
+            }
+            Reply::Outcome(outcome) => outcome,
+        };
+        if self.subscriber(id).is_some_and(|subscriber| subscriber.closing) {
+            self.finish_closing(now, id);
+        } else {
+            self.answers.push_back((to.caller, to.op, outcome));
+        }
+    }
+
+    fn begin_subscription(&mut self, id: SubscriberId, subscribed: Subscribed) -> Outcome {
+        let Subscribed { key, position, recovered, missed, users, presence_serial, member } = subscribed;
+        if let Some(subscriber) = self.subscribers.get_mut(id.slot as usize) {
+            // `recovered` promises a replay and its end, even if nothing was missed.
+            let replaying = recovered == Some(true);
+            let entry = Entry {
+                slot: id.slot,
+                serial: id.serial,
+                format: subscriber.format,
+                replaying,
+                from: position.offset,
+                presence_from: presence_serial,
+            };
+            let (channel, index) = self.roster.add(&key, entry);
+            let replay = replaying.then(|| Replay::new(missed));
+            subscriber.subscriptions.push(Subscription { channel, index, member, replay });
+            if replaying && !subscriber.replaying {
+                subscriber.replaying = true;
+                self.replaying.push(id.slot);
+            }
+        }
+        Outcome::Subscribed { channel: key.channel, position, recovered, users }
+    }
+
+    fn end_subscription(&mut self, id: SubscriberId, key: &ChannelKey) {
+        let Some(number) = self.roster.find(key) else { return };
+        if let Some(subscription) =
+            self.subscriber(id).and_then(|subscriber| subscriber.take_subscription(number))
+        {
+            self.roster.remove(number, subscription.index, &mut self.subscribers);
+        }
+    }
+
+    /// Lets a closing subscriber go once nothing is pending: until then a subscription may still be on its way to it.
+    fn finish_closing(&mut self, now: Time, id: SubscriberId) {
+        let Some(subscriber) = self.subscriber(id) else { return };
+        if !subscriber.closing || subscriber.pending > 0 {
+            return;
+        }
+        let app = Arc::clone(&subscriber.app);
+        for subscription in core::mem::take(&mut subscriber.subscriptions) {
+            let Some(channel) = self.roster.channels.get(subscription.channel as usize) else { continue };
+            let key = channel.key.clone();
+            self.roster.remove(subscription.channel, subscription.index, &mut self.subscribers);
+            let from = ReturnAddress { shard: self.config.id, caller: Caller::Subscriber(id), op: OpId(0) };
+            let kind = RequestKind::Unsubscribe { answer: false, member: subscription.member };
+            self.send_home(now, Request { key, app: Arc::clone(&app), from, kind });
+        }
+        self.subscribers.remove(id.slot as usize);
+    }
+
+    fn handle_gap(&mut self, key: &ChannelKey, from: u64, to: u64) {
+        let Some(channel) = self.roster.find(key).and_then(|number| self.roster.channels.get(number as usize)) else {
+            return;
+        };
+        for entry in channel.entries.iter().filter(|entry| entry.from < to) {
+            let id = SubscriberId { slot: entry.slot, serial: entry.serial };
+            let from = from.max(entry.from + 1);
+            self.events.push_back((id, Event::Gap { channel: key.channel.clone(), from, to }));
+        }
+    }
+
+    /// Neighbouring runs that a subscriber lost become one gap.
+    fn report_dropped(&mut self) {
+        let mut gaps: Vec<(u32, (u32, u64, u64))> = Vec::new();
+        for (slot, (number, from, to)) in self.effects.dropped.drain(..) {
+            match gaps.iter_mut().rev().find(|(known, gap)| *known == slot && gap.0 == number) {
+                Some((_, gap)) => gap.2 = to,
+                None => gaps.push((slot, (number, from, to))),
+            }
+        }
+        for (slot, (number, from, to)) in gaps {
+            if let Some(subscriber) = self.subscribers.get(slot as usize)
+                && let Some(channel) = self.roster.channels.get(number as usize)
+            {
+                let event = Event::Gap { channel: channel.key.channel.clone(), from, to };
+                self.events.push_back((subscriber.id(slot), event));
+            }
+        }
+    }
+}
+
+/// Publications that may wait for their fan-out, in bytes, before the shard takes no more input.
+const PENDING_BYTES_MAX: usize = 8 * 1024 * 1024;

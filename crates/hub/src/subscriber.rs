@@ -1,0 +1,81 @@
+//! What a shard keeps for one subscriber: its outbox and where it stands on each channel.
+
+use crate::address::SubscriberId;
+use crate::outbox::{Dropped, Outbox};
+use crate::presence::Member;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use switchboard_core::{App, Publication, SessionId, WireFormat};
+
+#[derive(Debug)]
+pub(crate) struct Subscriber {
+    pub(crate) session: SessionId,
+    pub(crate) app: Arc<App>,
+    pub(crate) format: WireFormat,
+    pub(crate) outbox: Outbox,
+    /// Few, so a list.
+    pub(crate) subscriptions: Vec<Subscription>,
+    /// Requests that are not answered yet.
+    pub(crate) pending: u32,
+    /// Its session has ended; it goes when nothing is pending.
+    pub(crate) closing: bool,
+    /// In the shard's list of those with something to write.
+    pub(crate) dirty: bool,
+    /// In the shard's list of those with a replay.
+    pub(crate) replaying: bool,
+    /// Its outbox overflowed: nothing is pushed any more.
+    pub(crate) lost: bool,
+    pub(crate) dropped: Vec<Dropped>,
+}
+
+impl Subscriber {
+    pub(crate) fn id(&self, slot: u32) -> SubscriberId {
+        SubscriberId { slot, serial: self.session.serial }
+    }
+
+    pub(crate) fn subscription(&mut self, channel: u32) -> Option<&mut Subscription> {
+        self.subscriptions.iter_mut().find(|subscription| subscription.channel == channel)
+    }
+
+    pub(crate) fn take_subscription(&mut self, channel: u32) -> Option<Subscription> {
+        let index = self.subscriptions.iter().position(|subscription| subscription.channel == channel)?;
+        Some(self.subscriptions.swap_remove(index))
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Subscription {
+    /// The shard's number for the channel.
+    pub(crate) channel: u32,
+    /// Where the channel's roster has it.
+    pub(crate) index: u32,
+    /// As presence counts it.
+    pub(crate) member: Option<Member>,
+    /// What is still to be replayed; live publications queue up behind it.
+    pub(crate) replay: Option<Replay>,
+}
+
+/// Publications that go out as the outbox drains, so that a long absence does not overflow it. They are shared, not copied.
+#[derive(Debug, Default)]
+pub(crate) struct Replay {
+    pub(crate) queue: VecDeque<Arc<Publication>>,
+    pub(crate) bytes: usize,
+}
+
+impl Replay {
+    pub(crate) fn new(missed: Vec<Arc<Publication>>) -> Self {
+        let bytes = missed.iter().map(|publication| publication.cost()).sum();
+        Self { queue: missed.into(), bytes }
+    }
+
+    pub(crate) fn push(&mut self, publication: Arc<Publication>) {
+        self.bytes += publication.cost();
+        self.queue.push_back(publication);
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Arc<Publication>> {
+        let publication = self.queue.pop_front()?;
+        self.bytes -= publication.cost();
+        Some(publication)
+    }
+}

@@ -32,12 +32,14 @@ pub fn describe() -> Value {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpuinfo.lines().find(|line| line.starts_with("model name")).and_then(|line| line.split_once(": "));
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let congestion = fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control").unwrap_or_default();
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let memory_kib: u64 = meminfo.split_ascii_whitespace().nth(1).and_then(|field| field.parse().ok()).unwrap_or(0);
     json!({
         "cpu": model.map_or("unknown", |(_, name)| name),
         "cpus": std::thread::available_parallelism().map_or(0, usize::from),
         "kernel": kernel.trim(),
+        "tcp_congestion_control": congestion.trim(),
         "memory_gib": memory_kib / (1024 * 1024),
     })
 }

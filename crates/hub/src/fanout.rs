@@ -288,7 +288,7 @@ pub(crate) fn push_event(subscriber: &mut Subscriber, slot: u32, encoded: Encode
     }
 }
 
-fn mark_dirty(subscriber: &mut Subscriber, slot: u32, effects: &mut Effects) {
+pub(crate) fn mark_dirty(subscriber: &mut Subscriber, slot: u32, effects: &mut Effects) {
     if !subscriber.dirty {
         subscriber.dirty = true;
         effects.dirty.push(slot);

@@ -273,6 +273,32 @@ impl<B: Broker + History> Shard<B> {
         }
     }
 
+    /// Has the driver look at a subscriber even if nothing was pushed.
+    pub fn mark_dirty(&mut self, id: SubscriberId) {
+        if let Some(subscriber) = self.subscribers.get_mut(id.slot as usize)
+            && subscriber.session.serial == id.serial
+        {
+            fanout::mark_dirty(subscriber, id.slot, &mut self.effects);
+        }
+    }
+
+    /// Lets a subscriber that was given up be told so. Nothing else waits for it any more.
+    pub fn reopen_for_last_words(&mut self, id: SubscriberId) {
+        if let Some(subscriber) = self.subscriber(id)
+            && subscriber.lost
+        {
+            subscriber.outbox.clear();
+            subscriber.lost = false;
+        }
+    }
+
+    /// Takes nothing more for a subscriber whose session is ending.
+    pub fn give_up(&mut self, id: SubscriberId) {
+        if let Some(subscriber) = self.subscriber(id) {
+            subscriber.lost = true;
+        }
+    }
+
     /// The next subscriber with something to write.
     pub fn poll_dirty(&mut self) -> Option<SubscriberId> {
         loop {

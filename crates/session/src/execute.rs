@@ -1,0 +1,149 @@
+//! From commands to the hub: rights and limits first.
+
+use crate::session::Session;
+use crate::sessions::{OWN, Sessions};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use switchboard_core::{
+    App, ChannelName, Command, Event, OpId, Operations, Outcome, Reject, RejectCode, Since, Time,
+};
+use switchboard_dialects::Dialect;
+use switchboard_hub::{Broker, Caller, ChannelKey, History, Shard};
+
+impl<B: Broker + History> Sessions<B> {
+    /// Carries out a client's command, or refuses it.
+    pub(crate) fn execute(&mut self, now: Time, session: &mut Session, op: OpId, command: Command) {
+        if let Err(reject) = self.try_execute(now, session, op, command) {
+            self.count_reject();
+            self.answer(session, op, &Outcome::Rejected(reject));
+        }
+    }
+
+    fn try_execute(&mut self, now: Time, session: &mut Session, op: OpId, command: Command) -> Result<(), Reject> {
+        match command {
+            Command::Authenticate { token } => return self.authenticate(now, session, op, &token),
+            Command::Subscribe { channel, since, presence } => {
+                self.subscribe(now, session, op, channel, since, presence)?;
+            }
+            Command::Unsubscribe { channel } => {
+                if session.user.is_none() {
+                    return Err(Reject::new(RejectCode::Unauthenticated, "authenticate first"));
+                }
+                let Some((_, member)) = session.channels.remove(&channel) else {
+                    let message = format!("not subscribed to channel '{channel}'");
+                    return Err(Reject::new(RejectCode::NotSubscribed, message));
+                };
+                self.count_subscriptions(false);
+                self.shard.unsubscribe(now, session.id, op, &session.app, key(&session.app, channel), member);
+            }
+            Command::Publish { channel, publish, exclude_self } => {
+                session.check(now, &channel, Operations::PUBLISH, "publish to")?;
+                let exclude = exclude_self.then_some(session.name);
+                let caller = Caller::Subscriber(session.id);
+                let publisher = session.publisher();
+                self.shard.publish(now, caller, op, &session.app, key(&session.app, channel), publish, publisher, exclude);
+            }
+            Command::Presence { channel } => {
+                session.check(now, &channel, Operations::PRESENCE, "see who is on")?;
+                self.shard.presence(now, Caller::Subscriber(session.id), op, &session.app, key(&session.app, channel));
+            }
+            Command::History { channel, since, limit } => {
+                session.check(now, &channel, Operations::HISTORY, "read the history of")?;
+                let caller = Caller::Subscriber(session.id);
+                self.shard.history(now, caller, op, &session.app, key(&session.app, channel), since, limit);
+            }
+        }
+        session.pending += 1;
+        Ok(())
+    }
+
+    fn subscribe(
+        &mut self,
+        now: Time,
+        session: &mut Session,
+        op: OpId,
+        channel: ChannelName,
+        since: Option<Since>,
+        presence: bool,
+    ) -> Result<(), Reject> {
+        session.check(now, &channel, Operations::SUBSCRIBE, "subscribe to")?;
+        if presence {
+            session.check(now, &channel, Operations::PRESENCE, "see who is on")?;
+        }
+        if session.channels.contains_key(&channel) {
+            let message = format!("already subscribed to channel '{channel}'");
+            return Err(Reject::new(RejectCode::AlreadySubscribed, message));
+        }
+        let limit = session.app.limits.channels;
+        if session.channels.len() >= limit {
+            return Err(Reject::new(RejectCode::LimitExceeded, format!("subscribed to {limit} channels already")));
+        }
+        // Who may not read history gets none by way of a position either.
+        let may_resume = session.allows(now, &channel, Operations::HISTORY);
+        let since = since.map(|since| if may_resume { since } else { Since::Unknown });
+        let member = session.member();
+        session.channels.insert(channel.clone(), (op, member.clone()));
+        self.count_subscriptions(true);
+        let key = key(&session.app, channel);
+        self.shard.subscribe(now, session.id, op, &session.app, key, since, presence, member);
+        Ok(())
+    }
+
+    /// A first token, or a fresh one of the same user. Subscriptions that it does not cover end.
+    fn authenticate(&mut self, now: Time, session: &mut Session, op: OpId, token: &str) -> Result<(), Reject> {
+        let identity = self.directory.authenticate(&session.app.id, token, now)?;
+        if let Some(known) = &session.identity
+            && known.user != identity.user
+        {
+            return Err(Reject::new(RejectCode::BadToken, "the token names another user than this connection"));
+        }
+        let outcome = Outcome::Authenticated { user: identity.user.clone(), expires: identity.expires };
+        session.identify(now, identity);
+        self.answer(session, op, &outcome);
+        let lost: Vec<ChannelName> = session
+            .channels
+            .keys()
+            .filter(|channel| !session.allows(now, channel, Operations::SUBSCRIBE))
+            .cloned()
+            .collect();
+        for channel in lost {
+            let Some((_, member)) = session.channels.remove(&channel) else { continue };
+            self.count_subscriptions(false);
+            session.pending += 1;
+            self.shard.unsubscribe(now, session.id, OWN, &session.app, key(&session.app, channel.clone()), member);
+            let event = Event::Unsubscribed { channel, code: RejectCode::PermissionDenied };
+            self.write(session, |session, out| session.dialect.on_event(&event, out));
+        }
+        Ok(())
+    }
+}
+
+/// Carries out a command of the application itself.
+pub(crate) fn external<B: Broker + History>(
+    shard: &mut Shard<B>,
+    now: Time,
+    ticket: u64,
+    app: &Arc<App>,
+    command: Command,
+    refused: &mut VecDeque<(u64, Outcome)>,
+) {
+    let caller = Caller::External(ticket);
+    let op = OpId(0);
+    match command {
+        Command::Publish { channel, publish, .. } => {
+            shard.publish(now, caller, op, app, key(app, channel), publish, None, None);
+        }
+        Command::Presence { channel } => shard.presence(now, caller, op, app, key(app, channel)),
+        Command::History { channel, since, limit } => {
+            shard.history(now, caller, op, app, key(app, channel), since, limit);
+        }
+        Command::Authenticate { .. } | Command::Subscribe { .. } | Command::Unsubscribe { .. } => {
+            let message = "only a session can authenticate, subscribe and unsubscribe";
+            refused.push_back((ticket, Outcome::Rejected(Reject::new(RejectCode::BadRequest, message))));
+        }
+    }
+}
+
+fn key(app: &App, channel: ChannelName) -> ChannelKey {
+    ChannelKey { app: app.id.clone(), channel }
+}

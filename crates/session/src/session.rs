@@ -1,0 +1,131 @@
+//! One client: who it is, what it may do, what it waits for, and when it must be looked at again.
+//!
+//! Every right is checked here and nowhere else.
+
+use crate::bucket::Bucket;
+use hashbrown::HashMap;
+use std::sync::Arc;
+use switchboard_core::{
+    App, ChannelName, ClientInfo, Disconnect, Grant, Identity, OpId, Operations, Reject, RejectCode, SessionId, Time,
+    UserId, WireFormat,
+};
+use switchboard_dialects::AnyDialect;
+use switchboard_hub::{Member, SubscriberId};
+
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) id: SubscriberId,
+    pub(crate) name: SessionId,
+    pub(crate) app: Arc<App>,
+    pub(crate) dialect: AnyDialect,
+    pub(crate) format: WireFormat,
+    /// Who it is. Absent as long as it must authenticate.
+    pub(crate) user: Option<UserId>,
+    /// From its token.
+    pub(crate) identity: Option<Identity>,
+    /// What it subscribes to or has asked to, with how presence counts it and the operation that asked.
+    pub(crate) channels: HashMap<ChannelName, (OpId, Option<Member>), foldhash::fast::RandomState>,
+    pub(crate) bucket: Bucket,
+    /// Requests that the hub has not answered.
+    pub(crate) pending: usize,
+    /// Bytes that came before it authenticated.
+    pub(crate) early_bytes: usize,
+    /// Why it ends, once that is decided.
+    pub(crate) closing: Option<Disconnect>,
+    pub(crate) deadlines: Deadlines,
+    /// What the timers hold.
+    pub(crate) timer: Option<Time>,
+    /// The driver was told not to read.
+    pub(crate) paused: bool,
+}
+
+/// What will happen when, unless something comes before.
+#[derive(Debug, Default)]
+pub(crate) struct Deadlines {
+    /// To break the silence.
+    pub(crate) heartbeat: Option<Time>,
+    /// To have authenticated.
+    pub(crate) authentication: Option<Time>,
+    /// To be told that the token ends.
+    pub(crate) expiry_warning: Option<Time>,
+    /// The token ends.
+    pub(crate) expiry: Option<Time>,
+    /// To be read again.
+    pub(crate) pace: Option<Time>,
+    /// To be sent away, with the time it shall wait before it returns.
+    pub(crate) drain: Option<(Time, core::time::Duration)>,
+}
+
+impl Deadlines {
+    pub(crate) fn next(&self) -> Option<Time> {
+        let drain = self.drain.map(|(at, _)| at);
+        [self.heartbeat, self.authentication, self.expiry_warning, self.expiry, self.pace, drain]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+}
+
+impl Session {
+    /// Takes on an identity: rights, name and end.
+    pub(crate) fn identify(&mut self, now: Time, identity: Identity) {
+        self.user = Some(identity.user.clone());
+        self.deadlines.authentication = None;
+        self.deadlines.expiry = identity.expires;
+        // Warned 30 s before the end, or a tenth of the life if that is less.
+        self.deadlines.expiry_warning = identity.expires.map(|expires| {
+            let life = expires.since(now);
+            now + (life - (life / 10).min(core::time::Duration::from_secs(30)))
+        });
+        self.identity = Some(identity);
+    }
+
+    /// The largest message that the client may send now, in bytes.
+    pub(crate) fn message_bytes(&self) -> usize {
+        let limits = &self.app.limits;
+        match self.user {
+            Some(_) => limits.message_bytes,
+            None => limits.message_bytes.min(limits.message_bytes_unauthenticated),
+        }
+    }
+
+    fn grants(&self) -> &[Grant] {
+        match &self.identity {
+            Some(identity) => &identity.grants,
+            None => self.app.anonymous.as_deref().unwrap_or_default(),
+        }
+    }
+
+    pub(crate) fn allows(&self, now: Time, channel: &ChannelName, operations: Operations) -> bool {
+        self.grants().iter().any(|grant| grant.allows(now, channel, operations))
+    }
+
+    /// The one place that refuses for want of a right.
+    pub(crate) fn check(
+        &self,
+        now: Time,
+        channel: &ChannelName,
+        operations: Operations,
+        verb: &str,
+    ) -> Result<(), Reject> {
+        if self.user.is_none() {
+            return Err(Reject::new(RejectCode::Unauthenticated, "authenticate first"));
+        }
+        if self.allows(now, channel, operations) {
+            return Ok(());
+        }
+        Err(Reject::new(RejectCode::PermissionDenied, format!("no right to {verb} channel '{channel}'")))
+    }
+
+    pub(crate) fn member(&self) -> Option<Member> {
+        if !self.app.channels.presence {
+            return None;
+        }
+        let info = self.identity.as_ref().and_then(|identity| identity.info.clone());
+        self.user.clone().map(|user| Member { user, info })
+    }
+
+    pub(crate) fn publisher(&self) -> Option<ClientInfo> {
+        self.user.clone().map(|user| ClientInfo { user })
+    }
+}

@@ -1,0 +1,499 @@
+//! The sessions of one shard, joined with the shard of the hub that serves them: everything between a transport's messages and its bytes.
+//!
+//! The driver calls in with what came from sockets, from other shards and from the clock, then drains: mail, bytes, closings. It decides nothing.
+
+use crate::Directory;
+use crate::encoder::Encoder;
+use crate::execute;
+use crate::session::{Deadlines, Session};
+use crate::timers::Timers;
+use bytes::BytesMut;
+use core::time::Duration;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use switchboard_core::{
+    App, Command, Disconnect, Encoded, Event, Framing, FramingId, Identity, OpId, Outcome, RejectCode, Reject, SessionId,
+    Time, UserId, WireFormat,
+};
+use switchboard_dialects::{AnyDialect, Commands, Dialect, Incoming, Opening, Welcome};
+use switchboard_hub::{Broker, Caller, History, Mail, Outbox, Shard, ShardId, ShardStats, SubscriberId};
+
+/// A client that was admitted.
+#[derive(Debug)]
+pub struct Client {
+    /// The application.
+    pub app: Arc<App>,
+    /// What it speaks.
+    pub opening: Opening,
+    /// What its token said, if it showed one.
+    pub identity: Option<Identity>,
+    /// How its transport frames messages.
+    pub framing: FramingId,
+}
+
+/// Counters and gauges of one shard's sessions.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SessionStats {
+    /// Sessions now, by dialect ([`AnyDialect::NAMES`]).
+    pub sessions: [u64; AnyDialect::NAMES.len()],
+    /// Messages from clients.
+    pub messages_in: u64,
+    /// Requests that were refused.
+    pub rejects: u64,
+    /// Subscriptions now.
+    pub subscriptions: u64,
+    /// The hub's part.
+    pub hub: ShardStats,
+}
+
+/// The sessions of one shard.
+#[derive(Debug)]
+pub struct Sessions<B> {
+    pub(crate) shard: Shard<B>,
+    pub(crate) directory: Arc<dyn Directory>,
+    pub(crate) encoder: Encoder,
+    sessions: Vec<Option<Session>>,
+    timers: Timers,
+    out: BytesMut,
+    commands: Commands,
+    external: VecDeque<(u64, Outcome)>,
+    resumed: Vec<SubscriberId>,
+    draining: Option<(Time, Duration)>,
+    stats: SessionStats,
+}
+
+/// An operation of our own: nobody waits for its answer.
+pub(crate) const OWN: OpId = OpId(u64::MAX);
+
+impl<B: Broker + History> Sessions<B> {
+    /// No sessions yet. `framings` are numbered by their place ([`FramingId`]).
+    pub fn new(shard: Shard<B>, directory: Arc<dyn Directory>, framings: Vec<Box<dyn Framing>>) -> Self {
+        Self {
+            shard,
+            directory,
+            encoder: Encoder::new(framings),
+            sessions: Vec::new(),
+            timers: Timers::default(),
+            out: BytesMut::new(),
+            commands: Vec::new(),
+            external: VecDeque::new(),
+            resumed: Vec::new(),
+            draining: None,
+            stats: SessionStats::default(),
+        }
+    }
+
+    /// Begins a session. What the client is told first is in its outbox.
+    pub fn open(&mut self, now: Time, client: Client) -> SubscriberId {
+        let Client { app, opening, identity, framing } = client;
+        let dialect = AnyDialect::new(opening);
+        let format = WireFormat { dialect: dialect.format(), framing };
+        let (id, name) = self.shard.open(&app, format);
+        let mut session = Session {
+            id,
+            name,
+            user: app.anonymous.is_some().then(|| UserId::guest(name)),
+            identity: None,
+            channels: hashbrown::HashMap::default(),
+            bucket: crate::bucket::Bucket::default(),
+            pending: 0,
+            early_bytes: 0,
+            closing: None,
+            deadlines: Deadlines { heartbeat: Some(now + app.limits.heartbeat), ..Deadlines::default() },
+            timer: None,
+            paused: false,
+            app,
+            dialect,
+            format,
+        };
+        if let Some(identity) = identity {
+            session.identify(now, identity);
+        } else if session.user.is_none() {
+            session.deadlines.authentication = Some(now + session.app.limits.authentication_timeout);
+        }
+        if let Some(count) = self.stats.sessions.get_mut(session.dialect.kind()) {
+            *count += 1;
+        }
+        let mut commands = core::mem::take(&mut self.commands);
+        self.write(&mut session, |session, out| {
+            let welcome = Welcome {
+                session: session.name,
+                user: session.user.as_ref(),
+                limits: &session.app.limits,
+                message_bytes: session.message_bytes(),
+                heartbeat: session.app.limits.heartbeat,
+            };
+            session.dialect.open(&welcome, &mut commands, out);
+        });
+        for (op, command) in commands.drain(..) {
+            self.execute(now, &mut session, op, command);
+        }
+        self.commands = commands;
+        if let Some((until, window)) = self.draining {
+            plan_drain(&mut session, until, window);
+        }
+        self.put_back(session);
+        self.drain_answers(now);
+        id
+    }
+
+    /// A message came from the client.
+    pub fn receive(&mut self, now: Time, id: SubscriberId, message: Incoming<'_>) {
+        let Some(mut session) = self.take(id) else { return };
+        if session.closing.is_none() {
+            self.stats.messages_in += 1;
+            self.receive_message(now, &mut session, message);
+        }
+        self.put_back(session);
+        self.drain_answers(now);
+    }
+
+    fn receive_message(&mut self, now: Time, session: &mut Session, message: Incoming<'_>) {
+        if session.user.is_none() {
+            session.early_bytes += match message {
+                Incoming::Text(text) => text.len(),
+                Incoming::Binary(bytes) => bytes.len(),
+            };
+            if session.early_bytes > session.app.limits.message_bytes_unauthenticated {
+                self.end(session, Disconnect::AUTHENTICATION_TIMEOUT);
+                return;
+            }
+        }
+        let mut commands = core::mem::take(&mut self.commands);
+        self.write(session, |session, out| session.dialect.receive(message, &mut commands, out));
+        if commands.is_empty() {
+            // Nothing to refuse, yet not for nothing: a client that only pings or errs is read more slowly.
+            if let Err(until) = session.bucket.take(now, &session.app.limits) {
+                session.deadlines.pace = Some(until);
+            }
+        }
+        for (op, command) in commands.drain(..) {
+            match session.bucket.take(now, &session.app.limits) {
+                Ok(()) => {}
+                Err(_) if session.dialect.can_refuse() => {
+                    self.stats.rejects += 1;
+                    let reject = Reject::new(RejectCode::RateLimited, SLOW_DOWN);
+                    self.answer(session, op, &Outcome::Rejected(reject));
+                    continue;
+                }
+                Err(until) => session.deadlines.pace = Some(until),
+            }
+            self.execute(now, session, op, command);
+        }
+        self.commands = commands;
+    }
+
+    /// Carries out a command of the application itself, which may do everything. The answer comes from
+    /// [`poll_external`](Self::poll_external) under the same ticket.
+    pub fn submit(&mut self, now: Time, ticket: u64, app: &Arc<App>, command: Command) {
+        execute::external(&mut self.shard, now, ticket, app, command, &mut self.external);
+        self.drain_answers(now);
+    }
+
+    /// The next answer to [`submit`](Self::submit).
+    pub fn poll_external(&mut self) -> Option<(u64, Outcome)> {
+        self.external.pop_front()
+    }
+
+    /// The transport has ended.
+    pub fn close(&mut self, now: Time, id: SubscriberId) {
+        let Some(mut session) = self.take(id) else { return };
+        self.timers.set(id.slot, &mut session.timer, None);
+        if let Some(count) = self.stats.sessions.get_mut(session.dialect.kind()) {
+            *count -= 1;
+        }
+        self.stats.subscriptions -= session.channels.len() as u64;
+        self.shard.close(now, id);
+        self.drain_answers(now);
+    }
+
+    /// Ends a session by our will: the client is told, and [`closing`](Self::closing) says how the transport shall close.
+    pub fn disconnect(&mut self, id: SubscriberId, disconnect: Disconnect) {
+        let Some(mut session) = self.take(id) else { return };
+        self.end(&mut session, disconnect);
+        self.put_back(session);
+    }
+
+    /// How the transport shall close once the outbox is empty.
+    pub fn closing(&self, id: SubscriberId) -> Option<&Disconnect> {
+        self.get(id)?.closing.as_ref()
+    }
+
+    /// The largest message that the client may send now, in bytes. It grows when the client authenticates.
+    pub fn message_bytes(&self, id: SubscriberId) -> usize {
+        self.get(id).map_or(0, Session::message_bytes)
+    }
+
+    /// Whether the transport shall read no more of this client for now; [`poll_resumed`](Self::poll_resumed) tells when it may again.
+    pub fn pause(&mut self, id: SubscriberId) -> bool {
+        let Some(Some(session)) = self.sessions.get_mut(id.slot as usize) else { return false };
+        session.paused = session.id == id
+            && (session.deadlines.pace.is_some() || session.pending >= session.app.limits.operations_pending);
+        session.paused
+    }
+
+    /// The next client that may be read again.
+    pub fn poll_resumed(&mut self) -> Option<SubscriberId> {
+        self.resumed.pop()
+    }
+
+    /// Whether so much waits for its fan-out that nothing shall be read, neither from clients nor from other shards, before the next turn.
+    pub fn is_congested(&self) -> bool {
+        self.shard.is_congested()
+    }
+
+    /// Takes mail from another shard.
+    pub fn receive_mail(&mut self, now: Time, mail: Mail) {
+        self.shard.receive_mail(now, mail);
+    }
+
+    /// The mail for another shard; call it when the way there has room.
+    pub fn take_mail(&mut self, now: Time, to: ShardId) -> Vec<Mail> {
+        self.shard.take_mail(now, to)
+    }
+
+    /// Whether there is mail for that shard.
+    pub fn has_mail(&self, to: ShardId) -> bool {
+        self.shard.has_mail(to)
+    }
+
+    /// Ends the turn: answers, events and publications go to their outboxes. Then flush, and call again if it returns `true`.
+    pub fn end_turn(&mut self, now: Time) -> bool {
+        self.drain_answers(now);
+        self.shard.continue_replays(&mut self.encoder);
+        self.drain_events();
+        let more = self.shard.end_turn(&mut self.encoder);
+        self.drain_events();
+        while let Some(id) = self.shard.poll_overflowed() {
+            self.disconnect(id, Disconnect::SLOW_CONSUMER);
+        }
+        more
+    }
+
+    /// Whether an outbox that was drained lets a replay go on: call [`end_turn`](Self::end_turn).
+    pub fn wants_turn(&self) -> bool {
+        self.shard.has_replay_with_room()
+    }
+
+    /// The next session with something to write or to close.
+    pub fn poll_dirty(&mut self) -> Option<SubscriberId> {
+        self.shard.poll_dirty()
+    }
+
+    /// A session's outbox, to be drained into its socket.
+    pub fn outbox(&mut self, id: SubscriberId) -> Option<&mut Outbox> {
+        self.shard.outbox(id)
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        [self.timers.next(), self.shard.poll_timeout()].into_iter().flatten().min()
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Time) {
+        self.shard.handle_timeout(now);
+        while let Some(slot) = self.timers.pop(now) {
+            let Some(mut session) = self.sessions.get_mut(slot as usize).and_then(Option::take) else { continue };
+            session.timer = None;
+            self.handle_deadlines(now, &mut session);
+            self.put_back(session);
+        }
+        self.drain_answers(now);
+    }
+
+    /// Sends every session away, spread over `window`.
+    pub fn drain(&mut self, now: Time, window: Duration) {
+        self.draining = Some((now, window));
+        for slot in 0..self.sessions.len() {
+            if let Some(mut session) = self.sessions.get_mut(slot).and_then(Option::take) {
+                plan_drain(&mut session, now, window);
+                self.put_back(session);
+            }
+        }
+    }
+
+    /// Sessions now.
+    pub fn len(&self) -> usize {
+        self.stats.sessions.iter().sum::<u64>() as usize
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Counters and gauges.
+    pub fn stats(&self) -> SessionStats {
+        SessionStats { hub: self.shard.stats(), ..self.stats }
+    }
+
+    /// The name of a session.
+    pub fn name(&self, id: SubscriberId) -> Option<SessionId> {
+        self.get(id).map(|session| session.name)
+    }
+
+    fn handle_deadlines(&mut self, now: Time, session: &mut Session) {
+        let due = |deadline: Option<Time>| deadline.is_some_and(|at| at <= now);
+        if session.closing.is_some() {
+            session.deadlines = Deadlines::default();
+            return;
+        }
+        if due(session.deadlines.authentication) {
+            return self.end(session, Disconnect::AUTHENTICATION_TIMEOUT);
+        }
+        if due(session.deadlines.expiry) {
+            return self.end(session, Disconnect::TOKEN_EXPIRED);
+        }
+        if let Some((_, after)) = session.deadlines.drain.filter(|(at, _)| *at <= now) {
+            return self.end(session, Disconnect::going_away(after));
+        }
+        if due(session.deadlines.expiry_warning) {
+            session.deadlines.expiry_warning = None;
+            if let Some(expires) = session.deadlines.expiry {
+                self.write(session, |session, out| session.dialect.on_event(&Event::TokenExpiring { expires }, out));
+            }
+        }
+        if due(session.deadlines.pace) {
+            session.deadlines.pace = None;
+            self.resume(session);
+        }
+        if due(session.deadlines.heartbeat) {
+            session.deadlines.heartbeat = Some(now + session.app.limits.heartbeat);
+            if !self.shard.outbox(session.id).is_some_and(Outbox::take_used) {
+                self.write(session, |session, out| session.dialect.on_silence(out));
+                // The heartbeat itself must not make the next interval look busy.
+                self.shard.outbox(session.id).map(Outbox::take_used);
+            }
+        }
+    }
+
+    fn resume(&mut self, session: &mut Session) {
+        if session.paused
+            && session.deadlines.pace.is_none()
+            && session.pending < session.app.limits.operations_pending
+        {
+            session.paused = false;
+            self.resumed.push(session.id);
+        }
+    }
+
+    pub(crate) fn drain_answers(&mut self, now: Time) {
+        while let Some((caller, op, outcome)) = self.shard.poll_answer() {
+            match caller {
+                Caller::External(ticket) => self.external.push_back((ticket, outcome)),
+                Caller::Subscriber(id) => {
+                    let Some(mut session) = self.take(id) else { continue };
+                    session.pending = session.pending.saturating_sub(1);
+                    if let Outcome::Rejected(_) = outcome {
+                        self.forget_refused(now, &mut session, op);
+                    }
+                    if op != OWN {
+                        self.answer(&mut session, op, &outcome);
+                    }
+                    self.resume(&mut session);
+                    self.put_back(session);
+                }
+            }
+        }
+    }
+
+    /// A subscription that the hub refused is none.
+    fn forget_refused(&mut self, _: Time, session: &mut Session, op: OpId) {
+        self.stats.rejects += 1;
+        let before = session.channels.len();
+        session.channels.retain(|_, (asked, _)| *asked != op || op == OWN);
+        self.stats.subscriptions -= (before - session.channels.len()) as u64;
+    }
+
+    fn drain_events(&mut self) {
+        while let Some((id, event)) = self.shard.poll_event() {
+            let Some(mut session) = self.take(id) else { continue };
+            self.write(&mut session, |session, out| session.dialect.on_event(&event, out));
+            self.put_back(session);
+        }
+    }
+
+    pub(crate) fn answer(&mut self, session: &mut Session, op: OpId, outcome: &Outcome) {
+        let mut end = None;
+        self.write(session, |session, out| end = session.dialect.answer(op, outcome, out));
+        if let Some(disconnect) = end {
+            self.end(session, disconnect);
+        }
+    }
+
+    pub(crate) fn count_reject(&mut self) {
+        self.stats.rejects += 1;
+    }
+
+    pub(crate) fn count_subscriptions(&mut self, added: bool) {
+        self.stats.subscriptions =
+            if added { self.stats.subscriptions + 1 } else { self.stats.subscriptions.saturating_sub(1) };
+    }
+
+    /// Lets the dialect write, and puts what it wrote into the outbox.
+    pub(crate) fn write(
+        &mut self,
+        session: &mut Session,
+        write: impl FnOnce(&mut Session, &mut switchboard_dialects::Writer<'_>),
+    ) {
+        if session.closing.is_some() {
+            return;
+        }
+        let mut out = core::mem::take(&mut self.out);
+        out.clear();
+        if let Some(mut writer) = self.encoder.writer(session.format.framing, &mut out) {
+            write(session, &mut writer);
+        }
+        if !out.is_empty() {
+            // A copy of its own: a slice of a shared buffer would keep all of it alive for as long as one client does not read.
+            self.shard.push(session.id, Encoded::new(bytes::Bytes::copy_from_slice(&out)));
+        }
+        self.out = out;
+    }
+
+    pub(crate) fn end(&mut self, session: &mut Session, disconnect: Disconnect) {
+        if session.closing.is_some() {
+            return;
+        }
+        self.shard.reopen_for_last_words(session.id);
+        self.write(session, |session, out| session.dialect.on_disconnect(&disconnect, out));
+        self.shard.mark_dirty(session.id);
+        self.shard.give_up(session.id);
+        session.closing = Some(disconnect);
+    }
+
+    fn get(&self, id: SubscriberId) -> Option<&Session> {
+        self.sessions.get(id.slot as usize)?.as_ref().filter(|session| session.id == id)
+    }
+
+    /// A session is taken out while it is worked on, so that it and the rest can both be changed.
+    fn take(&mut self, id: SubscriberId) -> Option<Session> {
+        self.sessions.get_mut(id.slot as usize)?.take_if(|session| session.id == id)
+    }
+
+    fn put_back(&mut self, mut session: Session) {
+        let slot = session.id.slot;
+        let next = if session.closing.is_some() { None } else { session.deadlines.next() };
+        self.timers.set(slot, &mut session.timer, next);
+        let index = slot as usize;
+        if self.sessions.len() <= index {
+            self.sessions.resize_with(index + 1, || None);
+        }
+        if let Some(place) = self.sessions.get_mut(index) {
+            *place = Some(session);
+        }
+    }
+}
+
+/// What a client that asks too fast is told.
+const SLOW_DOWN: &str = "Server overloaded, please slow down";
+
+/// Spreads the ends over the window, and the returns over another, by the session's number: evenly and without a random source.
+fn plan_drain(session: &mut Session, now: Time, window: Duration) {
+    let spread = |salt: u64| {
+        let hash = (session.name.serial ^ salt).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 44;
+        window.mul_f64(hash as f64 / f64::from(1 << 20))
+    };
+    session.deadlines.drain = Some((now + spread(0), spread(0x5DEE_CE66)));
+}

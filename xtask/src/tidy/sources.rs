@@ -24,7 +24,10 @@ const UNBOUNDED: [&str; 4] = [
 ];
 
 /// Where `unsafe` may be written in what we ship: small modules with an argument at each block.
-const UNSAFE_ALLOWED: [&str; 0] = [];
+const UNSAFE_ALLOWED: [&str; 1] = [
+    // Text that is known to be UTF-8 is not checked again.
+    "lib/ws-proto/src/message.rs",
+];
 
 /// Protocols are named in their own folders and in one registry, `crates/dialects`; what carries them never asks which one.
 const PROTOCOLS: [&str; 7] = ["mqtt", "pusher", "socketio", "engineio", "sockjs", "stomp", "graphql"];

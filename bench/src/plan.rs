@@ -110,6 +110,13 @@ pub const SERVERS: &[Server] = &[
         path: "/",
     },
     Server {
+        name: "bare-fanout",
+        program: peer("peer-bare-tokio", "peer-bare-fanout"),
+        args: &[],
+        library: None,
+        path: "/",
+    },
+    Server {
         name: "tokio-tungstenite-broadcast",
         program: peer("peer-tokio-tungstenite", "peer-tungstenite-broadcast"),
         args: &[],
@@ -129,7 +136,7 @@ const ECHO_DEEP: &[&str] = &[
     "tokio-tungstenite-forward",
     "bare-tokio",
 ];
-const FANOUT: &[&str] = &["switchboard", "tokio-tungstenite-broadcast"];
+const FANOUT: &[&str] = &["switchboard", "tokio-tungstenite-broadcast", "bare-fanout"];
 
 const fn echo(name: &'static str, title: &'static str, load: &'static [&'static str]) -> Scenario {
     Scenario {

@@ -1,5 +1,5 @@
-//! The floor: an echo server without a library. One read, all replies in one write; it checks only what it needs to find the
-//! frames, and joins no fragments.
+//! As much of the protocol as a server needs that trusts its client: it checks only what it needs to find the frames, and joins
+//! no fragments. What is built on it is the floor, not a library.
 
 use std::io;
 
@@ -10,44 +10,11 @@ use tokio::{
     net::TcpStream,
 };
 
-fn main() -> io::Result<()> {
-    bench_peer::serve(|socket| async {
-        // A peer that goes away is no news.
-        let _ = echo(socket).await;
-    })
-}
+pub const READ_BYTES: usize = 4096;
+pub const CLOSE: u8 = 8;
 
-async fn echo(mut socket: TcpStream) -> io::Result<()> {
-    let mut input = Vec::with_capacity(READ_BYTES);
-    shake_hands(&mut socket, &mut input).await?;
-    let mut output = Vec::with_capacity(READ_BYTES);
-    loop {
-        let mut used = 0;
-        let mut open = true;
-        while open && let Some(frame) = Frame::find(&mut input[used..]) {
-            open = frame.opcode != CLOSE;
-            frame.reply(&mut output);
-            used += frame.len;
-        }
-        input.drain(..used);
-        if !output.is_empty() {
-            socket.write_all(&output).await?;
-            output.clear();
-        }
-        if !open {
-            return Ok(());
-        }
-        input.reserve(READ_BYTES);
-        if socket.read_buf(&mut input).await? == 0 {
-            return Ok(());
-        }
-    }
-}
-
-const READ_BYTES: usize = 4096;
-const CLOSE: u8 = 8;
-
-async fn shake_hands(socket: &mut TcpStream, input: &mut Vec<u8>) -> io::Result<()> {
+/// Reads the request and answers it; bytes that came after it stay in `input`.
+pub async fn shake_hands(socket: &mut TcpStream, input: &mut Vec<u8>) -> io::Result<()> {
     let end = loop {
         if socket.read_buf(input).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -70,15 +37,18 @@ async fn shake_hands(socket: &mut TcpStream, input: &mut Vec<u8>) -> io::Result<
     socket.write_all(response.as_bytes()).await
 }
 
-struct Frame<'a> {
-    opcode: u8,
-    payload: &'a [u8],
-    len: usize,
+/// A frame that lies whole in the input.
+#[derive(Debug)]
+pub struct Frame<'a> {
+    pub opcode: u8,
+    pub payload: &'a [u8],
+    /// Bytes of the input that it took.
+    pub len: usize,
 }
 
 impl<'a> Frame<'a> {
     /// The first whole frame, unmasked in place.
-    fn find(input: &'a mut [u8]) -> Option<Self> {
+    pub fn find(input: &'a mut [u8]) -> Option<Self> {
         let opcode = *input.first()? & 0x0f;
         let (at, size) = match *input.get(1)? & 0x7f {
             126 => (4, u64::from(u16::from_be_bytes(input.get(2..4)?.try_into().ok()?))),
@@ -103,7 +73,8 @@ impl<'a> Frame<'a> {
         Some(Self { opcode, payload, len })
     }
 
-    fn reply(&self, output: &mut Vec<u8>) {
+    /// The same message as a server sends it.
+    pub fn reply(&self, output: &mut Vec<u8>) {
         output.push(0x80 | self.opcode);
         match self.payload.len() {
             size @ 0..126 => output.push(size as u8),

@@ -1,0 +1,235 @@
+//! The client's side of the handshake (RFC 6455 §4.1).
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::{Bytes, BytesMut};
+
+use super::headers::{HEAD_BYTES_MAX, HEADERS_MAX, HeadEnd, Headers, InvalidHeader, is_value, write_header, write_own};
+use super::tokens::{contains, is_token};
+
+use super::accept_key;
+
+/// What the client asks for.
+///
+/// ```
+/// use switchboard_ws_proto::handshake::ClientRequest;
+/// let request = ClientRequest { subprotocols: vec!["mqtt".into()], ..ClientRequest::new("example.org", "/mqtt") };
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct ClientRequest {
+    /// `Host`: the URL's host, with the port unless it is the scheme's own.
+    pub host: String,
+    /// The URL's path and query, beginning with `/`.
+    pub target: String,
+    /// `Origin`, which browsers send.
+    pub origin: Option<String>,
+    /// The subprotocols to offer, the preferred one first.
+    pub subprotocols: Vec<String>,
+    /// More headers.
+    pub headers: Vec<(String, String)>,
+}
+
+impl ClientRequest {
+    /// A plain request.
+    pub fn new(host: impl Into<String>, target: impl Into<String>) -> Self {
+        Self { host: host.into(), target: target.into(), ..Self::default() }
+    }
+}
+
+/// Writes the request, then reads the response.
+///
+/// ```
+/// use bytes::BytesMut;
+/// use switchboard_ws_proto::handshake::{ClientHandshake, ClientRequest};
+///
+/// // The key is 16 random bytes, anew for each connection.
+/// let mut handshake = ClientHandshake::new(ClientRequest::new("example.org", "/"), *b"the sample nonce")?;
+/// assert!(handshake.request().starts_with(b"GET / HTTP/1.1\r\nHost: example.org\r\n"));
+/// let mut read = BytesMut::from(
+///     &b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+///        Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n\x81"[..],
+/// );
+/// assert!(handshake.receive(&mut read)?.is_some());
+/// // What is left is the server's first frames.
+/// assert_eq!(&read[..], b"\x81");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct ClientHandshake {
+    request: Bytes,
+    accept: String,
+    subprotocols: Vec<String>,
+    end: HeadEnd,
+    received: usize,
+}
+
+/// The server agreed.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ClientResponse {
+    /// One of those that were offered, if the server chose one.
+    pub subprotocol: Option<String>,
+    /// Everything.
+    pub headers: Headers,
+}
+
+/// The server did not agree, or not properly.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HandshakeError {
+    /// The bytes are not HTTP/1.1.
+    #[error("the response is not HTTP/1.1")]
+    Malformed,
+    /// More than 64 KiB or 124 headers.
+    #[error("the response's headers are too large")]
+    HeadersTooLarge,
+    /// An ordinary HTTP answer: a redirect, a demand for authentication, an error.
+    #[error("the server answered {status} {reason}")]
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// The server's phrase for it.
+        reason: String,
+        /// Everything.
+        headers: Headers,
+        /// What had come of the body, which may be all, some or nothing.
+        body: Bytes,
+    },
+    /// This header is missing or wrong in a response that claims to upgrade.
+    #[error("the {0} header of the response is missing or wrong")]
+    WrongHeader(&'static str),
+    /// The server chose a subprotocol that was not offered.
+    #[error("the server chose the subprotocol {0:?}, which was not offered")]
+    SubprotocolNotOffered(String),
+    /// The server uses an extension that was not offered.
+    #[error("the server chose an extension, and none was offered")]
+    ExtensionNotOffered,
+}
+
+impl ClientHandshake {
+    /// `key` is 16 random bytes (§4.1).
+    ///
+    /// # Errors
+    /// [`InvalidHeader`] names the part of the request that cannot be written.
+    pub fn new(request: ClientRequest, key: [u8; 16]) -> Result<Self, InvalidHeader> {
+        let key = STANDARD.encode(key);
+        Ok(Self {
+            request: write_request(&request, &key)?,
+            accept: accept_key(&key),
+            subprotocols: request.subprotocols,
+            end: HeadEnd::default(),
+            received: 0,
+        })
+    }
+
+    /// The bytes to send.
+    pub fn request(&self) -> Bytes {
+        self.request.clone()
+    }
+
+    /// Takes the response from the beginning of `buffer` once its head is whole; until then leaves the buffer for more to be appended. What
+    /// stays behind the head are frames.
+    ///
+    /// # Errors
+    /// Every [`HandshakeError`]; the connection is of no use then.
+    pub fn receive(&mut self, buffer: &mut BytesMut) -> Result<Option<ClientResponse>, HandshakeError> {
+        loop {
+            let Some(length) = self.end.find(buffer) else {
+                let too_large = self.received + buffer.len() >= HEAD_BYTES_MAX;
+                return if too_large { Err(HandshakeError::HeadersTooLarge) } else { Ok(None) };
+            };
+            self.received += length;
+            if self.received > HEAD_BYTES_MAX {
+                return Err(HandshakeError::HeadersTooLarge);
+            }
+            let head = buffer.split_to(length).freeze();
+            self.end = HeadEnd::default();
+            let (status, reason, headers) = parse(&head)?;
+            match status {
+                101 => return self.check(headers).map(Some),
+                // RFC 9110 §15.2: other interim responses may come first.
+                100..=199 => {}
+                _ => return Err(HandshakeError::Refused { status, reason, headers, body: buffer.split().freeze() }),
+            }
+        }
+    }
+
+    fn check(&self, headers: Headers) -> Result<ClientResponse, HandshakeError> {
+        if !headers.get_all("upgrade").any(|value| value.eq_ignore_ascii_case(b"websocket")) {
+            return Err(HandshakeError::WrongHeader("Upgrade"));
+        }
+        if !headers.get_all("connection").any(|value| contains(value, "upgrade")) {
+            return Err(HandshakeError::WrongHeader("Connection"));
+        }
+        if !headers.get_all("sec-websocket-accept").eq([self.accept.as_bytes()]) {
+            return Err(HandshakeError::WrongHeader("Sec-WebSocket-Accept"));
+        }
+        if headers.get_all("sec-websocket-extensions").any(|value| !value.is_empty()) {
+            return Err(HandshakeError::ExtensionNotOffered);
+        }
+        let mut chosen = headers.get_all("sec-websocket-protocol");
+        let subprotocol = chosen.next().map(|value| String::from_utf8_lossy(value).into_owned());
+        if chosen.next().is_some() {
+            return Err(HandshakeError::WrongHeader("Sec-WebSocket-Protocol"));
+        }
+        drop(chosen);
+        if let Some(chosen) = &subprotocol
+            && !self.subprotocols.contains(chosen)
+        {
+            return Err(HandshakeError::SubprotocolNotOffered(chosen.clone()));
+        }
+        Ok(ClientResponse { subprotocol, headers })
+    }
+}
+
+fn parse(head: &Bytes) -> Result<(u16, String, Headers), HandshakeError> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut response = httparse::Response::new(&mut headers);
+    match response.parse(head) {
+        Ok(httparse::Status::Complete(length)) if length == head.len() => {}
+        Err(httparse::Error::TooManyHeaders) => return Err(HandshakeError::HeadersTooLarge),
+        _ => return Err(HandshakeError::Malformed),
+    }
+    if response.version != Some(1) && response.code == Some(101) {
+        return Err(HandshakeError::Malformed);
+    }
+    let reason = String::from(response.reason.unwrap_or_default());
+    let headers = Headers::new(head.clone(), response.headers);
+    Ok((response.code.unwrap_or_default(), reason, headers))
+}
+
+fn write_request(request: &ClientRequest, key: &str) -> Result<Bytes, InvalidHeader> {
+    let target_is_written_safely = request.target.bytes().all(|byte| byte.is_ascii_graphic());
+    if !request.target.starts_with('/') || !target_is_written_safely {
+        return Err(InvalidHeader("(request target)".into()));
+    }
+    let mut out = BytesMut::with_capacity(512);
+    for part in ["GET ", &request.target, " HTTP/1.1\r\n"] {
+        out.extend_from_slice(part.as_bytes());
+    }
+    if request.host.is_empty() || !is_value(&request.host) {
+        return Err(InvalidHeader("Host".into()));
+    }
+    write_own(&mut out, "Host", &request.host);
+    write_own(&mut out, "Upgrade", "websocket");
+    write_own(&mut out, "Connection", "Upgrade");
+    write_own(&mut out, "Sec-WebSocket-Key", key);
+    write_own(&mut out, "Sec-WebSocket-Version", "13");
+    if !request.subprotocols.is_empty() {
+        if !request.subprotocols.iter().all(|subprotocol| is_token(subprotocol)) {
+            return Err(InvalidHeader("Sec-WebSocket-Protocol".into()));
+        }
+        write_own(&mut out, "Sec-WebSocket-Protocol", &request.subprotocols.join(", "));
+    }
+    if let Some(origin) = &request.origin {
+        write_header(&mut out, "Origin", origin)?;
+    }
+    for (name, value) in &request.headers {
+        write_header(&mut out, name, value)?;
+    }
+    out.extend_from_slice(b"\r\n");
+    Ok(out.freeze())
+}

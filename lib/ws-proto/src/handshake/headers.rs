@@ -1,0 +1,128 @@
+//! The head of an HTTP message: finding its end as bytes arrive, keeping its headers, and refusing to write one that would break it.
+
+use alloc::vec::Vec;
+use core::fmt;
+use core::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+
+use super::tokens::is_token;
+
+/// Bytes of a head, its last line break included.
+pub const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// Headers in a head.
+pub const HEADERS_MAX: usize = 124;
+
+/// The headers of a request or response that was parsed: slices of the bytes that came.
+///
+/// ```
+/// use switchboard_ws_proto::handshake::ServerHandshake;
+/// let request = ServerHandshake::new().receive(
+///     b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nX-Room: lobby\r\n\
+///       Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+/// )?.unwrap();
+/// assert_eq!(request.headers.get("x-room"), Some(&b"lobby"[..]));
+/// # Ok::<(), switchboard_ws_proto::handshake::Rejection>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct Headers {
+    head: Bytes,
+    fields: Vec<(Range<usize>, Range<usize>)>,
+}
+
+impl Headers {
+    /// `parsed` are slices of `head`.
+    pub(super) fn new(head: Bytes, parsed: &[httparse::Header<'_>]) -> Self {
+        let base = head.as_ptr() as usize;
+        let range = |part: &[u8]| {
+            let start = (part.as_ptr() as usize).saturating_sub(base);
+            start..start + part.len()
+        };
+        let fields = parsed.iter().map(|header| (range(header.name.as_bytes()), range(header.value))).collect();
+        Self { head, fields }
+    }
+
+    /// All of them, as they came.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.fields.iter().map(|(name, value)| {
+            let name = self.head.get(name.clone()).and_then(|name| core::str::from_utf8(name).ok());
+            (name.unwrap_or_default(), self.head.get(value.clone()).unwrap_or_default())
+        })
+    }
+
+    /// The first of this name, in any case.
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        self.get_all(name).next()
+    }
+
+    /// All of this name, in any case.
+    pub fn get_all(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        self.iter().filter(move |(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+}
+
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Names only: values hold cookies and tokens.
+        f.debug_list().entries(self.iter().map(|(name, _)| name)).finish()
+    }
+}
+
+/// A header that cannot be written: not a name, control characters in the value, or one that the handshake itself writes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("header {0:?} cannot be sent")]
+pub struct InvalidHeader(pub alloc::string::String);
+
+pub(super) fn write_header(out: &mut BytesMut, name: &str, value: &str) -> Result<(), InvalidHeader> {
+    if !is_token(name) || RESERVED.iter().any(|reserved| name.eq_ignore_ascii_case(reserved)) || !is_value(value) {
+        return Err(InvalidHeader(name.into()));
+    }
+    write_own(out, name, value);
+    Ok(())
+}
+
+/// A header of the handshake's own.
+pub(super) fn write_own(out: &mut BytesMut, name: &str, value: &str) {
+    for part in [name, ": ", value, "\r\n"] {
+        out.extend_from_slice(part.as_bytes());
+    }
+}
+
+/// Without control characters nothing can be smuggled behind a value.
+pub(super) fn is_value(value: &str) -> bool {
+    value.bytes().all(|byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f))
+}
+
+/// What frames the message or belongs to the handshake.
+const RESERVED: &[&str] = &[
+    "connection",
+    "content-length",
+    "host",
+    "sec-websocket-accept",
+    "sec-websocket-extensions",
+    "sec-websocket-key",
+    "sec-websocket-protocol",
+    "sec-websocket-version",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Finds the end of a head in bytes that arrive in pieces, looking at each byte once.
+#[derive(Debug, Default)]
+pub(super) struct HeadEnd {
+    scanned: usize,
+}
+
+impl HeadEnd {
+    /// The length of the head in `bytes`, which begin with all that was looked at before.
+    pub(super) fn find(&mut self, bytes: &[u8]) -> Option<usize> {
+        // The end may be cut at any of its four bytes.
+        let from = self.scanned.saturating_sub(END.len() - 1);
+        let fresh = bytes.get(from..).unwrap_or_default();
+        self.scanned = bytes.len();
+        fresh.windows(END.len()).position(|window| window == END).map(|at| from + at + END.len())
+    }
+}
+
+const END: &[u8] = b"\r\n\r\n";

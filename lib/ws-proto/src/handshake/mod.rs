@@ -1,0 +1,37 @@
+//! The opening handshake (RFC 6455 §4): bytes of HTTP/1.1 in, a checked request or response out.
+//!
+//! [`UpgradeRequest::check`] is the server's check of a request that somebody else parsed (hyper, axum). [`ServerHandshake`] and
+//! [`ClientHandshake`] parse the bytes of a socket themselves. None of them knows extensions yet: an offer is told as it came, an answer
+//! with one is refused.
+
+mod client;
+mod headers;
+mod rejection;
+mod request;
+mod response;
+mod server;
+mod tokens;
+
+pub use client::{ClientHandshake, ClientRequest, ClientResponse, HandshakeError};
+pub use headers::{HEAD_BYTES_MAX, HEADERS_MAX, Headers, InvalidHeader};
+pub use rejection::Rejection;
+pub use request::{HttpVersion, UpgradeRequest};
+pub use response::{accept_response, error_response};
+pub use server::{ServerHandshake, ServerRequest};
+
+use alloc::string::String;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sha1::{Digest, Sha1};
+
+/// The value of `Sec-WebSocket-Accept` that answers a `Sec-WebSocket-Key` (RFC 6455 §4.2.2).
+///
+/// ```
+/// use switchboard_ws_proto::handshake::accept_key;
+/// assert_eq!(accept_key("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+/// ```
+pub fn accept_key(key: &str) -> String {
+    let digest = Sha1::new().chain_update(key).chain_update("258EAFA5-E914-47DA-95CA-C5AB0DC85B11").finalize();
+    STANDARD.encode(digest)
+}

@@ -1,0 +1,174 @@
+//! The server's check of an upgrade request (RFC 6455 §4.2.1), whoever parsed the HTTP.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::Rejection;
+use super::tokens::{contains, elements, is_token};
+
+/// The version of HTTP that a request came with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum HttpVersion {
+    /// HTTP/1.0 or older.
+    Http10,
+    /// HTTP/1.1.
+    Http11,
+}
+
+/// What matters of a request that may be upgraded.
+///
+/// ```
+/// use switchboard_ws_proto::handshake::{HttpVersion, UpgradeRequest};
+///
+/// let headers: [(&str, &[u8]); 6] = [
+///     ("host", b"example.org"),
+///     ("upgrade", b"websocket"),
+///     ("connection", b"keep-alive, Upgrade"),
+///     ("sec-websocket-version", b"13"),
+///     ("sec-websocket-key", b"dGhlIHNhbXBsZSBub25jZQ=="),
+///     ("sec-websocket-protocol", b"mqtt, chat"),
+/// ];
+/// let request = UpgradeRequest::check("GET", HttpVersion::Http11, headers)?;
+/// assert_eq!(request.subprotocols, ["mqtt", "chat"]);
+/// # Ok::<(), switchboard_ws_proto::handshake::Rejection>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UpgradeRequest {
+    /// `Host`.
+    pub host: String,
+    /// `Origin`, which browsers always send. Not checked here: what is allowed is the application's to say.
+    pub origin: Option<String>,
+    /// `Sec-WebSocket-Key`: base64 of 16 bytes.
+    pub key: String,
+    /// The subprotocols that the client would speak, the preferred one first, without repetitions.
+    pub subprotocols: Vec<String>,
+    /// `Sec-WebSocket-Extensions`, each line as it came.
+    pub extensions: Vec<String>,
+}
+
+impl UpgradeRequest {
+    /// Checks method, version and headers. Header names may be in any case; values are without white space around them.
+    ///
+    /// # Errors
+    /// The first rule that is broken, with the HTTP status that says so.
+    pub fn check<'a>(
+        method: &str,
+        version: HttpVersion,
+        headers: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+    ) -> Result<Self, Rejection> {
+        if method != "GET" {
+            return Err(Rejection::MethodNotAllowed);
+        }
+        if version < HttpVersion::Http11 {
+            return Err(Rejection::HttpVersionNotSupported);
+        }
+        let mut found = Found::default();
+        for (name, value) in headers {
+            found.take(name, value)?;
+        }
+        found.finish()
+    }
+}
+
+#[derive(Default)]
+struct Found {
+    host: Option<String>,
+    origin: Option<String>,
+    key: Option<String>,
+    version: Option<bool>,
+    upgrade: bool,
+    connection: bool,
+    subprotocols: Vec<String>,
+    extensions: Vec<String>,
+}
+
+impl Found {
+    fn take(&mut self, name: &str, value: &[u8]) -> Result<(), Rejection> {
+        let is = |known: &str| name.eq_ignore_ascii_case(known);
+        if is(HOST) {
+            once(&mut self.host, text(value, HOST)?, HOST)?;
+        } else if is("upgrade") {
+            self.upgrade |= contains(value, "websocket");
+        } else if is("connection") {
+            self.connection |= contains(value, "upgrade");
+        } else if is("origin") {
+            once(&mut self.origin, text(value, "Origin")?, "Origin")?;
+        } else if is(KEY) {
+            once(&mut self.key, text(value, KEY)?, KEY)?;
+        } else if is(VERSION) {
+            once(&mut self.version, value == b"13", VERSION)?;
+        } else if is(PROTOCOL) {
+            self.take_subprotocols(&text(value, PROTOCOL)?)?;
+        } else if is(EXTENSIONS) {
+            self.extensions.push(text(value, EXTENSIONS)?);
+        } else if is("transfer-encoding") || (is("content-length") && value != b"0") {
+            // What follows the head would be a body to one server and frames to another.
+            return Err(Rejection::InvalidHeader(if is("transfer-encoding") {
+                "Transfer-Encoding"
+            } else {
+                "Content-Length"
+            }));
+        }
+        Ok(())
+    }
+
+    fn take_subprotocols(&mut self, line: &str) -> Result<(), Rejection> {
+        for subprotocol in elements(line) {
+            if !is_token(subprotocol) || self.subprotocols.len() >= SUBPROTOCOLS_MAX {
+                return Err(Rejection::InvalidHeader(PROTOCOL));
+            }
+            if !self.subprotocols.iter().any(|known| known == subprotocol) {
+                self.subprotocols.push(subprotocol.into());
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<UpgradeRequest, Rejection> {
+        if !self.upgrade {
+            return Err(Rejection::NotUpgrade);
+        }
+        if !self.connection {
+            return Err(Rejection::InvalidHeader("Connection"));
+        }
+        match self.version {
+            Some(true) => {}
+            Some(false) => return Err(Rejection::VersionNotSupported),
+            None => return Err(Rejection::MissingHeader(VERSION)),
+        }
+        let key = self.key.ok_or(Rejection::MissingHeader(KEY))?;
+        // §4.2.1: base64 that decodes to 16 bytes.
+        if key.len() != 24 || !STANDARD.decode(&key).is_ok_and(|nonce| nonce.len() == 16) {
+            return Err(Rejection::InvalidHeader(KEY));
+        }
+        Ok(UpgradeRequest {
+            host: self.host.ok_or(Rejection::MissingHeader(HOST))?,
+            origin: self.origin,
+            key,
+            subprotocols: self.subprotocols,
+            extensions: self.extensions,
+        })
+    }
+}
+
+fn once<T>(slot: &mut Option<T>, value: T, name: &'static str) -> Result<(), Rejection> {
+    if slot.replace(value).is_some() { Err(Rejection::RepeatedHeader(name)) } else { Ok(()) }
+}
+
+fn text(value: &[u8], name: &'static str) -> Result<String, Rejection> {
+    core::str::from_utf8(value).map(String::from).map_err(|_| Rejection::InvalidHeader(name))
+}
+
+const HOST: &str = "Host";
+const KEY: &str = "Sec-WebSocket-Key";
+const VERSION: &str = "Sec-WebSocket-Version";
+const PROTOCOL: &str = "Sec-WebSocket-Protocol";
+const EXTENSIONS: &str = "Sec-WebSocket-Extensions";
+
+/// Each is compared with those before, so their number is bounded.
+const SUBPROTOCOLS_MAX: usize = 64;

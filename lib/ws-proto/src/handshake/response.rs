@@ -1,0 +1,87 @@
+//! The server's answers, as bytes.
+
+use alloc::string::ToString;
+
+use bytes::{Bytes, BytesMut};
+
+use super::headers::{InvalidHeader, write_header, write_own};
+use super::tokens::is_token;
+use super::{UpgradeRequest, accept_key};
+
+/// The answer that upgrades: status 101, the accept value, the chosen subprotocol and `headers`.
+///
+/// # Errors
+/// [`InvalidHeader`] for a name or value that cannot be written, one that the handshake writes itself, or a subprotocol that the client did not
+/// offer (RFC 6455 §4.2.2).
+pub fn accept_response(
+    request: &UpgradeRequest,
+    subprotocol: Option<&str>,
+    headers: &[(&str, &str)],
+) -> Result<Bytes, InvalidHeader> {
+    let mut out = BytesMut::with_capacity(256);
+    out.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n");
+    write_own(&mut out, "Sec-WebSocket-Accept", &accept_key(&request.key));
+    if let Some(subprotocol) = subprotocol {
+        if !is_token(subprotocol) || !request.subprotocols.iter().any(|offered| offered == subprotocol) {
+            return Err(InvalidHeader("Sec-WebSocket-Protocol".into()));
+        }
+        write_own(&mut out, "Sec-WebSocket-Protocol", subprotocol);
+    }
+    for (name, value) in headers {
+        write_header(&mut out, name, value)?;
+    }
+    out.extend_from_slice(b"\r\n");
+    Ok(out.freeze())
+}
+
+/// An answer that refuses, with its body in plain text unless `headers` say otherwise. The connection is to be closed after it.
+///
+/// # Errors
+/// [`InvalidHeader`] for a name or value that cannot be written.
+pub fn error_response(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Result<Bytes, InvalidHeader> {
+    let mut checked = BytesMut::new();
+    for (name, value) in headers {
+        write_header(&mut checked, name, value)?;
+    }
+    Ok(build(status, headers, body))
+}
+
+/// As [`error_response`], with headers of our own.
+pub(super) fn build(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Bytes {
+    let mut out = BytesMut::with_capacity(256 + body.len());
+    for part in ["HTTP/1.1 ", &status.to_string(), " ", reason(status), "\r\n"] {
+        out.extend_from_slice(part.as_bytes());
+    }
+    for (name, value) in headers {
+        write_own(&mut out, name, value);
+    }
+    if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
+        write_own(&mut out, "Content-Type", "text/plain; charset=utf-8");
+    }
+    write_own(&mut out, "Content-Length", &body.len().to_string());
+    let upgrade = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("upgrade"));
+    // RFC 9110 §7.8: who sends Upgrade names it in Connection.
+    write_own(&mut out, "Connection", if upgrade { "close, Upgrade" } else { "close" });
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(body);
+    out.freeze()
+}
+
+const fn reason(status: u16) -> &'static str {
+    match status {
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        426 => "Upgrade Required",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        503 => "Service Unavailable",
+        505 => "HTTP Version Not Supported",
+        // The phrase may be empty (RFC 9112 §4).
+        _ => "",
+    }
+}

@@ -1,0 +1,104 @@
+//! The server's side of the handshake over a raw stream of bytes.
+
+use alloc::string::String;
+
+use bytes::{Bytes, BytesMut};
+
+use super::headers::{HEAD_BYTES_MAX, HEADERS_MAX, HeadEnd, Headers, InvalidHeader};
+use super::{HttpVersion, Rejection, UpgradeRequest, accept_response};
+
+/// Collects a request until its head is whole, then parses and checks it once. Each byte is looked at once while it is collected, in
+/// however many pieces it comes; at most 64 KiB are held.
+///
+/// ```
+/// use switchboard_ws_proto::handshake::ServerHandshake;
+///
+/// let mut handshake = ServerHandshake::new();
+/// assert!(handshake.receive(b"GET /chat HTTP/1.1\r\nHost: example.org\r\nUpgrade: websocket\r\n")?.is_none());
+/// let request = handshake.receive(
+///     b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n\x81",
+/// )?.unwrap();
+/// assert_eq!(request.target, "/chat");
+/// let response = request.accept(None, &[("X-Served-By", "me")]).unwrap();
+/// // What the client sent behind its request: the first bytes for `Connection::receive`.
+/// assert_eq!(&handshake.into_leftover()[..], b"\x81");
+/// # Ok::<(), switchboard_ws_proto::handshake::Rejection>(())
+/// ```
+#[derive(Debug, Default)]
+pub struct ServerHandshake {
+    buffer: BytesMut,
+    end: HeadEnd,
+}
+
+/// A request that may be upgraded, with all of its headers.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ServerRequest {
+    /// The path and query.
+    pub target: String,
+    /// What the handshake is about.
+    pub upgrade: UpgradeRequest,
+    /// Everything.
+    pub headers: Headers,
+}
+
+impl ServerHandshake {
+    /// Waiting for a request.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes bytes; the request once its head is whole, after which nothing more may be given.
+    ///
+    /// # Errors
+    /// Send [`Rejection::response`] and close the connection.
+    pub fn receive(&mut self, bytes: &[u8]) -> Result<Option<ServerRequest>, Rejection> {
+        if self.buffer.is_empty() && bytes.first().is_some_and(|byte| !byte.is_ascii_uppercase()) {
+            // Not worth waiting for its end: TLS or another protocol on the wrong port.
+            return Err(Rejection::Malformed("method"));
+        }
+        self.buffer.extend_from_slice(bytes);
+        let Some(length) = self.end.find(&self.buffer) else {
+            return if self.buffer.len() >= HEAD_BYTES_MAX { Err(Rejection::HeadersTooLarge) } else { Ok(None) };
+        };
+        if length > HEAD_BYTES_MAX {
+            return Err(Rejection::HeadersTooLarge);
+        }
+        parse(&self.buffer.split_to(length).freeze()).map(Some)
+    }
+
+    /// What came behind the head.
+    pub fn into_leftover(self) -> BytesMut {
+        self.buffer
+    }
+}
+
+impl ServerRequest {
+    /// The answer that upgrades. See [`accept_response`].
+    ///
+    /// # Errors
+    /// As [`accept_response`].
+    pub fn accept(&self, subprotocol: Option<&str>, headers: &[(&str, &str)]) -> Result<Bytes, InvalidHeader> {
+        accept_response(&self.upgrade, subprotocol, headers)
+    }
+}
+
+fn parse(head: &Bytes) -> Result<ServerRequest, Rejection> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut request = httparse::Request::new(&mut headers);
+    match request.parse(head) {
+        Ok(httparse::Status::Complete(length)) if length == head.len() => {}
+        // A line break without CR ended the head earlier: two readers would disagree about what follows.
+        Ok(_) => return Err(Rejection::Malformed("line breaks")),
+        Err(httparse::Error::TooManyHeaders) => return Err(Rejection::HeadersTooLarge),
+        Err(httparse::Error::Version) => return Err(Rejection::HttpVersionNotSupported),
+        Err(httparse::Error::HeaderName | httparse::Error::HeaderValue) => return Err(Rejection::Malformed("header")),
+        Err(_) => return Err(Rejection::Malformed("request line")),
+    }
+    let version = if request.version == Some(1) { HttpVersion::Http11 } else { HttpVersion::Http10 };
+    let fields = request.headers.iter().map(|header| (header.name, header.value));
+    let upgrade = UpgradeRequest::check(request.method.unwrap_or_default(), version, fields)?;
+    let target = String::from(request.path.unwrap_or_default());
+    let headers = Headers::new(head.clone(), request.headers);
+    Ok(ServerRequest { target, upgrade, headers })
+}

@@ -1,0 +1,354 @@
+//! From bytes to frames to messages. Owns the buffers of what came and the rules between frames: fragmentation (RFC 6455 §5.4), limits,
+//! unmasking, UTF-8. Knows nothing of closing, of output or of time.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use crate::frame::{FRAME_HEADER_BYTES_MAX, FrameHeader, Opcode};
+use crate::utf8::{self, Utf8Stream};
+use crate::{Limits, Message, ProtocolError, Utf8Bytes, mask};
+
+#[derive(Debug)]
+pub(crate) struct Input {
+    /// Unread bytes: the caller's buffer.
+    chunk: BytesMut,
+    /// `chunk` holds no whole header, and no payload that `frame` waits for.
+    starved: bool,
+    head: PartialHead,
+    /// The frame whose payload is not whole.
+    frame: Option<PartialFrame>,
+    /// The payload so far of a message that is fragmented or was cut.
+    payload: BytesMut,
+    /// How much of `payload` is unmasked and checked. What lies behind was read there directly.
+    payload_done: usize,
+    /// Text or Binary, between a message's first frame and its last.
+    message: Option<Opcode>,
+    fragments: usize,
+    utf8: Utf8Stream,
+    /// The payload so far of a control frame that was cut.
+    control: BytesMut,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Incoming {
+    Message(Message),
+    Ping(Bytes),
+    Pong(Bytes),
+    Close(Bytes),
+}
+
+#[derive(Debug)]
+struct PartialFrame {
+    opcode: Opcode,
+    fin: bool,
+    /// The key as it meets the next byte. Zero (which changes nothing) where frames are not masked.
+    key: [u8; 4],
+    remaining: u64,
+}
+
+/// The beginning of a header whose end has not come, kept apart so that no buffer is held for it.
+#[derive(Debug, Default)]
+struct PartialHead {
+    bytes: [u8; FRAME_HEADER_BYTES_MAX],
+    len: usize,
+}
+
+impl Input {
+    pub(crate) fn new() -> Self {
+        Self {
+            chunk: BytesMut::new(),
+            starved: true,
+            head: PartialHead::default(),
+            frame: None,
+            payload: BytesMut::new(),
+            payload_done: 0,
+            message: None,
+            fragments: 0,
+            utf8: Utf8Stream::default(),
+            control: BytesMut::new(),
+        }
+    }
+
+    pub(crate) fn receive(&mut self, chunk: BytesMut) {
+        if self.starved {
+            self.head.take_all(&mut self.chunk);
+        }
+        if self.chunk.is_empty() {
+            self.chunk = chunk;
+        } else {
+            self.chunk.extend_from_slice(&chunk);
+        }
+        self.starved = false;
+    }
+
+    /// Takes a buffer only to give it back: nothing is read any more.
+    pub(crate) fn discard(&mut self, mut chunk: BytesMut) {
+        chunk.clear();
+        self.chunk = chunk;
+    }
+
+    pub(crate) fn reclaim(&mut self) -> Option<BytesMut> {
+        if !self.starved {
+            return None;
+        }
+        self.head.take_all(&mut self.chunk);
+        let chunk = core::mem::take(&mut self.chunk);
+        // A buffer that was never given, or that was used up, is nothing to give back.
+        (chunk.capacity() > 0).then_some(chunk)
+    }
+
+    /// The buffer of the message in progress, with room for what is still to come, if that is much.
+    pub(crate) fn read_buffer(&mut self) -> Option<&mut BytesMut> {
+        let frame = self.frame.as_ref()?;
+        let direct = !frame.opcode.is_control() && self.chunk.is_empty() && self.payload.len() >= DIRECT_BYTES_MIN;
+        if !direct || frame.remaining < DIRECT_BYTES_MIN as u64 {
+            return None;
+        }
+        reserve(&mut self.payload, frame.remaining, DIRECT_BYTES_MIN);
+        Some(&mut self.payload)
+    }
+
+    /// Whether a frame of a message waits whole in the buffer.
+    pub(crate) fn message_waiting(&self) -> bool {
+        if self.starved || self.frame.is_some() || self.head.len > 0 {
+            return false;
+        }
+        match FrameHeader::parse(&self.chunk) {
+            Ok(Some((header, length))) => (self.chunk.len() - length) as u64 >= header.payload_len,
+            _ => false,
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        *self = Self { chunk: core::mem::take(&mut self.chunk), ..Self::new() };
+        self.chunk.clear();
+    }
+
+    /// The next message or control frame that is whole.
+    #[inline]
+    pub(crate) fn poll(&mut self, masked: bool, limits: &Limits) -> Result<Option<Incoming>, ProtocolError> {
+        loop {
+            if self.frame.is_some() {
+                match self.continue_frame()? {
+                    Progress::Incoming(incoming) => return Ok(Some(incoming)),
+                    Progress::Fragment => continue,
+                    Progress::Starved => break,
+                }
+            }
+            let Some(header) = self.next_header()? else { break };
+            let key = self.check(&header, masked, limits)?;
+            // As `check` has compared it with a limit, or it is a control frame's, the length fits.
+            let length = header.payload_len as usize;
+            if self.chunk.len() >= length && (header.opcode.is_control() || (header.fin && self.message.is_none())) {
+                return self.whole(header.opcode, key, length).map(Some);
+            }
+            self.begin(&header, key);
+        }
+        self.starved = true;
+        Ok(None)
+    }
+
+    #[inline]
+    fn next_header(&mut self) -> Result<Option<FrameHeader>, ProtocolError> {
+        if self.head.len > 0 {
+            return self.head.complete(&mut self.chunk);
+        }
+        let Some((header, length)) = FrameHeader::parse(&self.chunk)? else { return Ok(None) };
+        self.chunk.advance(length);
+        Ok(Some(header))
+    }
+
+    /// The rules between this frame and the connection, the limits and the frames before. Answers the masking key.
+    #[inline]
+    fn check(&self, header: &FrameHeader, masked: bool, limits: &Limits) -> Result<[u8; 4], ProtocolError> {
+        // No extension gives them a meaning yet (§5.2).
+        if header.rsv != 0 {
+            return Err(ProtocolError::ReservedBits(header.rsv));
+        }
+        let key = match (header.mask, masked) {
+            (Some(key), true) => key,
+            (None, false) => [0; 4],
+            (None, true) => return Err(ProtocolError::Unmasked),
+            (Some(_), false) => return Err(ProtocolError::Masked),
+        };
+        if header.opcode.is_control() {
+            return Ok(key);
+        }
+        match (header.opcode, self.message) {
+            (Opcode::Continuation, None) => return Err(ProtocolError::UnexpectedContinuation),
+            (Opcode::Text | Opcode::Binary, Some(_)) => return Err(ProtocolError::ExpectedContinuation),
+            _ => {}
+        }
+        if header.payload_len > limits.frame_bytes_max as u64 {
+            return Err(ProtocolError::FrameTooBig { bytes: header.payload_len, max: limits.frame_bytes_max });
+        }
+        let bytes = header.payload_len.saturating_add(self.payload.len() as u64);
+        if bytes > limits.message_bytes_max as u64 {
+            return Err(ProtocolError::MessageTooBig { bytes, max: limits.message_bytes_max });
+        }
+        if self.fragments >= limits.fragments_max {
+            return Err(ProtocolError::TooManyFragments { max: limits.fragments_max });
+        }
+        Ok(key)
+    }
+
+    /// A frame that lies whole in the buffer and needs no other: split off, without a copy.
+    #[inline]
+    fn whole(&mut self, opcode: Opcode, key: [u8; 4], length: usize) -> Result<Incoming, ProtocolError> {
+        let payload = if length == 0 {
+            Bytes::new()
+        } else {
+            let mut payload = self.chunk.split_to(length);
+            mask::apply(key, &mut payload);
+            payload.freeze()
+        };
+        Ok(match opcode {
+            Opcode::Text => {
+                if !utf8::is_utf8(&payload) {
+                    return Err(ProtocolError::InvalidUtf8);
+                }
+                Incoming::Message(Message::Text(Utf8Bytes::from_checked(payload)))
+            }
+            Opcode::Binary | Opcode::Continuation => Incoming::Message(Message::Binary(payload)),
+            Opcode::Close => Incoming::Close(payload),
+            Opcode::Ping => Incoming::Ping(payload),
+            Opcode::Pong => Incoming::Pong(payload),
+        })
+    }
+
+    fn begin(&mut self, header: &FrameHeader, key: [u8; 4]) {
+        if !header.opcode.is_control() {
+            if header.opcode != Opcode::Continuation {
+                self.message = Some(header.opcode);
+            }
+            self.fragments += 1;
+        }
+        self.frame = Some(PartialFrame { opcode: header.opcode, fin: header.fin, key, remaining: header.payload_len });
+    }
+
+    /// Takes what has come of the frame's payload, and ends the frame if that was all.
+    fn continue_frame(&mut self) -> Result<Progress, ProtocolError> {
+        let Some(frame) = &mut self.frame else { return Ok(Progress::Fragment) };
+        if frame.opcode.is_control() {
+            let length = self.chunk.len().min(frame.remaining as usize);
+            self.control.extend_from_slice(self.chunk.get(..length).unwrap_or_default());
+            self.chunk.advance(length);
+            frame.remaining -= length as u64;
+            if frame.remaining > 0 {
+                return Ok(Progress::Starved);
+            }
+            let (opcode, key) = (frame.opcode, frame.key);
+            self.frame = None;
+            mask::apply(key, &mut self.control);
+            let payload = core::mem::take(&mut self.control).freeze();
+            return Ok(Progress::Incoming(match opcode {
+                Opcode::Close => Incoming::Close(payload),
+                Opcode::Ping => Incoming::Ping(payload),
+                _ => Incoming::Pong(payload),
+            }));
+        }
+        self.absorb()?;
+        match &self.frame {
+            Some(frame) if frame.remaining > 0 => Ok(Progress::Starved),
+            Some(frame) if frame.fin => self.finish_message(),
+            _ => {
+                self.frame = None;
+                Ok(Progress::Fragment)
+            }
+        }
+    }
+
+    /// Unmasks and checks what has come of a data frame while it is in the cache.
+    fn absorb(&mut self) -> Result<(), ProtocolError> {
+        let Some(frame) = &mut self.frame else { return Ok(()) };
+        let read_directly = (self.payload.len() - self.payload_done) as u64;
+        if read_directly > frame.remaining {
+            // More than the frame was read into its buffer: the next frames.
+            let mut next = self.payload.split_off(self.payload_done + frame.remaining as usize);
+            next.extend_from_slice(&self.chunk);
+            self.chunk = BytesMut::from(&next[..]);
+            self.starved = false;
+        } else {
+            let length = (self.chunk.len() as u64).min(frame.remaining - read_directly) as usize;
+            if length > 0 {
+                reserve(&mut self.payload, frame.remaining, length);
+                self.payload.extend_from_slice(self.chunk.get(..length).unwrap_or_default());
+                self.chunk.advance(length);
+            }
+        }
+        let fresh = self.payload.get_mut(self.payload_done..).unwrap_or_default();
+        mask::apply(frame.key, fresh);
+        if self.message == Some(Opcode::Text) {
+            self.utf8.feed(fresh).map_err(|_| ProtocolError::InvalidUtf8)?;
+        }
+        frame.key = mask::rotated(frame.key, fresh.len());
+        frame.remaining -= fresh.len() as u64;
+        self.payload_done = self.payload.len();
+        Ok(())
+    }
+
+    fn finish_message(&mut self) -> Result<Progress, ProtocolError> {
+        self.frame = None;
+        self.fragments = 0;
+        self.payload_done = 0;
+        let payload = core::mem::take(&mut self.payload).freeze();
+        Ok(Progress::Incoming(Incoming::Message(if self.message.take() == Some(Opcode::Text) {
+            self.utf8.finish().map_err(|_| ProtocolError::InvalidUtf8)?;
+            Message::Text(Utf8Bytes::from_checked(payload))
+        } else {
+            Message::Binary(payload)
+        })))
+    }
+}
+
+enum Progress {
+    Incoming(Incoming),
+    /// A frame ended that is not its message's last.
+    Fragment,
+    Starved,
+}
+
+impl PartialHead {
+    /// Everything that is left, of which the caller knows that it is less than a header.
+    fn take_all(&mut self, chunk: &mut BytesMut) {
+        let end = self.len + chunk.len();
+        if let Some(free) = self.bytes.get_mut(self.len..end) {
+            free.copy_from_slice(chunk);
+            self.len = end;
+            chunk.clear();
+        }
+    }
+
+    /// Takes from `chunk` as little as completes the header.
+    fn complete(&mut self, chunk: &mut BytesMut) -> Result<Option<FrameHeader>, ProtocolError> {
+        loop {
+            if let Some((header, _)) = FrameHeader::parse(self.bytes.get(..self.len).unwrap_or_default())? {
+                self.len = 0;
+                return Ok(Some(header));
+            }
+            let Some(slot) = self.bytes.get_mut(self.len) else { return Ok(None) };
+            if chunk.is_empty() {
+                return Ok(None);
+            }
+            *slot = chunk.get_u8();
+            self.len += 1;
+        }
+    }
+}
+
+/// From this size on, a payload is read directly into its own buffer.
+const DIRECT_BYTES_MIN: usize = 16 * 1024;
+
+/// Makes room for `incoming` bytes, and for more of the `remaining` ones in proportion to what the peer has really sent: it declares a
+/// length in 14 bytes, but for each byte that we reserve it has to send some.
+fn reserve(payload: &mut BytesMut, remaining: u64, incoming: usize) {
+    if payload.capacity() - payload.len() >= incoming {
+        return;
+    }
+    let received = payload.len() + incoming;
+    let trusted =
+        if received < DIRECT_BYTES_MIN { SMALL_RESERVE_BYTES.max(received) } else { received.saturating_mul(16) };
+    let room = remaining.min(trusted as u64) as usize;
+    payload.reserve(room.max(incoming));
+}
+
+const SMALL_RESERVE_BYTES: usize = 4096;

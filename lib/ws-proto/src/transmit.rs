@@ -1,0 +1,261 @@
+//! What waits to be written. Owns the order and the buffers of output. Knows nothing of frames but their header's encoding.
+
+use alloc::collections::VecDeque;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use crate::frame::{FRAME_HEADER_BYTES_MAX, FrameHeader};
+use crate::mask;
+
+/// Everything that was queued since the last write, in order: read it as a [`Buf`], and advance it by what was written.
+///
+/// Small payloads lie together in one buffer, so that many replies are one chunk; payloads from 4 KiB on are chunks of their own and are
+/// not copied. With the feature `std`, [`Buf::chunks_vectored`] lists all of them.
+///
+/// ```
+/// use bytes::Buf;
+/// use switchboard_ws_proto::{Config, Connection, Message, Role};
+///
+/// let mut connection = Connection::new(Role::Server, Config::default());
+/// connection.send(Message::from("a"))?;
+/// connection.send(Message::from("b"))?;
+/// let transmit = connection.transmit();
+/// assert_eq!(transmit.chunk(), b"\x81\x01a\x81\x01b");
+/// transmit.advance(6);
+/// assert_eq!(connection.transmit_len(), 0);
+/// # Ok::<(), switchboard_ws_proto::SendError>(())
+/// ```
+#[derive(Debug, Default)]
+pub struct Transmit {
+    /// Headers and small payloads. Its first `written` bytes are done with.
+    small: BytesMut,
+    written: usize,
+    /// Large payloads, each with the place in `small` that it comes before.
+    large: VecDeque<(usize, Bytes)>,
+    large_len: usize,
+}
+
+impl Transmit {
+    pub(crate) fn len(&self) -> usize {
+        self.small.len() - self.written + self.large_len
+    }
+
+    /// A frame whose payload is copied, and masked if the header has a key.
+    #[inline]
+    pub(crate) fn push_copied(&mut self, header: &FrameHeader, payload: &[u8]) {
+        self.make_room(FRAME_HEADER_BYTES_MAX + payload.len());
+        header.encode(&mut self.small);
+        let start = self.small.len();
+        self.small.extend_from_slice(payload);
+        if let Some(key) = header.mask {
+            mask::apply(key, self.small.get_mut(start..).unwrap_or_default());
+        }
+    }
+
+    /// A frame whose payload is kept as it is if it is large.
+    #[inline]
+    pub(crate) fn push(&mut self, header: &FrameHeader, payload: Bytes) {
+        if payload.len() < LARGE_BYTES_MIN {
+            return self.push_copied(header, &payload);
+        }
+        let payload = match header.mask {
+            None => payload,
+            // Nobody else sees these bytes: they are masked where they are.
+            Some(key) => match payload.try_into_mut() {
+                Ok(mut payload) => {
+                    mask::apply(key, &mut payload);
+                    payload.freeze()
+                }
+                Err(shared) => {
+                    let mut payload = BytesMut::from(&shared[..]);
+                    mask::apply(key, &mut payload);
+                    payload.freeze()
+                }
+            },
+        };
+        self.make_room(FRAME_HEADER_BYTES_MAX);
+        header.encode(&mut self.small);
+        self.push_large(payload);
+    }
+
+    /// Frames that are encoded already.
+    #[inline]
+    pub(crate) fn push_encoded(&mut self, frames: Bytes) {
+        if frames.len() < LARGE_BYTES_MIN {
+            self.make_room(frames.len());
+            self.small.extend_from_slice(&frames);
+        } else {
+            self.push_large(frames);
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// A buffer to collect output in, instead of one that would be allocated.
+    pub(crate) fn lend(&mut self, mut buffer: BytesMut) {
+        buffer.clear();
+        if self.small.capacity() > 0 {
+            if self.small.capacity() >= buffer.capacity() {
+                return;
+            }
+            buffer.extend_from_slice(&self.small);
+        }
+        self.small = buffer;
+    }
+
+    pub(crate) fn reclaim(&mut self) -> Option<BytesMut> {
+        if self.len() > 0 || self.small.capacity() == 0 {
+            return None;
+        }
+        self.large = VecDeque::new();
+        Some(core::mem::take(&mut self.small))
+    }
+
+    fn push_large(&mut self, payload: Bytes) {
+        self.large_len += payload.len();
+        self.large.push_back((self.small.len(), payload));
+    }
+
+    /// Forgets what is written before the buffer would grow, if that is worth its copy: at most one byte is moved for each that was written.
+    #[inline]
+    fn make_room(&mut self, additional: usize) {
+        if self.small.capacity() - self.small.len() < additional {
+            self.grow(additional);
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self, additional: usize) {
+        if self.written > 0 && self.written >= self.small.len() - self.written {
+            let left = self.small.len() - self.written;
+            self.small.copy_within(self.written.., 0);
+            self.small.truncate(left);
+            for (place, _) in &mut self.large {
+                *place -= self.written;
+            }
+            self.written = 0;
+        }
+        self.small.reserve(additional);
+    }
+
+    /// Where `small` ends for now: at its end, or where a large payload comes.
+    fn small_end(&self) -> usize {
+        self.large.front().map_or(self.small.len(), |(place, _)| *place)
+    }
+}
+
+impl Buf for Transmit {
+    fn remaining(&self) -> usize {
+        self.len()
+    }
+
+    #[inline]
+    fn chunk(&self) -> &[u8] {
+        let small = self.small.get(self.written..self.small_end()).unwrap_or_default();
+        match self.large.front() {
+            Some((_, payload)) if small.is_empty() => payload,
+            _ => small,
+        }
+    }
+
+    /// # Panics
+    /// As [`Buf::advance`] does, if `count` is more than what remains.
+    fn advance(&mut self, mut count: usize) {
+        assert!(count <= self.len(), "advanced past the end");
+        loop {
+            let step = count.min(self.small_end() - self.written);
+            self.written += step;
+            count -= step;
+            if self.written < self.small_end() {
+                return;
+            }
+            let Some((_, payload)) = self.large.front_mut() else { break };
+            let step = count.min(payload.len());
+            payload.advance(step);
+            self.large_len -= step;
+            count -= step;
+            if !payload.is_empty() {
+                return;
+            }
+            self.large.pop_front();
+        }
+        // All is written: the buffer starts again at its beginning.
+        self.small.clear();
+        self.written = 0;
+    }
+
+    #[cfg(feature = "std")]
+    fn chunks_vectored<'a>(&'a self, slices: &mut [std::io::IoSlice<'a>]) -> usize {
+        let mut filled = 0;
+        let mut from = self.written;
+        let ends = self.large.iter().map(|(place, payload)| (*place, &payload[..]));
+        for (end, payload) in ends.chain([(self.small.len(), &[][..])]) {
+            for chunk in [self.small.get(from..end).unwrap_or_default(), payload] {
+                if chunk.is_empty() {
+                    continue;
+                }
+                let Some(slot) = slices.get_mut(filled) else { return filled };
+                *slot = std::io::IoSlice::new(chunk);
+                filled += 1;
+            }
+            from = end;
+        }
+        filled
+    }
+}
+
+/// From this size on a payload is not copied. Below, a copy is cheaper than another piece in the system call.
+const LARGE_BYTES_MIN: usize = 4096;
+
+#[cfg(test)]
+#[allow(clippy::indexing_slicing)]
+mod tests {
+    use alloc::vec::Vec;
+    use std::io::IoSlice;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Frames of all sizes, written in steps of all sizes, by both ways of reading, with buffers lent and taken back.
+        #[test]
+        fn bytes_come_out_in_order(steps in proptest::collection::vec((0usize..6000, 0usize..9000, 0u8..8), 1..60)) {
+            let mut transmit = Transmit::default();
+            let (mut expected, mut written) = (Vec::new(), Vec::new());
+            for (number, (length, take, what)) in steps.into_iter().enumerate() {
+                let payload = Bytes::from(alloc::vec![number as u8; length]);
+                expected.extend_from_slice(&payload);
+                if what == 0 {
+                    transmit.lend(BytesMut::with_capacity(length));
+                }
+                transmit.push_encoded(payload);
+                prop_assert_eq!(transmit.len(), expected.len() - written.len());
+                let mut left = take.min(transmit.len());
+                let mut slices = [IoSlice::new(&[]); 200];
+                let count = transmit.chunks_vectored(&mut slices);
+                let all: Vec<u8> = slices[..count].iter().flat_map(|slice| slice.iter().copied()).collect();
+                prop_assert_eq!(&all[..], &expected[written.len()..]);
+                if what % 2 == 0 {
+                    written.extend_from_slice(&all[..left]);
+                    transmit.advance(left);
+                } else {
+                    while left > 0 {
+                        let step = transmit.chunk().len().min(left);
+                        prop_assert!(step > 0);
+                        written.extend_from_slice(&transmit.chunk()[..step]);
+                        transmit.advance(step);
+                        left -= step;
+                    }
+                }
+                let empty = transmit.len() == 0;
+                if what == 7 {
+                    prop_assert!(transmit.reclaim().is_none() || empty);
+                }
+            }
+            prop_assert!(expected.starts_with(&written));
+        }
+    }
+}

@@ -188,6 +188,7 @@ pub const SCENARIOS: &[Scenario] = &[
         &["echo", "--size", "1024", "--text"],
     ),
     echo("echo-16k", "Echo, 16 KiB, 64 connections", &["echo", "--size", "16384"]),
+    echo("echo-64k", "Echo, 64 KiB, 16 connections", &["echo", "--size", "65536", "--connections", "16"]),
     Scenario {
         quick: &["--connections", "2"],
         goals: &[Goal { server: "switchboard-ws", of: "tokio-websockets", limit: 0.95, later: None }],

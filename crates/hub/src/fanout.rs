@@ -166,7 +166,8 @@ impl Walk {
             return;
         }
         effects.deliveries += wanted.len() as u64;
-        push_publications(subscriber, number, entry.slot, &wanted, encode, effects);
+        let (encoded, run) = encode_run(subscriber.format, number, &wanted, encode);
+        push(subscriber, entry.slot, encoded, run, effects);
     }
 
     fn visit_presence(
@@ -216,16 +217,17 @@ pub(crate) fn replay(
     let mut complete = Vec::new();
     let Some(subscriber) = subscribers.get_mut(slot as usize) else { return complete };
     let mut index = 0;
-    while subscriber.outbox.has_room_for_replay() && !subscriber.lost {
+    while subscriber.outbox.room_for_replay() > 0 && !subscriber.lost {
         let Some(subscription) = subscriber.subscriptions.get_mut(index) else { break };
         let Some(replay) = &mut subscription.replay else {
             index += 1;
             continue;
         };
         let (channel, place) = (subscription.channel, subscription.index);
+        let room = subscriber.outbox.room_for_replay().min(RUN_BYTES);
         let mut run = Vec::new();
         let mut bytes = 0;
-        while bytes < RUN_BYTES
+        while bytes < room
             && let Some(publication) = replay.pop()
         {
             bytes += publication.cost();
@@ -244,26 +246,27 @@ pub(crate) fn replay(
         }
         if !run.is_empty() {
             effects.deliveries += run.len() as u64;
-            push_publications(subscriber, channel, slot, &run, encode, effects);
+            let (encoded, run) = encode_run(subscriber.format, channel, &run, encode);
+            subscriber.outbox.push_replay(encoded, run);
+            mark_dirty(subscriber, slot, effects);
         }
     }
     subscriber.replaying = subscriber.subscriptions.iter().any(|subscription| subscription.replay.is_some());
     complete
 }
 
-fn push_publications(
-    subscriber: &mut Subscriber,
+/// Publications for one subscriber alone.
+fn encode_run(
+    format: WireFormat,
     number: u32,
-    slot: u32,
     publications: &[Arc<Publication>],
     encode: &mut dyn Encode,
-    effects: &mut Effects,
-) {
+) -> (Encoded, Dropped) {
     let mut out = BytesMut::new();
-    encode.publications(subscriber.format, publications, &mut out);
+    encode.publications(format, publications, &mut out);
     let first = publications.first().map_or(0, |publication| publication.position.offset);
     let last = publications.last().map_or(0, |publication| publication.position.offset);
-    push(subscriber, slot, Encoded::new(out.freeze()), (number, first, last), effects);
+    (Encoded::new(out.freeze()), (number, first, last))
 }
 
 fn push(subscriber: &mut Subscriber, slot: u32, block: Encoded, run: Dropped, effects: &mut Effects) {

@@ -76,17 +76,20 @@ pub(crate) struct Subscribed {
 }
 
 /// The mail for one other shard that the driver has not taken yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Outgoing {
     queue: VecDeque<Mail>,
     bytes: usize,
+    /// Deliveries that may wait, in bytes.
+    bytes_max: usize,
     /// Channels whose deliveries wait in history, each once.
     behind: VecDeque<ChannelKey>,
 }
 
 impl Outgoing {
-    /// Deliveries that may wait, in bytes.
-    const DELIVERY_BYTES_MAX: usize = 1024 * 1024;
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        Self { queue: VecDeque::new(), bytes: 0, bytes_max, behind: VecDeque::new() }
+    }
 
     pub(crate) fn push(&mut self, letter: Letter) {
         if let Letter::Deliver { publication, .. } = &letter {
@@ -97,7 +100,7 @@ impl Outgoing {
 
     /// Whether another delivery may wait here.
     pub(crate) fn has_room(&self) -> bool {
-        self.bytes < Self::DELIVERY_BYTES_MAX
+        self.bytes < self.bytes_max
     }
 
     pub(crate) fn mark_behind(&mut self, key: ChannelKey) {

@@ -63,6 +63,12 @@ impl Outbox {
         Ok(())
     }
 
+    /// Queues a run of a replay, which is only let go on while there is [room](Self::room_for_replay).
+    pub(crate) fn push_replay(&mut self, encoded: Encoded, run: Dropped) {
+        self.used = true;
+        self.append(encoded, Some(run));
+    }
+
     fn append(&mut self, encoded: Encoded, run: Option<Dropped>) {
         self.bytes += encoded.len();
         self.queue.push_back(Entry { encoded, run });
@@ -103,9 +109,9 @@ impl Outbox {
         self.queue.is_empty()
     }
 
-    /// Whether a replay may go on: half of the room stays free for what is live.
-    pub fn has_room_for_replay(&self) -> bool {
-        self.bytes < self.bytes_max / 2
+    /// Bytes that a replay may add: half of the room stays free for what is live.
+    pub fn room_for_replay(&self) -> usize {
+        (self.bytes_max / 2).saturating_sub(self.bytes)
     }
 
     /// Forgets everything: the connection is lost.

@@ -30,6 +30,8 @@ pub struct ShardConfig {
     pub node: u32,
     /// The serial of the first session. Drawn at random in production, so that names do not come again after a restart.
     pub first_serial: u64,
+    /// Deliveries that may wait on the way to another shard, in bytes. What exceeds it is read from history when there is room again.
+    pub mailbox_bytes: usize,
 }
 
 /// Counters since the start and gauges now.
@@ -75,7 +77,7 @@ impl<B: Broker + History> Shard<B> {
             roster: Roster::default(),
             subscribers: Slab::new(),
             next_serial: config.first_serial,
-            outgoing: (0..config.shards).map(|_| Outgoing::default()).collect(),
+            outgoing: (0..config.shards).map(|_| Outgoing::new(config.mailbox_bytes)).collect(),
             answers: VecDeque::new(),
             events: VecDeque::new(),
             effects: Effects::default(),
@@ -254,7 +256,7 @@ impl<B: Broker + History> Shard<B> {
         let has_room = |slot: &u32| {
             self.subscribers
                 .get(*slot as usize)
-                .is_some_and(|subscriber| subscriber.outbox.has_room_for_replay() && !subscriber.lost)
+                .is_some_and(|subscriber| subscriber.outbox.room_for_replay() > 0 && !subscriber.lost)
         };
         self.replaying.iter().any(has_room)
     }

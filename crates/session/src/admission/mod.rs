@@ -1,0 +1,187 @@
+//! The admission of a client: from the head of its upgrade request to an application, a dialect and rights, or to a refusal before 101.
+//!
+//! Knows nothing of the WebSocket handshake itself (keys, versions): that is `ws-proto`'s. Refusals name the culprit and never repeat a token.
+
+mod origin;
+mod proxies;
+mod query;
+mod route;
+mod token;
+
+pub use origin::{OriginPattern, OriginPatternError};
+pub use proxies::{Network, NetworkError, TrustedProxies};
+
+use crate::Directory;
+use core::net::IpAddr;
+use http::{HeaderMap, StatusCode, header};
+use query::Query;
+use route::Route;
+use std::borrow::Cow;
+use std::sync::Arc;
+use switchboard_core::{App, ChannelName, Identity, Operations, Time};
+use switchboard_dialects::Opening;
+use token::Subprotocols;
+
+/// The head of a request, as far as admission looks at it.
+#[derive(Clone, Copy, Debug)]
+pub struct UpgradeRequest<'a> {
+    /// The path, as sent.
+    pub path: &'a str,
+    /// What followed `?`, as sent.
+    pub query: Option<&'a str>,
+    /// All headers.
+    pub headers: &'a HeaderMap,
+    /// The other end of the socket.
+    pub peer: IpAddr,
+    /// Whether the socket is encrypted.
+    pub secure: bool,
+}
+
+/// A client that may connect.
+#[derive(Clone, Debug)]
+pub struct Admission {
+    /// Its application.
+    pub app: Arc<App>,
+    /// What it will speak.
+    pub opening: Opening,
+    /// What its token said; `None` if it showed none.
+    pub identity: Option<Identity>,
+    /// What the answer's `Sec-WebSocket-Protocol` says.
+    pub subprotocol: Option<&'static str>,
+    /// Its address, behind trusted proxies.
+    pub client: IpAddr,
+}
+
+/// Why a client may not connect. Goes out as an HTTP response; with status 401 also `WWW-Authenticate: Bearer`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// The response's status.
+    pub status: StatusCode,
+    /// The kind, for programs.
+    pub code: RefusalCode,
+    /// What is wrong and what to do, for people. Holds nothing of a token.
+    pub message: Cow<'static, str>,
+}
+
+/// The kinds of refusal of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusalCode {
+    /// A header or a query parameter cannot be read.
+    BadRequest,
+    /// No channel can have this name.
+    BadChannel,
+    /// A token is needed.
+    Unauthenticated,
+    /// The token is malformed, wrongly signed, expired or for another application.
+    BadToken,
+    /// The page's origin may not connect.
+    OriginNotAllowed,
+    /// No grant covers the channel of the address.
+    PermissionDenied,
+    /// No application has this key, or there is no default application.
+    UnknownApp,
+}
+
+impl RefusalCode {
+    /// The code as text.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BadRequest => "bad_request",
+            Self::BadChannel => "bad_channel",
+            Self::Unauthenticated => "unauthenticated",
+            Self::BadToken => "bad_token",
+            Self::OriginNotAllowed => "origin_not_allowed",
+            Self::PermissionDenied => "permission_denied",
+            Self::UnknownApp => "unknown_app",
+        }
+    }
+
+    /// The status of a response with this code.
+    pub const fn status(self) -> StatusCode {
+        match self {
+            Self::BadRequest | Self::BadChannel => StatusCode::BAD_REQUEST,
+            Self::Unauthenticated | Self::BadToken => StatusCode::UNAUTHORIZED,
+            Self::OriginNotAllowed | Self::PermissionDenied => StatusCode::FORBIDDEN,
+            Self::UnknownApp => StatusCode::NOT_FOUND,
+        }
+    }
+}
+
+impl Refusal {
+    fn new(code: RefusalCode, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { status: code.status(), code, message: message.into() }
+    }
+}
+
+/// Decides about a request. `Ok(None)`: its path is no WebSocket's.
+///
+/// # Errors
+/// The refusal to answer with.
+pub fn admit(
+    request: &UpgradeRequest<'_>,
+    directory: &dyn Directory,
+    proxies: &TrustedProxies,
+    now: Time,
+) -> Result<Option<Admission>, Refusal> {
+    let Some(route) = Route::find(request.path, directory)? else { return Ok(None) };
+    let query = Query::parse(request.query.unwrap_or_default())?;
+    let (app, target) = route.resolve(&query, directory)?;
+    check_origin(request.headers, &app, directory)?;
+    let subprotocols = Subprotocols::parse(request.headers)?;
+    let identity = match token::find(request.headers, &subprotocols, &query, &app, directory)? {
+        Some(token) => Some(authenticate(&app, &token, directory, now)?),
+        None => None,
+    };
+    if let Some(channel) = target.channel() {
+        check_channel(&app, identity.as_ref(), channel, now)?;
+    }
+    Ok(Some(Admission {
+        subprotocol: subprotocols.select(target.subprotocol()),
+        opening: target.opening(&query)?,
+        client: proxies.client(request.peer, request.headers),
+        app,
+        identity,
+    }))
+}
+
+/// Without the header it is no browser, and what it may do follows from its token alone.
+fn check_origin(headers: &HeaderMap, app: &App, directory: &dyn Directory) -> Result<(), Refusal> {
+    let mut origins = headers.get_all(header::ORIGIN).iter();
+    let Some(origin) = origins.next() else { return Ok(()) };
+    let allowed = origins.next().is_none()
+        && origin.to_str().is_ok_and(|origin| directory.origin_allowed(&app.id, origin));
+    if allowed {
+        return Ok(());
+    }
+    let shown: String = String::from_utf8_lossy(origin.as_bytes()).chars().take(200).collect();
+    let message = format!("pages of origin {shown:?} may not connect: add it to the application's origins");
+    Err(Refusal::new(RefusalCode::OriginNotAllowed, message))
+}
+
+fn authenticate(app: &App, token: &str, directory: &dyn Directory, now: Time) -> Result<Identity, Refusal> {
+    directory
+        .authenticate(&app.id, token, now)
+        .map_err(|reject| Refusal::new(RefusalCode::BadToken, reject.message))
+}
+
+/// A connection that consists of one channel cannot authenticate later, and need not begin if it may not read.
+fn check_channel(app: &App, identity: Option<&Identity>, channel: &ChannelName, now: Time) -> Result<(), Refusal> {
+    let grants = match (identity, &app.anonymous) {
+        (Some(identity), _) => &identity.grants,
+        (None, Some(grants)) => grants,
+        (None, None) => {
+            let message = "a token is needed: send the header 'Authorization: Bearer TOKEN', or offer the subprotocols \
+                           'switchboard.v1.raw' and 'switchboard.token.TOKEN'";
+            return Err(Refusal::new(RefusalCode::Unauthenticated, message));
+        }
+    };
+    if grants.iter().any(|grant| grant.allows(now, channel, Operations::SUBSCRIBE)) {
+        return Ok(());
+    }
+    let message = format!("no right to subscribe to channel '{channel}'");
+    Err(Refusal::new(RefusalCode::PermissionDenied, message))
+}
+
+#[cfg(test)]
+mod tests;

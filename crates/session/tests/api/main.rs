@@ -1,0 +1,7 @@
+//! The sessions from the outside: the reference's transcripts, rights, limits, and random runs.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+mod limits;
+mod model;
+mod rights;
+mod transcripts;

@@ -1,0 +1,94 @@
+//! Every transcript of the native protocol's reference page is run as it stands there.
+
+use core::time::Duration;
+use std::sync::Arc;
+use switchboard_core::{
+    App, AppId, ChannelMatch, ChannelName, Command, Grant, Identity, Operations, Payload, Publish, UserId,
+};
+use switchboard_dialects::Opening;
+use switchboard_testkit::{ClientId, FakeDirectory, Received, World};
+
+const PAGE: &str = include_str!("../../../../docs/reference/native-protocol.md");
+
+#[test]
+fn the_reference_shows_what_happens() {
+    let mut count = 0;
+    for block in PAGE.split("```transcript ").skip(1) {
+        let (setup, rest) = block.split_once('\n').unwrap();
+        let (script, _) = rest.split_once("```").unwrap();
+        run(setup.trim(), script);
+        count += 1;
+    }
+    assert_eq!(count, 9, "transcripts on the page");
+}
+
+fn run(setup: &str, script: &str) {
+    let all = || vec![Grant::new(ChannelMatch::all(), Operations::ALL)];
+    let id = AppId::new("app");
+    let identity = |name: &str, info: Option<&str>, grants| Identity {
+        user: UserId::parse(name).unwrap(),
+        info: info.map(Into::into),
+        grants,
+        expires: None,
+    };
+    let rooms = || vec![Grant::new(ChannelMatch::parse("room:*"), Operations::ALL)];
+    let open = Arc::new(App { anonymous: (setup != "must-authenticate").then(all), ..App::new(id.clone()) });
+    let tokens = [((id, "TOKEN-OF-ANN".to_owned()), identity("ann", None, rooms()))].into_iter().collect();
+    let mut world = World::new(1, FakeDirectory { apps: vec![open.clone()], tokens });
+    if setup == "resume" {
+        for data in ["[1,0]", "[2,0]", "[2,1]"] {
+            let channel = ChannelName::parse("scores").unwrap();
+            let publish = Publish::new(Payload::Json(data.into()));
+            world.submit(0, 0, &open, Command::Publish { channel, publish, exclude_self: false });
+        }
+    }
+    let ann = (setup == "ann").then(|| identity("ann", Some(r#"{"name":"Ann"}"#), all()));
+    let client = world.connect(0, &open, Opening::Native { batch: false }, ann);
+    let mut bob = None;
+    for line in script.lines().filter(|line| !line.is_empty()) {
+        let (mark, rest) = line.split_once(' ').unwrap();
+        match (mark, rest) {
+            (">", message) => send(&mut world, client, message),
+            ("<", message) => {
+                world.settle();
+                assert_eq!(world.next(client).map(|message| show(&message)).as_deref(), Some(message), "in {script}");
+            }
+            ("!", "25 seconds pass") => world.pass(Duration::from_secs(25)),
+            ("!", "bob joins room:lobby") => {
+                let who = Some(identity("bob", None, all()));
+                let joined = world.connect(0, &open, Opening::Native { batch: false }, who);
+                world.send(joined, r#"{"type":"subscribe","channel":"room:lobby"}"#);
+                bob = Some(joined);
+            }
+            ("!", "bob leaves") => world.cut(bob.unwrap()),
+            other => panic!("{other:?} in the reference"),
+        }
+    }
+    world.settle();
+    assert_eq!(world.next(client), None, "after {script}");
+}
+
+fn send(world: &mut World, client: ClientId, message: &str) {
+    match message.strip_prefix("binary ") {
+        None => world.send(client, message),
+        Some(binary) => {
+            let (header, payload) = binary.rsplit_once(' ').unwrap();
+            let mut frame = u16::try_from(header.len()).unwrap().to_be_bytes().to_vec();
+            frame.extend_from_slice(header.as_bytes());
+            frame.extend((0..payload.len()).step_by(2).map(|i| u8::from_str_radix(&payload[i..i + 2], 16).unwrap()));
+            world.send_binary(client, &frame);
+        }
+    }
+}
+
+fn show(message: &Received) -> String {
+    match message {
+        Received::Text(text) => text.clone(),
+        Received::Binary(bytes) => {
+            let (length, rest) = bytes.split_first_chunk::<2>().unwrap();
+            let (header, payload) = rest.split_at(usize::from(u16::from_be_bytes(*length)));
+            let payload: String = payload.iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("binary {} {payload}", core::str::from_utf8(header).unwrap())
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! Clock, clients, scripts and shared suites for the tests of the other crates.
+//!
+//! Deterministic: time passes when a test says so, and shards take their turns in an order that a test can choose.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test's own faults may panic")]
+
+mod directory;
+mod framing;
+mod rng;
+mod world;
+
+pub use directory::FakeDirectory;
+pub use framing::{Received, TestFraming};
+pub use rng::Rng;
+pub use world::{ClientId, World};

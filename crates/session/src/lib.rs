@@ -2,6 +2,8 @@
 //!
 //! Pure: bytes and time go in, bytes and decisions come out. It knows no socket, no clock and no particular dialect.
 
+pub mod admission;
+
 mod bucket;
 mod directory;
 mod encoder;
@@ -12,3 +14,8 @@ mod timers;
 
 pub use directory::Directory;
 pub use sessions::{Client, SessionStats, Sessions};
+// Whoever drives the sessions needs no other word of the dialects.
+pub use switchboard_dialects::{Incoming, Opening};
+
+/// The names of the dialects, in the order of the counters that tell them apart.
+pub const DIALECTS: [&str; switchboard_dialects::AnyDialect::NAMES.len()] = switchboard_dialects::AnyDialect::NAMES;

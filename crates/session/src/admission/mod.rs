@@ -149,8 +149,8 @@ pub fn admit(
 fn check_origin(headers: &HeaderMap, app: &App, directory: &dyn Directory) -> Result<(), Refusal> {
     let mut origins = headers.get_all(header::ORIGIN).iter();
     let Some(origin) = origins.next() else { return Ok(()) };
-    let allowed = origins.next().is_none()
-        && origin.to_str().is_ok_and(|origin| directory.origin_allowed(&app.id, origin));
+    let allowed =
+        origins.next().is_none() && origin.to_str().is_ok_and(|origin| directory.origin_allowed(&app.id, origin));
     if allowed {
         return Ok(());
     }
@@ -160,9 +160,7 @@ fn check_origin(headers: &HeaderMap, app: &App, directory: &dyn Directory) -> Re
 }
 
 fn authenticate(app: &App, token: &str, directory: &dyn Directory, now: Time) -> Result<Identity, Refusal> {
-    directory
-        .authenticate(&app.id, token, now)
-        .map_err(|reject| Refusal::new(RefusalCode::BadToken, reject.message))
+    directory.authenticate(&app.id, token, now).map_err(|reject| Refusal::new(RefusalCode::BadToken, reject.message))
 }
 
 /// A connection that consists of one channel cannot authenticate later, and need not begin if it may not read.

@@ -142,17 +142,24 @@ fn x_forwarded_hops(headers: &HeaderMap) -> impl Iterator<Item = Option<IpAddr>>
 fn forwarded_hops(headers: &HeaderMap) -> impl Iterator<Item = Option<IpAddr>> {
     let lines = headers.get_all(header::FORWARDED).iter().collect::<Vec<_>>();
     lines.into_iter().rev().flat_map(|line| {
-        let mut elements: Vec<_> = split_quoted(line.to_str().unwrap_or("?"), ',').into_iter().map(forwarded_for).collect();
-        elements.reverse();
-        elements
+        let elements = line.to_str().ok().and_then(|line| split_quoted(line, ','));
+        let mut hops: Vec<_> =
+            elements.map_or_else(|| vec![None], |elements| elements.into_iter().map(forwarded_for).collect());
+        hops.reverse();
+        hops
     })
 }
 
 /// The `for` of one element: `for="[2001:db8::17]:4711";proto=http`. `None` if it has none, two, or one without an address.
 fn forwarded_for(element: &str) -> Option<IpAddr> {
     let mut found = None;
-    for pair in split_quoted(element, ';') {
+    for pair in split_quoted(element, ';')? {
         let (name, value) = pair.trim().split_once('=')?;
+        let unquoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
+        // Quotes elsewhere than around a whole value are somebody's attempt; addresses need no escaped ones.
+        if unquoted.contains('"') {
+            return None;
+        }
         if name.eq_ignore_ascii_case("for") && found.replace(value).is_some() {
             return None;
         }
@@ -166,17 +173,20 @@ fn forwarded_for(element: &str) -> Option<IpAddr> {
 }
 
 /// Splits, but not inside of quotes (RFC 7239 §4: a value may be a quoted string, with `\` before a quote that is part of it).
-fn split_quoted(text: &str, separator: char) -> Vec<&str> {
+///
+/// `None` if a quote is left open: a client that opens one would swallow what the proxies wrote behind it.
+fn split_quoted(text: &str, separator: char) -> Option<Vec<&str>> {
     let (mut quoted, mut escaped) = (false, false);
-    text.split(|c| {
+    let parts = text.split(|c| {
         let separates = c == separator && !quoted;
         if c == '"' && !escaped {
             quoted = !quoted;
         }
         escaped = quoted && c == '\\' && !escaped;
         separates
-    })
-    .collect()
+    });
+    let parts = parts.collect();
+    (!quoted).then_some(parts)
 }
 
 /// `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:80`.
@@ -241,6 +251,8 @@ mod tests {
             ("10.0.0.1", &[(FWD, "for=_hidden")], "10.0.0.1"),
             ("10.0.0.1", &[(FWD, "for=\"198.51.100.1")], "10.0.0.1"),
             ("10.0.0.1", &[(FWD, "for=198.51.100.1;for=6.6.6.6")], "10.0.0.1"),
+            ("10.0.0.1", &[(FWD, "for=6.6.6.6;x=\", for=198.51.100.1")], "10.0.0.1"),
+            ("10.0.0.1", &[(FWD, "for=6.6.6.6;x=\", for=\"198.51.100.1\"")], "10.0.0.1"),
             ("10.0.0.1", &[(FWD, "proto=https")], "10.0.0.1"),
             ("10.0.0.1", &[(FWD, "for")], "10.0.0.1"),
         ] {
@@ -298,7 +310,7 @@ mod tests {
             peer in address(),
             trusted in proptest::collection::vec(any::<[u8; 3]>(), 0..4),
             stranger in "[0-9]{1,3}\\.[0-9]{1,3}\\.[0-9]{1,3}\\.[0-9]{1,3}",
-            forged in "[ -~]{0,40}",
+            forged in prop_oneof!["[ -~]{0,40}", "(for=6\\.6\\.6\\.6|x=|[;,\"\\\\a ]){0,12}"],
             in_forwarded in any::<bool>(),
         ) {
             let trusted: Vec<_> = trusted.iter().map(|[a, b, c]| format!("10.{a}.{b}.{c}")).collect();

@@ -1,1 +1,20 @@
-//! Listeners, transports and shard loops: the only crate that spawns, and it decides nothing
+//! Listeners, transports and shard loops: the only crate that spawns, and it decides nothing.
+//!
+//! It owns sockets, threads and the clock. What a client may do, what it is told and when it must go is decided by the sessions; which
+//! bytes are a WebSocket's, by `ws-proto`.
+
+mod clock;
+mod connection;
+mod framing;
+mod handle;
+mod http;
+mod io;
+mod limits;
+mod server;
+mod settings;
+mod shard_loop;
+mod state;
+
+pub use handle::{HubHandle, ShardStats, Stats};
+pub use server::{Bound, Server, bind};
+pub use settings::Settings;

@@ -1,0 +1,407 @@
+//! A WebSocket connection: it carries bytes between a socket, the protocol's state machine and the sessions.
+//!
+//! Reading, and writing where only the task can write, happens in the connection's own task. What the sessions queue for it is written at
+//! the end of the turn by the shard, without waking the task, as long as the kernel takes it.
+
+use crate::io::Io;
+use crate::limits::Permit;
+use crate::state::State;
+use bytes::{Buf, BytesMut};
+use core::cell::{Cell, RefCell};
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll, Waker, ready};
+use std::io::{self, IoSlice};
+use std::rc::Rc;
+use switchboard_core::{Disconnect, Time};
+use switchboard_hub::SubscriberId;
+use switchboard_session::Incoming;
+use switchboard_ws_proto::{self as proto, CloseCode, Event, Message};
+use tokio::io::AsyncWrite;
+
+/// One client's connection, shared by its task and the shard.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) id: SubscriberId,
+    io: RefCell<Io>,
+    ws: RefCell<proto::Connection>,
+    task: RefCell<Option<Waker>>,
+    /// The kernel took no more, or only the task can write.
+    write_blocked: Cell<bool>,
+    /// The session has ended; only the transport is still to be closed.
+    ended: Cell<bool>,
+    /// The socket has failed.
+    broken: Cell<bool>,
+    _permit: Permit,
+}
+
+/// Bytes that are taken from the outbox for one write. What is taken can no longer be dropped by policy, so it is little.
+const WRITE_BYTES: usize = 64 * 1024;
+/// Segments of one vectored write.
+const SEGMENTS: usize = 32;
+/// Reads before other tasks have their turn.
+const READS: usize = 4;
+
+impl Connection {
+    pub(crate) fn new(id: SubscriberId, io: Io, ws: proto::Connection, permit: Permit) -> Self {
+        Self {
+            id,
+            io: RefCell::new(io),
+            ws: RefCell::new(ws),
+            task: RefCell::default(),
+            write_blocked: Cell::new(false),
+            ended: Cell::new(false),
+            broken: Cell::new(false),
+            _permit: permit,
+        }
+    }
+
+    pub(crate) fn wake(&self) {
+        if let Some(waker) = &*self.task.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Writes what is queued, as far as the kernel takes it. Called by the shard at the end of a turn.
+    pub(crate) fn flush(&self, state: &State) {
+        self.close_if_told(state);
+        if self.write_blocked.get() || self.broken.get() {
+            return;
+        }
+        while self.fill(state) {
+            let mut ws = self.ws.borrow_mut();
+            let written = with_slices(&mut ws, |slices| self.io.borrow().try_write_vectored(slices));
+            match written {
+                Some(Ok(0)) => return self.break_off(io::ErrorKind::WriteZero.into()),
+                Some(Ok(written)) => {
+                    ws.transmit().advance(written);
+                    state.stats.borrow_mut().bytes_out += written as u64;
+                }
+                Some(Err(error)) if error.kind() != io::ErrorKind::WouldBlock => return self.break_off(error),
+                Some(Err(_)) | None => {
+                    self.write_blocked.set(true);
+                    self.wake();
+                    return;
+                }
+            }
+        }
+        if self.ws.borrow().should_shut_down_write() {
+            self.wake();
+        }
+    }
+
+    /// Moves some of the outbox to the transport's queue. Returns whether that has anything.
+    fn fill(&self, state: &State) -> bool {
+        let mut ws = self.ws.borrow_mut();
+        if ws.transmit_len() == 0 && ws.is_open() && !self.ended.get() {
+            let mut sessions = state.sessions.borrow_mut();
+            if let Some(outbox) = sessions.outbox(self.id) {
+                while ws.transmit_len() < WRITE_BYTES
+                    && let Some(encoded) = outbox.pop()
+                    && ws.send_encoded(encoded.into_bytes()).is_ok()
+                {}
+            }
+            if sessions.wants_turn() {
+                state.want_turn();
+            }
+        }
+        let queued = ws.transmit_len() > 0;
+        if !queued {
+            // An idle connection owns no buffer.
+            ws.reclaim_transmit();
+        }
+        queued
+    }
+
+    /// If the session has decided to end: what is left of the outbox, then the Close frame. From here the protocol's close timeout runs, whether the
+    /// peer reads or not.
+    fn close_if_told(&self, state: &State) {
+        let mut ws = self.ws.borrow_mut();
+        if !ws.is_open() || self.ended.get() {
+            return;
+        }
+        let mut sessions = state.sessions.borrow_mut();
+        let Some(disconnect) = sessions.closing(self.id).cloned() else { return };
+        if let Some(outbox) = sessions.outbox(self.id) {
+            while let Some(encoded) = outbox.pop()
+                && ws.send_encoded(encoded.into_bytes()).is_ok()
+            {}
+        }
+        if let Err(error) = ws.close(CloseCode::new(disconnect.code), &disconnect.reason) {
+            tracing::debug!(%error, code = disconnect.code, "a connection cannot be closed in order");
+            self.broken.set(true);
+        }
+        drop((ws, sessions));
+        self.end_session(state);
+        self.wake();
+    }
+
+    fn break_off(&self, error: io::Error) {
+        tracing::debug!(%error, "a connection failed while it was written to");
+        self.broken.set(true);
+        self.wake();
+    }
+
+    fn end_session(&self, state: &State) {
+        if !self.ended.replace(true) {
+            state.sessions.borrow_mut().close(state.clock.now(), self.id);
+            state.want_turn();
+        }
+    }
+}
+
+/// Calls with the transport's queue as slices for one vectored write.
+fn with_slices<T>(ws: &mut proto::Connection, write: impl FnOnce(&[IoSlice<'_>]) -> T) -> T {
+    let mut slices = [IoSlice::new(&[]); SEGMENTS];
+    let transmit = ws.transmit();
+    let count = transmit.chunks_vectored(&mut slices);
+    write(slices.get(..count).unwrap_or_default())
+}
+
+/// The task of one connection. It ends when the socket is closed or broken, or the peer does not close in time.
+#[derive(Debug)]
+pub(crate) struct ConnectionTask {
+    connection: Rc<Connection>,
+    state: Rc<State>,
+    timer: Option<(Time, Pin<Box<tokio::time::Sleep>>)>,
+    message_bytes: usize,
+    eof: bool,
+    /// The write half is closed.
+    shut: bool,
+}
+
+impl ConnectionTask {
+    pub(crate) fn new(connection: Rc<Connection>, state: Rc<State>, message_bytes: usize) -> Self {
+        Self { connection, state, timer: None, message_bytes, eof: false, shut: false }
+    }
+
+    /// Takes the bytes that came together with the request.
+    pub(crate) fn receive_early(&mut self, bytes: BytesMut) {
+        if !bytes.is_empty() {
+            self.connection.ws.borrow_mut().receive(bytes);
+        }
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        for _ in 0..READS {
+            // What was read before a pause comes first.
+            if !self.handle_events() {
+                return Poll::Pending;
+            }
+            if self.eof || self.connection.broken.get() {
+                return Poll::Pending;
+            }
+            if self.state.sessions.borrow().is_congested() {
+                self.state.want_turn();
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            ready!(self.poll_read_once(cx));
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn poll_read_once(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut ws = self.connection.ws.borrow_mut();
+        // A large message is read to where its beginning is; anything else into a buffer of the shard.
+        let own = ws.read_buffer().is_some();
+        let mut pooled = if own { BytesMut::new() } else { self.state.take_buffer() };
+        let read = match ws.read_buffer() {
+            Some(buffer) => poll_read_into(&mut self.connection.io.borrow_mut(), cx, buffer),
+            None => poll_read_into(&mut self.connection.io.borrow_mut(), cx, &mut pooled),
+        };
+        match read {
+            Poll::Ready(Ok(0)) => {
+                self.eof = true;
+                ws.receive_eof();
+            }
+            Poll::Ready(Ok(count)) => {
+                self.state.stats.borrow_mut().bytes_in += count as u64;
+                if !own {
+                    ws.receive(pooled);
+                }
+            }
+            Poll::Ready(Err(error)) => {
+                drop(ws);
+                self.connection.break_off(error);
+                return Poll::Ready(());
+            }
+            Poll::Pending => {
+                if !own {
+                    self.state.return_buffer(pooled);
+                }
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// Takes the protocol's events to the session. Returns `false` if the client shall not be read for now.
+    fn handle_events(&mut self) -> bool {
+        let connection = Rc::clone(&self.connection);
+        loop {
+            if !connection.ended.get() && self.state.sessions.borrow_mut().pause(connection.id) {
+                return false;
+            }
+            let event = connection.ws.borrow_mut().poll_event();
+            let Some(event) = event else { break };
+            self.handle_event(event);
+        }
+        if let Some(buffer) = connection.ws.borrow_mut().reclaim_input() {
+            self.state.return_buffer(buffer);
+        }
+        true
+    }
+
+    fn handle_event(&mut self, event: Event) {
+        let connection = &self.connection;
+        match event {
+            Event::Message(message) if !connection.ended.get() => {
+                let now = self.state.clock.now();
+                let mut sessions = self.state.sessions.borrow_mut();
+                match &message {
+                    Message::Text(text) => sessions.receive(now, connection.id, Incoming::Text(text)),
+                    Message::Binary(bytes) => sessions.receive(now, connection.id, Incoming::Binary(bytes)),
+                }
+                let message_bytes = sessions.message_bytes(connection.id);
+                drop(sessions);
+                if message_bytes != self.message_bytes {
+                    self.message_bytes = message_bytes;
+                    connection.ws.borrow_mut().set_limits(limits(message_bytes));
+                }
+                self.state.want_turn();
+            }
+            Event::Failed(error) => {
+                self.state.stats.borrow_mut().protocol_errors += 1;
+                tracing::info!(%error, "a client broke the WebSocket protocol");
+                connection.end_session(&self.state);
+            }
+            Event::Unresponsive => {
+                self.state.stats.borrow_mut().unresponsive += 1;
+                let Disconnect { code, reason, .. } = Disconnect::SILENT;
+                // The peer is most likely gone; the close timeout bounds the wait. An error is a close that has begun already.
+                let _ = connection.ws.borrow_mut().close(CloseCode::new(code), &reason);
+                connection.end_session(&self.state);
+            }
+            Event::Close(_) | Event::Eof { .. } => connection.end_session(&self.state),
+            _ => {}
+        }
+    }
+
+    /// Writes where the shard could not. Ready when nothing is left to write.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let connection = &self.connection;
+        while connection.fill(&self.state) {
+            let mut ws = connection.ws.borrow_mut();
+            let written = with_slices(&mut ws, |slices| {
+                Pin::new(&mut *connection.io.borrow_mut()).poll_write_vectored(cx, slices)
+            });
+            match ready!(written)? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => {
+                    ws.transmit().advance(written);
+                    self.state.stats.borrow_mut().bytes_out += written as u64;
+                }
+            }
+        }
+        Pin::new(&mut *connection.io.borrow_mut()).poll_flush(cx)
+    }
+
+    /// Keeps the runtime's timer at the protocol's next deadline, and handles what is due.
+    fn poll_timers(&mut self, cx: &mut Context<'_>) {
+        loop {
+            let next = self.connection.ws.borrow().poll_timeout();
+            let Some(next) = next.map(|time| Time::from_micros(time.as_micros())) else {
+                self.timer = None;
+                return;
+            };
+            let now = self.state.clock.now();
+            if next <= now {
+                self.connection.ws.borrow_mut().handle_timeout(proto::Time::from_micros(now.as_micros()));
+                self.handle_events();
+                continue;
+            }
+            if self.timer.as_ref().is_none_or(|(time, _)| *time != next) {
+                self.timer = Some((next, Box::pin(tokio::time::sleep_until(self.state.clock.instant(next)))));
+            }
+            let Some((_, sleep)) = &mut self.timer else { return };
+            if sleep.as_mut().poll(cx).is_pending() {
+                return;
+            }
+            // The turn's clock may be older than the timer.
+            self.state.clock.end_turn();
+            self.timer = None;
+        }
+    }
+
+    /// Closes the socket when the protocol is through with it.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let connection = Rc::clone(&self.connection);
+        let (drained, shut_down, finished) = {
+            let ws = connection.ws.borrow();
+            (ws.transmit_len() == 0, ws.should_shut_down_write(), ws.is_finished())
+        };
+        if !connection.broken.get() && drained && shut_down && !self.shut {
+            // An error is a socket that is closed already.
+            let _ = ready!(Pin::new(&mut *connection.io.borrow_mut()).poll_shutdown(cx));
+            self.shut = true;
+        }
+        if !connection.broken.get() && !finished {
+            return Poll::Pending;
+        }
+        if !drained {
+            // The peer reads no more: what the kernel still holds for it is of no use to anybody.
+            connection.io.borrow().abort();
+        }
+        self.finish();
+        Poll::Ready(())
+    }
+
+    fn finish(&self) {
+        self.connection.end_session(&self.state);
+        if let Some(place) = self.state.connections.borrow_mut().get_mut(self.connection.id.slot as usize) {
+            *place = None;
+        }
+        self.state.stats.borrow_mut().connections -= 1;
+        self.state.want_turn();
+    }
+}
+
+impl Future for ConnectionTask {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        {
+            let mut task = this.connection.task.borrow_mut();
+            if !task.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+                *task = Some(cx.waker().clone());
+            }
+        }
+        let _ = this.poll_read(cx);
+        this.poll_timers(cx);
+        // Protocol answers (pong, close) that no session knows of are written here too.
+        let own_output = this.connection.write_blocked.get()
+            || this.connection.ended.get()
+            || this.connection.ws.borrow().transmit_len() > 0;
+        if own_output && !this.connection.broken.get() {
+            this.connection.write_blocked.set(true);
+            match this.poll_write(cx) {
+                Poll::Ready(Ok(())) => this.connection.write_blocked.set(false),
+                Poll::Ready(Err(error)) => this.connection.break_off(error),
+                Poll::Pending => {}
+            }
+        }
+        this.poll_end(cx)
+    }
+}
+
+/// The protocol's limits for a client that may send messages of this size.
+pub(crate) fn limits(message_bytes: usize) -> proto::Limits {
+    proto::Limits { message_bytes_max: message_bytes, ..proto::Limits::default() }
+}
+
+fn poll_read_into(io: &mut Io, cx: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
+    tokio_util::io::poll_read_buf(Pin::new(io), cx, buffer)
+}

@@ -1,0 +1,157 @@
+//! How the rest of the process talks to the shards.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
+use std::sync::Arc;
+use switchboard_core::{App, ChannelName, Command, Outcome, Reject, RejectCode};
+use switchboard_hub::ChannelKey;
+use switchboard_session::DIALECTS;
+use tokio::sync::{mpsc, oneshot};
+
+/// A message to a shard from outside of the shards.
+#[derive(Debug)]
+pub(crate) enum Control {
+    /// Carry out a command of the application.
+    Submit { app: Arc<App>, command: Command, reply: oneshot::Sender<Outcome> },
+    /// Stop accepting, send everybody away over the window, and say when all are gone.
+    Drain { window: Duration, done: oneshot::Sender<()> },
+}
+
+/// A way into the hub from any thread. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct HubHandle {
+    pub(crate) shards: Arc<[ShardHandle]>,
+}
+
+#[derive(Debug)]
+pub(crate) struct ShardHandle {
+    pub(crate) control: mpsc::Sender<Control>,
+    pub(crate) counters: Arc<Counters>,
+}
+
+impl HubHandle {
+    /// Carries out a command in the application's own name, past all grants.
+    ///
+    /// Cancel safety: a publication whose future is dropped may or may not be published.
+    pub async fn submit(&self, app: Arc<App>, command: Command) -> Outcome {
+        let unavailable = || Outcome::Rejected(Reject::new(RejectCode::Unavailable, "the server is shutting down"));
+        let shard = channel_of(&command).map_or(0, |channel| {
+            let key = ChannelKey { app: app.id.clone(), channel: channel.clone() };
+            key.home(u16::try_from(self.shards.len()).unwrap_or(u16::MAX)).0
+        });
+        let Some(shard) = self.shards.get(usize::from(shard)) else { return unavailable() };
+        let (reply, answer) = oneshot::channel();
+        if shard.control.send(Control::Submit { app, command, reply }).await.is_err() {
+            return unavailable();
+        }
+        answer.await.unwrap_or_else(|_| unavailable())
+    }
+
+    /// Counters since the start and gauges now.
+    pub fn stats(&self) -> Stats {
+        let shards: Vec<ShardStats> = self.shards.iter().map(|shard| shard.counters.read()).collect();
+        let mut total = ShardStats::default();
+        for shard in &shards {
+            total.add(shard);
+        }
+        Stats { total, shards }
+    }
+}
+
+fn channel_of(command: &Command) -> Option<&ChannelName> {
+    match command {
+        Command::Authenticate { .. } => None,
+        Command::Subscribe { channel, .. }
+        | Command::Unsubscribe { channel }
+        | Command::Publish { channel, .. }
+        | Command::Presence { channel }
+        | Command::History { channel, .. } => Some(channel),
+    }
+}
+
+/// What the whole server does.
+#[derive(Clone, Debug, Default)]
+pub struct Stats {
+    /// All shards together.
+    pub total: ShardStats,
+    /// Each shard.
+    pub shards: Vec<ShardStats>,
+}
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// What a shard does. Gauges count what is now, all else counts since the start.
+        #[derive(Clone, Copy, Debug, Default)]
+        pub struct ShardStats {
+            $($(#[$doc])* pub $name: u64,)*
+            /// Gauge: sessions, by dialect ([`DIALECTS`]).
+            pub sessions: [u64; DIALECTS.len()],
+        }
+
+        /// Written by the shard alone, read by anybody: no read-modify-write, no lock.
+        #[derive(Debug, Default)]
+        pub(crate) struct Counters {
+            $($name: AtomicU64,)*
+            sessions: [AtomicU64; DIALECTS.len()],
+        }
+
+        impl Counters {
+            pub(crate) fn write(&self, stats: &ShardStats) {
+                $(self.$name.store(stats.$name, Ordering::Relaxed);)*
+                for (counter, value) in self.sessions.iter().zip(stats.sessions) {
+                    counter.store(value, Ordering::Relaxed);
+                }
+            }
+
+            fn read(&self) -> ShardStats {
+                let mut stats = ShardStats { $($name: self.$name.load(Ordering::Relaxed),)* ..ShardStats::default() };
+                for (value, counter) in stats.sessions.iter_mut().zip(&self.sessions) {
+                    *value = counter.load(Ordering::Relaxed);
+                }
+                stats
+            }
+        }
+
+        impl ShardStats {
+            fn add(&mut self, other: &Self) {
+                $(self.$name += other.$name;)*
+                for (value, other) in self.sessions.iter_mut().zip(other.sessions) {
+                    *value += other;
+                }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Gauge: WebSocket connections.
+    connections,
+    /// Gauge: channels with subscribers.
+    channels,
+    /// Gauge: subscriptions.
+    subscriptions,
+    /// Connections that were accepted.
+    accepted,
+    /// Connections that were refused for want of a place.
+    refused_full,
+    /// Upgrade requests that were refused.
+    refused_upgrades,
+    /// Messages from clients.
+    messages_in,
+    /// Publications queued for subscribers, each counted for each of them.
+    messages_out,
+    /// Publications accepted.
+    publications,
+    /// Bytes read from WebSockets.
+    bytes_in,
+    /// Bytes written to WebSockets.
+    bytes_out,
+    /// Requests that were refused.
+    rejects,
+    /// Connections whose client broke the WebSocket protocol.
+    protocol_errors,
+    /// Clients that were given up because they read too slowly.
+    slow_consumers,
+    /// Clients that were silent for too long.
+    unresponsive,
+}

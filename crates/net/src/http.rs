@@ -1,0 +1,211 @@
+//! HTTP on a shard: a request is admitted as a WebSocket, or it goes to the API.
+
+use crate::connection::{Connection, ConnectionTask, limits};
+use crate::framing::WEBSOCKET;
+use crate::io::Io;
+use crate::limits::{Full, Permit};
+use crate::shard_loop::Shared;
+use axum::Router;
+use axum::body::Body;
+use bytes::BytesMut;
+use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::cell::RefCell;
+use std::rc::Rc;
+use switchboard_session::Client;
+use switchboard_session::admission::{self, Admission, Refusal, UpgradeRequest};
+use switchboard_ws_proto as proto;
+use switchboard_ws_proto::handshake::HttpVersion;
+use tokio::task::spawn_local;
+use tower::ServiceExt;
+
+/// A head may not be larger, and nothing else is kept of a client before it is admitted.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+const HEADERS_MAX: usize = 124;
+
+/// Serves one connection until it ends or becomes a WebSocket.
+pub(crate) async fn serve(io: Io, peer: SocketAddr, permit: Permit, shared: Rc<Shared>) {
+    let secure = matches!(io, Io::Tls(_));
+    let permit = Rc::new(RefCell::new(Some(permit)));
+    let header_timeout = shared.settings.header_timeout;
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (shared, permit) = (Rc::clone(&shared), Rc::clone(&permit));
+        async move { Ok::<_, core::convert::Infallible>(respond(request, peer.ip(), secure, &permit, &shared).await) }
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(header_timeout)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(io), service)
+        .with_upgrades();
+    if let Err(error) = connection.await {
+        tracing::debug!(%error, peer = %peer.ip(), "an HTTP connection failed");
+    }
+}
+
+async fn respond(
+    mut request: Request<Incoming>,
+    peer: IpAddr,
+    secure: bool,
+    permit: &RefCell<Option<Permit>>,
+    shared: &Rc<Shared>,
+) -> Response<Body> {
+    let now = shared.state.clock.now();
+    shared.state.clock.end_turn();
+    let uri = request.uri();
+    let upgrade = UpgradeRequest { path: uri.path(), query: uri.query(), headers: request.headers(), peer, secure };
+    let admission = match admission::admit(&upgrade, &*shared.directory, &shared.settings.proxies, now) {
+        Ok(Some(admission)) => admission,
+        Ok(None) => return call_api(request, peer, &shared.api).await,
+        Err(refusal) => return refuse(&refusal, &request, peer, shared),
+    };
+    let accept = match check_handshake(&request) {
+        Ok(accept) => accept,
+        Err(response) => {
+            shared.state.stats.borrow_mut().refused_upgrades += 1;
+            return response;
+        }
+    };
+    let Some(mut permit) = permit.borrow_mut().take() else { return overloaded() };
+    if let Err(full) = permit.assign(admission.client) {
+        tracing::info!(client = %admission.client, ?full, "a WebSocket was refused: too many connections");
+        shared.state.stats.borrow_mut().refused_full += 1;
+        return overloaded();
+    }
+    let subprotocol = admission.subprotocol;
+    let upgraded = hyper::upgrade::on(&mut request);
+    let shared = Rc::clone(shared);
+    spawn_local(async move {
+        match upgraded.await {
+            Ok(upgraded) => begin(upgraded, admission, permit, shared).await,
+            Err(error) => tracing::debug!(%error, "an upgrade failed"),
+        }
+    });
+    switching_protocols(&accept, subprotocol)
+}
+
+fn check_handshake(request: &Request<Incoming>) -> Result<String, Response<Body>> {
+    let headers = request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+    let version = match request.version() >= http::Version::HTTP_11 {
+        true => HttpVersion::Http11,
+        false => HttpVersion::Http10,
+    };
+    let checked = proto::handshake::UpgradeRequest::check(request.method().as_str(), version, headers);
+    checked.map(|upgrade| proto::handshake::accept_key(&upgrade.key)).map_err(|rejection| {
+        let mut response = json_error(
+            StatusCode::from_u16(rejection.status()).unwrap_or(StatusCode::BAD_REQUEST),
+            "bad_request",
+            &rejection.to_string(),
+        );
+        for (name, value) in rejection.headers() {
+            response.headers_mut().append(http::HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        response
+    })
+}
+
+fn switching_protocols(accept: &str, subprotocol: Option<&'static str>) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    if let Ok(accept) = HeaderValue::from_str(accept) {
+        headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    if let Some(subprotocol) = subprotocol {
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol));
+    }
+    response
+}
+
+async fn begin(upgraded: hyper::upgrade::Upgraded, admission: Admission, permit: Permit, shared: Rc<Shared>) {
+    let Ok(parts) = upgraded.downcast::<TokioIo<Io>>() else { return };
+    let Admission { app, opening, identity, .. } = admission;
+    let heartbeat = (app.limits.heartbeat, app.limits.heartbeat_timeout);
+    let state = &shared.state;
+    let client = Client { app, opening, identity, framing: WEBSOCKET };
+    let id = state.sessions.borrow_mut().open(state.clock.now(), client);
+    let message_bytes = state.sessions.borrow().message_bytes(id);
+    let config = proto::Config::default()
+        .limits(limits(message_bytes))
+        .ping_interval(Some(heartbeat.0))
+        .pong_timeout(heartbeat.1)
+        .close_timeout(CLOSE_TIMEOUT);
+    let ws = proto::Connection::new(proto::Role::Server, config);
+    let connection = Rc::new(Connection::new(id, parts.io.into_inner(), ws, permit));
+    {
+        let mut connections = state.connections.borrow_mut();
+        let slot = id.slot as usize;
+        if connections.len() <= slot {
+            connections.resize_with(slot + 1, || None);
+        }
+        if let Some(place) = connections.get_mut(slot) {
+            *place = Some(Rc::clone(&connection));
+        }
+        state.stats.borrow_mut().connections += 1;
+    }
+    let mut task = ConnectionTask::new(connection, Rc::clone(state), message_bytes);
+    task.receive_early(BytesMut::from(&*parts.read_buf));
+    state.want_turn();
+    task.await;
+}
+
+/// How long the peer may take to close after our Close.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+async fn call_api(request: Request<Incoming>, peer: IpAddr, api: &Router) -> Response<Body> {
+    let mut request = request.map(Body::new);
+    request.extensions_mut().insert(axum::extract::ConnectInfo(SocketAddr::new(peer, 0)));
+    match api.clone().oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}
+
+fn refuse(refusal: &Refusal, request: &Request<Incoming>, peer: IpAddr, shared: &Shared) -> Response<Body> {
+    shared.state.stats.borrow_mut().refused_upgrades += 1;
+    // The path only: the query may hold a token.
+    let path = request.uri().path();
+    tracing::info!(status = refusal.status.as_u16(), reason = %refusal.message, %path, %peer, "a WebSocket was refused");
+    let mut response = json_error(refusal.status, refusal.code.as_str(), &refusal.message);
+    if refusal.status == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
+}
+
+fn overloaded() -> Response<Body> {
+    let mut response =
+        json_error(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "too many connections, please come back later");
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+    response
+}
+
+/// What a client gets that found no place even before its request was read.
+pub(crate) fn refused_early(full: Full) -> &'static [u8] {
+    match full {
+        Full::Total => {
+            b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        }
+        Full::Address => {
+            b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        }
+    }
+}
+
+fn json_error(status: StatusCode, code: &str, message: &str) -> Response<Body> {
+    let temporary = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
+    let body = serde_json::json!({ "error": { "code": code, "message": message, "temporary": temporary } });
+    let mut response = Response::new(Body::from(body.to_string()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    // What follows a refused upgrade may be frames: nothing behind it is taken for a request.
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}

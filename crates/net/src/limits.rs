@@ -1,0 +1,117 @@
+//! How many connections there are, in all and from each address. Shared by the shards, touched only when a connection begins or ends.
+
+use core::net::IpAddr;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Counts connections.
+#[derive(Debug)]
+pub(crate) struct ConnectionLimits {
+    max: usize,
+    per_address: usize,
+    counts: Mutex<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    total: usize,
+    addresses: HashMap<IpAddr, usize>,
+}
+
+/// A place among the connections, given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    limits: Arc<ConnectionLimits>,
+    /// Absent as long as the address is a proxy's.
+    address: Option<IpAddr>,
+}
+
+/// There is no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Full {
+    Total,
+    Address,
+}
+
+impl ConnectionLimits {
+    pub(crate) fn new(max: usize, per_address: usize) -> Arc<Self> {
+        Arc::new(Self { max, per_address, counts: Mutex::default() })
+    }
+
+    /// Takes a place; counted for an address too unless that is a proxy's.
+    pub(crate) fn take(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Permit, Full> {
+        let mut counts = self.lock();
+        if counts.total >= self.max {
+            return Err(Full::Total);
+        }
+        if let Some(address) = address {
+            counts.add(address, self.per_address)?;
+        }
+        counts.total += 1;
+        Ok(Permit { limits: Arc::clone(self), address })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Counts {
+    fn add(&mut self, address: IpAddr, max: usize) -> Result<(), Full> {
+        let count = self.addresses.entry(address).or_default();
+        if *count >= max {
+            return Err(Full::Address);
+        }
+        *count += 1;
+        Ok(())
+    }
+}
+
+impl Permit {
+    /// Counts the client behind a proxy for its own address.
+    pub(crate) fn assign(&mut self, address: IpAddr) -> Result<(), Full> {
+        if self.address.is_none() {
+            self.limits.lock().add(address, self.limits.per_address)?;
+            self.address = Some(address);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut counts = self.limits.lock();
+        counts.total -= 1;
+        if let Some(address) = self.address
+            && let Some(count) = counts.addresses.get_mut(&address)
+        {
+            *count -= 1;
+            if *count == 0 {
+                counts.addresses.remove(&address);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn places_are_given_back() {
+        let limits = ConnectionLimits::new(3, 2);
+        let [a, b] = [IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2])];
+        let first = limits.take(Some(a)).unwrap();
+        let _second = limits.take(Some(a)).unwrap();
+        assert_eq!(limits.take(Some(a)).unwrap_err(), Full::Address);
+        let mut proxied = limits.take(None).unwrap();
+        assert_eq!(limits.take(Some(b)).unwrap_err(), Full::Total);
+        assert_eq!(proxied.assign(a), Err(Full::Address));
+        drop(first);
+        proxied.assign(a).unwrap();
+        drop(proxied);
+        assert!(limits.take(Some(a)).is_ok());
+        assert_eq!(limits.lock().addresses.len(), 1);
+    }
+}

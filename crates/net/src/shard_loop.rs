@@ -1,0 +1,220 @@
+//! The event loop of one shard: it accepts, reads mail, keeps the timers and ends the turns.
+
+use crate::handle::Control;
+use crate::http;
+use crate::io::Io;
+use crate::limits::ConnectionLimits;
+use crate::settings::Settings;
+use crate::state::State;
+use axum::Router;
+use core::future::poll_fn;
+use core::task::Poll;
+use core::time::Duration;
+use std::rc::Rc;
+use std::sync::Arc;
+use switchboard_hub::Mail;
+use switchboard_session::Directory;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{JoinHandle, spawn_local};
+use tokio_rustls::TlsAcceptor;
+
+/// What the tasks of a shard share besides its state.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) state: Rc<State>,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) directory: Arc<dyn Directory>,
+    pub(crate) limits: Arc<ConnectionLimits>,
+    pub(crate) api: Router,
+}
+
+/// What reaches a shard from outside.
+#[derive(Debug)]
+pub(crate) struct Inputs {
+    pub(crate) listener: std::net::TcpListener,
+    pub(crate) control: mpsc::Receiver<Control>,
+    pub(crate) mail: mpsc::Receiver<Vec<Mail>>,
+    pub(crate) stop: watch::Receiver<bool>,
+}
+
+/// Runs a shard until it is stopped.
+pub(crate) async fn run(shared: Rc<Shared>, inputs: Inputs) {
+    let Inputs { listener, control, mail, mut stop } = inputs;
+    let accepting = match TcpListener::from_std(listener) {
+        Ok(listener) => spawn_local(accept(listener, Rc::clone(&shared))),
+        Err(error) => {
+            tracing::error!(%error, "a shard cannot listen");
+            return;
+        }
+    };
+    spawn_local(end_turns(Rc::clone(&shared.state)));
+    spawn_local(unblock_mail(Rc::clone(&shared.state)));
+    spawn_local(read_mail(Rc::clone(&shared.state), mail));
+    spawn_local(keep_time(Rc::clone(&shared.state)));
+    spawn_local(obey(Rc::clone(&shared), control, accepting));
+    // An error is the end of whoever could stop it.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+async fn accept(listener: TcpListener, shared: Rc<Shared>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                let peer = std::net::SocketAddr::new(peer.ip().to_canonical(), peer.port());
+                shared.state.stats.borrow_mut().accepted += 1;
+                let address = (!shared.settings.proxies.contains(peer.ip())).then(|| peer.ip());
+                match shared.limits.take(address) {
+                    Ok(permit) => {
+                        let shared = Rc::clone(&shared);
+                        spawn_local(async move {
+                            if let Some(io) = secure(stream, &shared.settings).await {
+                                http::serve(io, peer, permit, shared).await;
+                            }
+                        });
+                    }
+                    Err(full) => {
+                        shared.state.stats.borrow_mut().refused_full += 1;
+                        tracing::info!(peer = %peer.ip(), ?full, "a connection was refused: too many");
+                        spawn_local(turn_away(stream, http::refused_early(full), shared.settings.tls.is_some()));
+                    }
+                }
+            }
+            Err(error) => {
+                // Out of descriptors, most likely: those that end make room.
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+/// Does the TLS handshake where TLS is configured.
+async fn secure(stream: TcpStream, settings: &Settings) -> Option<Io> {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "cannot set TCP_NODELAY");
+    }
+    let Some(tls) = &settings.tls else { return Some(Io::Tcp(stream)) };
+    let acceptor = TlsAcceptor::from(tls.load_full());
+    match tokio::time::timeout(settings.header_timeout, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => Some(Io::Tls(Box::new(stream))),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "a TLS handshake failed");
+            None
+        }
+        Err(_) => None,
+    }
+}
+
+async fn turn_away(mut stream: TcpStream, response: &'static [u8], tls: bool) {
+    if !tls {
+        let answer = async {
+            stream.write_all(response).await?;
+            stream.shutdown().await
+        };
+        // The client may have gone, or not read.
+        let _ = tokio::time::timeout(Duration::from_secs(1), answer).await;
+    }
+}
+
+/// Ends turns. It is woken by the first task that wants it and runs after all that were ready then: what they did is one turn.
+async fn end_turns(state: Rc<State>) {
+    poll_fn(|cx| {
+        state.set_flusher(cx.waker());
+        if state.turn_wanted.replace(false) && state.end_turn() {
+            // The rest after everybody else had a turn.
+            state.want_turn();
+        }
+        Poll::<()>::Pending
+    })
+    .await;
+}
+
+/// Waits for room on ways to other shards that are full.
+async fn unblock_mail(state: Rc<State>) {
+    loop {
+        match state.blocked_way() {
+            Some(way) => {
+                // An error is a shard that has stopped.
+                drop(way.reserve().await);
+                state.send_mail();
+            }
+            None => tokio::time::sleep(Duration::from_millis(5)).await,
+        }
+    }
+}
+
+async fn read_mail(state: Rc<State>, mut mail: mpsc::Receiver<Vec<Mail>>) {
+    loop {
+        poll_fn(|cx| {
+            if state.sessions.borrow().is_congested() {
+                *state.mail_reader.borrow_mut() = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+            Poll::Ready(())
+        })
+        .await;
+        let Some(letters) = mail.recv().await else { return };
+        let now = state.clock.now();
+        for letter in letters {
+            state.sessions.borrow_mut().receive_mail(now, letter);
+        }
+        state.want_turn();
+    }
+}
+
+/// Calls the sessions when their next deadline is due. Looks at least every 100 ms, so that nobody has to announce a nearer deadline.
+async fn keep_time(state: Rc<State>) {
+    loop {
+        let now = state.clock.now();
+        let next = state.sessions.borrow().poll_timeout();
+        match next {
+            Some(next) if next <= now => {
+                state.sessions.borrow_mut().handle_timeout(now);
+                state.want_turn();
+                tokio::task::yield_now().await;
+            }
+            _ => {
+                let wait = next.map_or(TICK, |next| next.since(now).min(TICK));
+                tokio::time::sleep(wait).await;
+                state.clock.end_turn();
+            }
+        }
+    }
+}
+
+const TICK: Duration = Duration::from_millis(100);
+
+async fn obey(shared: Rc<Shared>, mut control: mpsc::Receiver<Control>, accepting: JoinHandle<()>) {
+    while let Some(message) = control.recv().await {
+        let state = &shared.state;
+        match message {
+            Control::Submit { app, command, reply } => {
+                let ticket = state.next_ticket.get();
+                state.next_ticket.set(ticket + 1);
+                state.tickets.borrow_mut().insert(ticket, reply);
+                state.sessions.borrow_mut().submit(state.clock.now(), ticket, &app, command);
+                state.want_turn();
+            }
+            Control::Drain { window, done } => {
+                accepting.abort();
+                state.sessions.borrow_mut().drain(state.clock.now(), window);
+                state.want_turn();
+                spawn_local(report_drained(Rc::clone(state), window, done));
+            }
+        }
+    }
+}
+
+async fn report_drained(state: Rc<State>, window: Duration, done: oneshot::Sender<()>) {
+    let deadline = tokio::time::Instant::now() + window + DRAIN_GRACE;
+    while state.connections.borrow().iter().any(Option::is_some) && tokio::time::Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // Whoever asked may have given up.
+    let _ = done.send(());
+}
+
+/// What the last client has beyond the window for its closing handshake.
+const DRAIN_GRACE: Duration = Duration::from_secs(6);

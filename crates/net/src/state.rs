@@ -1,0 +1,182 @@
+//! What the tasks of one shard share: the sessions, the connections and the flush at the end of a turn.
+//!
+//! Single-threaded: each borrow ends before anything is awaited.
+
+use crate::clock::Clock;
+use crate::connection::Connection;
+use crate::handle::{Counters, ShardStats};
+use bytes::BytesMut;
+use core::cell::{Cell, RefCell};
+use core::task::Waker;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use switchboard_core::Outcome;
+use switchboard_hub::{Mail, MemoryBroker, ShardId, SubscriberId};
+use switchboard_session::Sessions;
+use tokio::sync::{mpsc, oneshot};
+
+/// Everything that lives on one event loop.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) clock: Clock,
+    pub(crate) sessions: RefCell<Sessions<MemoryBroker>>,
+    pub(crate) connections: RefCell<Vec<Option<Rc<Connection>>>>,
+    pub(crate) stats: RefCell<ShardStats>,
+    counters: Arc<Counters>,
+    /// Commands from outside that wait for their answer.
+    pub(crate) tickets: RefCell<HashMap<u64, oneshot::Sender<Outcome>>>,
+    pub(crate) next_ticket: Cell<u64>,
+    /// The ways to other shards; `None` at this shard's own place.
+    mail: Vec<Option<mpsc::Sender<Vec<Mail>>>>,
+    /// The task that ends turns.
+    flusher: RefCell<Option<Waker>>,
+    pub(crate) turn_wanted: Cell<bool>,
+    /// The task that reads the other shards' mail, while it waits for congestion to pass.
+    pub(crate) mail_reader: RefCell<Option<Waker>>,
+    /// Empty read buffers: a connection owns one only while it holds unread bytes.
+    buffers: RefCell<Vec<BytesMut>>,
+}
+
+/// The size of a read, in bytes.
+pub(crate) const READ_BYTES: usize = 64 * 1024;
+/// Read buffers that a shard keeps.
+const BUFFERS_MAX: usize = 8;
+
+impl State {
+    pub(crate) fn new(
+        sessions: Sessions<MemoryBroker>,
+        counters: Arc<Counters>,
+        mail: Vec<Option<mpsc::Sender<Vec<Mail>>>>,
+    ) -> Self {
+        Self {
+            clock: Clock::new(),
+            sessions: RefCell::new(sessions),
+            connections: RefCell::default(),
+            stats: RefCell::default(),
+            counters,
+            tickets: RefCell::default(),
+            next_ticket: Cell::new(0),
+            mail,
+            flusher: RefCell::default(),
+            turn_wanted: Cell::new(false),
+            mail_reader: RefCell::default(),
+            buffers: RefCell::default(),
+        }
+    }
+
+    /// Has the turn ended after all tasks that are ready now have run.
+    pub(crate) fn want_turn(&self) {
+        if !self.turn_wanted.replace(true)
+            && let Some(waker) = &*self.flusher.borrow()
+        {
+            waker.wake_by_ref();
+        }
+    }
+
+    pub(crate) fn set_flusher(&self, waker: &Waker) {
+        let mut flusher = self.flusher.borrow_mut();
+        if !flusher.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *flusher = Some(waker.clone());
+        }
+    }
+
+    pub(crate) fn take_buffer(&self) -> BytesMut {
+        self.buffers.borrow_mut().pop().unwrap_or_else(|| BytesMut::with_capacity(READ_BYTES))
+    }
+
+    /// Takes an empty buffer back, unless a message still holds a part of it.
+    pub(crate) fn return_buffer(&self, mut buffer: BytesMut) {
+        buffer.clear();
+        let mut buffers = self.buffers.borrow_mut();
+        if buffers.len() < BUFFERS_MAX && buffer.try_reclaim(READ_BYTES) {
+            buffers.push(buffer);
+        }
+    }
+
+    pub(crate) fn connection(&self, id: SubscriberId) -> Option<Rc<Connection>> {
+        self.connections.borrow().get(id.slot as usize)?.as_ref().filter(|connection| connection.id == id).cloned()
+    }
+
+    /// Ends a turn: outboxes are filled and written, mail is sent, counters are published. Returns whether to do so again soon.
+    pub(crate) fn end_turn(&self) -> bool {
+        let now = self.clock.now();
+        let more = self.sessions.borrow_mut().end_turn(now);
+        loop {
+            let Some(id) = self.sessions.borrow_mut().poll_dirty() else { break };
+            if let Some(connection) = self.connection(id) {
+                connection.flush(self);
+            }
+        }
+        self.answer_tickets();
+        self.wake_resumed();
+        self.send_mail();
+        self.publish_stats();
+        self.clock.end_turn();
+        let sessions = self.sessions.borrow();
+        if !sessions.is_congested()
+            && let Some(waker) = self.mail_reader.borrow_mut().take()
+        {
+            waker.wake();
+        }
+        more || sessions.wants_turn()
+    }
+
+    fn answer_tickets(&self) {
+        let mut sessions = self.sessions.borrow_mut();
+        while let Some((ticket, outcome)) = sessions.poll_external() {
+            if let Some(reply) = self.tickets.borrow_mut().remove(&ticket) {
+                // Whoever asked may have gone.
+                let _ = reply.send(outcome);
+            }
+        }
+    }
+
+    fn wake_resumed(&self) {
+        loop {
+            let Some(id) = self.sessions.borrow_mut().poll_resumed() else { return };
+            if let Some(connection) = self.connection(id) {
+                connection.wake();
+            }
+        }
+    }
+
+    /// Sends what there is room for. A full way is tried again when it has room: see `shard_loop`.
+    pub(crate) fn send_mail(&self) {
+        let now = self.clock.now();
+        for (index, way) in self.mail.iter().enumerate() {
+            let Some(way) = way else { continue };
+            let to = ShardId(u16::try_from(index).unwrap_or(u16::MAX));
+            let mut sessions = self.sessions.borrow_mut();
+            while sessions.has_mail(to)
+                && let Ok(permit) = way.try_reserve()
+            {
+                permit.send(sessions.take_mail(now, to));
+            }
+        }
+    }
+
+    /// The first way that is full although there is mail for it.
+    pub(crate) fn blocked_way(&self) -> Option<mpsc::Sender<Vec<Mail>>> {
+        let sessions = self.sessions.borrow();
+        let blocked = |(index, way): (usize, &Option<mpsc::Sender<Vec<Mail>>>)| {
+            let to = ShardId(u16::try_from(index).unwrap_or(u16::MAX));
+            way.clone().filter(|way| sessions.has_mail(to) && !way.is_closed())
+        };
+        self.mail.iter().enumerate().find_map(blocked)
+    }
+
+    fn publish_stats(&self) {
+        let sessions = self.sessions.borrow().stats();
+        let mut stats = self.stats.borrow_mut();
+        stats.channels = sessions.hub.channels;
+        stats.subscriptions = sessions.subscriptions;
+        stats.messages_in = sessions.messages_in;
+        stats.messages_out = sessions.hub.deliveries;
+        stats.publications = sessions.hub.publications;
+        stats.rejects = sessions.rejects;
+        stats.slow_consumers = sessions.hub.overflows;
+        stats.sessions = sessions.sessions;
+        self.counters.write(&stats);
+    }
+}

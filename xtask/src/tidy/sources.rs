@@ -75,9 +75,11 @@ fn size(file: &SourceFile) -> Option<Violation> {
 
 /// Lines that are neither blank nor only a comment, without the tests at the file's end.
 fn code_lines(text: &str) -> usize {
-    let tests_begin = "\n#[cfg(test)]\nmod tests {";
-    let code = text.find(tests_begin).and_then(|end| text.get(..end)).unwrap_or(text);
-    code.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with("//")).count()
+    without_tests(text).lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with("//")).count()
+}
+
+fn without_tests(text: &str) -> &str {
+    text.find("\n#[cfg(test)]\nmod tests {").and_then(|end| text.get(..end)).unwrap_or(text)
 }
 
 fn unbounded(file: &SourceFile) -> Vec<Violation> {
@@ -104,11 +106,12 @@ fn unsafe_code(file: &SourceFile) -> Vec<Violation> {
 }
 
 fn protocol_names(file: &SourceFile) -> Vec<Violation> {
-    if !ASKS_NO_PROTOCOL.iter().any(|folder| file.path.starts_with(folder)) {
+    let is_test = file.path.ends_with("/tests.rs") || file.path.contains("/tests/");
+    if is_test || !ASKS_NO_PROTOCOL.iter().any(|folder| file.path.starts_with(folder)) {
         return Vec::new();
     }
     let mut violations = Vec::new();
-    for (line, text) in code(&file.text) {
+    for (line, text) in code(without_tests(&file.text)) {
         let text = text.to_lowercase();
         for protocol in PROTOCOLS.iter().filter(|name| text.contains(**name)) {
             let message = format!("`{protocol}`: this crate never asks which protocol; make it a method of `Dialect`");
@@ -184,5 +187,8 @@ mod tests {
         let text = "//! Owns the letter a, unlike MQTT.\nif dialect == Dialect::Mqtt { a(); }\n";
         assert_eq!(check(&planted("crates/hub/src/a.rs", text)).len(), 1);
         assert!(check(&planted("crates/dialects/src/a.rs", text)).is_empty());
+        assert!(check(&planted("crates/hub/src/a/tests.rs", text)).is_empty());
+        let tested = format!("//! Owns the letter a.\n\n#[cfg(test)]\nmod tests {{\n    {text}}}\n");
+        assert!(check(&planted("crates/hub/src/a.rs", &tested)).is_empty());
     }
 }

@@ -177,11 +177,10 @@ mod tests {
 
     fn any_header() -> impl Strategy<Value = FrameHeader> {
         let edges = prop::sample::select(LENGTH_EDGES);
-        let opcodes = [Opcode::Continuation, Opcode::Text, Opcode::Binary, Opcode::Close, Opcode::Ping, Opcode::Pong];
         (
             any::<bool>(),
             0..8u8,
-            prop::sample::select(&opcodes[..]),
+            prop::sample::select(OPCODES),
             any::<Option<[u8; 4]>>(),
             prop_oneof![edges, 0..1u64 << 63],
         )
@@ -191,6 +190,9 @@ mod tests {
                 FrameHeader { fin: fin || control, rsv, opcode, mask, payload_len }
             })
     }
+
+    const OPCODES: &[Opcode] =
+        &[Opcode::Continuation, Opcode::Text, Opcode::Binary, Opcode::Close, Opcode::Ping, Opcode::Pong];
 
     const LENGTH_EDGES: &[u64] =
         &[0, 1, 124, 125, 126, 127, 128, 255, 256, 65534, 65535, 65536, 65537, (1 << 32) - 1, 1 << 32, (1 << 63) - 1];

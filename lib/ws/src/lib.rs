@@ -1,1 +1,54 @@
-//! WebSocket client and server for tokio.
+//! WebSockets (RFC 6455) for tokio, client and server.
+//!
+//! ```no_run
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! loop {
+//!     let (stream, _) = listener.accept().await?;
+//!     tokio::spawn(async move {
+//!         let Ok(mut socket) = switchboard_ws::accept(stream).await else { return };
+//!         while let Some(Ok(message)) = socket.recv().await {
+//!             if socket.send(message).await.is_err() {
+//!                 break;
+//!             }
+//!         }
+//!     });
+//! }
+//! # }
+//! ```
+//!
+//! - [`accept`], [`accept_with`], [`read_request`]: a server on any stream.
+//! - [`connect`], [`Connector`] (feature `client`): ws://, and wss:// with the feature `tls`.
+//! - [`hyper`](crate::hyper) and [`axum`](crate::axum) (features of those names): upgrading a request of an HTTP server.
+//! - [`WebSocket`]: receiving and sending; a `Stream` and a `Sink` too.
+//!
+//! Owns reading, writing, timers and buffers. What the bytes mean is [`switchboard_ws_proto`]'s, whose types are exported here.
+
+mod accept;
+#[cfg(feature = "axum")]
+pub mod axum;
+#[cfg(feature = "client")]
+mod connect;
+mod error;
+#[cfg(feature = "hyper")]
+pub mod hyper;
+mod pool;
+mod socket;
+mod split;
+#[cfg(feature = "client")]
+mod stream;
+mod timer;
+
+pub use accept::{AcceptError, AcceptOptions, PendingUpgrade, accept, accept_with, read_request};
+#[cfg(feature = "client")]
+pub use connect::{ConnectError, Connector, connect};
+pub use error::Error;
+pub use socket::WebSocket;
+pub use split::{Receiver, Sender};
+#[cfg(feature = "client")]
+pub use stream::MaybeTls;
+pub use switchboard_ws_proto::{
+    self as proto, CloseCode, CloseFrame, Config, Limits, Message, Opcode, ProtocolError, Role, SendError, Utf8Bytes,
+    handshake,
+};

@@ -1,0 +1,252 @@
+//! The server's opening handshake over any stream of bytes.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use switchboard_ws_proto::handshake::{InvalidHeader, Rejection, ServerHandshake, ServerRequest, error_response};
+use switchboard_ws_proto::{Config, Role};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
+
+use crate::WebSocket;
+
+/// How a server accepts.
+///
+/// ```
+/// use switchboard_ws::{AcceptOptions, Limits, Config};
+///
+/// let options = AcceptOptions::default()
+///     .subprotocols(["chat.v2", "chat.v1"])
+///     .config(Config::default().limits(Limits { message_bytes_max: 1 << 20, ..Limits::default() }));
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct AcceptOptions {
+    /// Of the connection.
+    pub config: Config,
+    /// What the server speaks. Of these, the one that the client prefers is chosen; none if they have none in common.
+    pub subprotocols: Vec<String>,
+    /// How long the request may take. Default 10 s.
+    pub request_timeout: Duration,
+}
+
+impl AcceptOptions {
+    /// Sets [`config`](Self#structfield.config).
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Sets [`subprotocols`](Self#structfield.subprotocols).
+    pub fn subprotocols<T: Into<String>>(mut self, subprotocols: impl IntoIterator<Item = T>) -> Self {
+        self.subprotocols = subprotocols.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets [`request_timeout`](Self#structfield.request_timeout).
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.request_timeout = timeout;
+        self
+    }
+
+    /// The client's favourite of those that the server speaks.
+    pub(crate) fn choose<'a>(&self, offered: &'a [String]) -> Option<&'a str> {
+        offered.iter().find(|offer| self.subprotocols.contains(offer)).map(String::as_str)
+    }
+}
+
+impl Default for AcceptOptions {
+    fn default() -> Self {
+        Self { config: Config::default(), subprotocols: Vec::new(), request_timeout: Duration::from_secs(10) }
+    }
+}
+
+/// Why there is no WebSocket. Where the client could be told by HTTP, it was, and its stream was ended.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AcceptError {
+    /// The request was refused by the rules of the protocol.
+    #[error("the handshake was refused: {0}")]
+    Rejected(#[from] Rejection),
+    /// The request did not come in time.
+    #[error("the request took too long")]
+    Timeout,
+    /// The stream ended before the request did.
+    #[error("the connection ended before the request was whole")]
+    Eof,
+    /// Our answer has a header that cannot be written, or a subprotocol that was not offered.
+    #[error(transparent)]
+    InvalidHeader(#[from] InvalidHeader),
+    /// Reading or writing failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Accepts a WebSocket from a stream that a client has just opened.
+///
+/// ```
+/// # async fn run(stream: tokio::net::TcpStream) -> Result<(), Box<dyn std::error::Error>> {
+/// let mut socket = switchboard_ws::accept(stream).await?;
+/// socket.send("hello").await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// [`AcceptError`].
+///
+/// # Cancel safety
+/// Dropping the future drops the stream.
+pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(stream: S) -> Result<WebSocket<S>, AcceptError> {
+    accept_with(stream, &AcceptOptions::default()).await
+}
+
+/// As [`accept`], with limits, timeouts and subprotocols. To decide by the request, see [`read_request`].
+///
+/// # Errors
+/// [`AcceptError`].
+///
+/// # Cancel safety
+/// Dropping the future drops the stream.
+pub async fn accept_with<S>(stream: S, options: &AcceptOptions) -> Result<WebSocket<S>, AcceptError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let pending = read_request(stream, options).await?;
+    let subprotocol = options.choose(&pending.request.upgrade.subprotocols).map(String::from);
+    pending.accept(subprotocol.as_deref(), &[]).await
+}
+
+/// Reads a request and leaves the decision to the caller.
+///
+/// ```
+/// # async fn run(stream: tokio::net::TcpStream) -> Result<(), Box<dyn std::error::Error>> {
+/// use switchboard_ws::{AcceptOptions, read_request};
+///
+/// let pending = read_request(stream, &AcceptOptions::default()).await?;
+/// if pending.request().headers.get("authorization") != Some(b"Bearer secret") {
+///     pending.reject(401, &[("WWW-Authenticate", "Bearer")], b"who are you?\n").await?;
+///     return Ok(());
+/// }
+/// let mut socket = pending.accept(None, &[("X-Node", "1")]).await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// [`AcceptError`].
+///
+/// # Cancel safety
+/// Dropping the future drops the stream.
+pub async fn read_request<S>(mut stream: S, options: &AcceptOptions) -> Result<PendingUpgrade<S>, AcceptError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut handshake = ServerHandshake::new();
+    let read = timeout(options.request_timeout, read_head(&mut stream, &mut handshake)).await;
+    match read.unwrap_or(Err(AcceptError::Timeout)) {
+        Ok(request) => {
+            Ok(PendingUpgrade { stream, request, leftover: handshake.into_leftover(), config: options.config.clone() })
+        }
+        Err(error) => {
+            if let Some(response) = answer(&error) {
+                // The client may be gone, or not listen. It is refused all the same.
+                let _ = timeout(REJECT_TIMEOUT, end_with(&mut stream, &response)).await;
+            }
+            Err(error)
+        }
+    }
+}
+
+/// A request that waits for its answer.
+#[derive(Debug)]
+pub struct PendingUpgrade<S> {
+    stream: S,
+    request: ServerRequest,
+    leftover: BytesMut,
+    config: Config,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> PendingUpgrade<S> {
+    /// What the client asks for.
+    pub fn request(&self) -> &ServerRequest {
+        &self.request
+    }
+
+    /// Upgrades, with one of the client's subprotocols and with more headers.
+    ///
+    /// # Errors
+    /// [`AcceptError::InvalidHeader`] and [`AcceptError::Io`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the stream.
+    pub async fn accept(
+        mut self,
+        subprotocol: Option<&str>,
+        headers: &[(&str, &str)],
+    ) -> Result<WebSocket<S>, AcceptError> {
+        let response = self.request.accept(subprotocol, headers)?;
+        self.stream.write_all(&response).await?;
+        self.stream.flush().await?;
+        Ok(WebSocket::from_upgraded(self.stream, self.leftover.freeze(), Role::Server, self.config))
+    }
+
+    /// Refuses by an HTTP answer, and ends the stream.
+    ///
+    /// # Errors
+    /// [`AcceptError::InvalidHeader`], [`AcceptError::Io`], and [`AcceptError::Timeout`] if the client does not take the answer.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the stream.
+    pub async fn reject(mut self, status: u16, headers: &[(&str, &str)], body: &[u8]) -> Result<(), AcceptError> {
+        let response = error_response(status, headers, body)?;
+        let ended = timeout(REJECT_TIMEOUT, end_with(&mut self.stream, &response)).await;
+        Ok(ended.map_err(|_| AcceptError::Timeout)??)
+    }
+}
+
+async fn read_head<S>(stream: &mut S, handshake: &mut ServerHandshake) -> Result<ServerRequest, AcceptError>
+where
+    S: AsyncRead + Unpin,
+{
+    let mut buffer = BytesMut::with_capacity(REQUEST_BYTES);
+    loop {
+        if stream.read_buf(&mut buffer).await? == 0 {
+            return Err(AcceptError::Eof);
+        }
+        if let Some(request) = handshake.receive(&buffer)? {
+            return Ok(request);
+        }
+        buffer.clear();
+    }
+}
+
+fn answer(error: &AcceptError) -> Option<Bytes> {
+    match error {
+        AcceptError::Rejected(rejection) => Some(rejection.response()),
+        AcceptError::Timeout => error_response(408, &[], b"the request took too long\n").ok(),
+        AcceptError::Eof | AcceptError::InvalidHeader(_) | AcceptError::Io(_) => None,
+    }
+}
+
+async fn end_with<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, response: &[u8]) -> io::Result<()> {
+    stream.write_all(response).await?;
+    stream.shutdown().await?;
+    // To drop a socket with unread bytes resets it, and the answer could be lost.
+    let mut rest = BytesMut::with_capacity(REQUEST_BYTES);
+    let mut drained = 0;
+    while drained < DRAIN_BYTES_MAX {
+        let count = stream.read_buf(&mut rest).await?;
+        if count == 0 {
+            break;
+        }
+        drained += count;
+        rest.clear();
+    }
+    Ok(())
+}
+
+const REQUEST_BYTES: usize = 4096;
+const DRAIN_BYTES_MAX: usize = 256 * 1024;
+const REJECT_TIMEOUT: Duration = Duration::from_secs(1);

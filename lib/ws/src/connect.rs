@@ -1,0 +1,356 @@
+//! The client: from a URL to a WebSocket.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use http::Uri;
+use switchboard_ws_proto::handshake::{ClientHandshake, ClientRequest, ClientResponse, HandshakeError, InvalidHeader};
+use switchboard_ws_proto::{Config, Role};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::{MaybeTls, WebSocket};
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// Not a ws:// or wss:// URL.
+    #[error("not a WebSocket URL: {0}")]
+    Url(&'static str),
+    /// wss:// without a way to do it.
+    #[error("TLS: {0}")]
+    Tls(String),
+    /// The server's answer.
+    #[error(transparent)]
+    Handshake(#[from] HandshakeError),
+    /// A header, subprotocol or URL that cannot be written into a request.
+    #[error(transparent)]
+    InvalidHeader(#[from] InvalidHeader),
+    /// No answer in time.
+    #[error("no connection within the time limit")]
+    Timeout,
+    /// The server hung up before it answered.
+    #[error("the connection ended before the response was whole")]
+    Eof,
+    /// The operating system gave no random bytes for keys.
+    #[error("no randomness: {0}")]
+    Random(String),
+    /// Connecting, reading or writing failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Connects to a ws:// URL, or with the feature `tls` a wss:// one.
+///
+/// ```no_run
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut socket = switchboard_ws::connect("ws://localhost:8080/chat").await?;
+/// socket.send("hello").await?;
+/// println!("{:?}", socket.recv().await);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// [`ConnectError`].
+///
+/// # Cancel safety
+/// Dropping the future drops the connection.
+pub async fn connect(url: &str) -> Result<WebSocket<MaybeTls<TcpStream>>, ConnectError> {
+    Ok(Connector::new().connect(url).await?.0)
+}
+
+/// How a client connects.
+///
+/// ```no_run
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let (socket, response) = switchboard_ws::Connector::new()
+///     .subprotocols(["chat.v2", "chat.v1"])
+///     .header("Authorization", "Bearer secret")
+///     .origin("https://example.org")
+///     .connect("ws://localhost:8080/chat")
+///     .await?;
+/// println!("we speak {:?}", response.subprotocol);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Connector {
+    config: Config,
+    subprotocols: Vec<String>,
+    origin: Option<String>,
+    headers: Vec<(String, String)>,
+    timeout: Duration,
+    #[cfg(feature = "tls")]
+    tls: Option<std::sync::Arc<rustls::ClientConfig>>,
+}
+
+impl Connector {
+    /// Without subprotocols or headers of its own; 10 s for all of TCP, TLS and the handshake.
+    pub fn new() -> Self {
+        Self {
+            config: Config::default(),
+            subprotocols: Vec::new(),
+            origin: None,
+            headers: Vec::new(),
+            timeout: Duration::from_secs(10),
+            #[cfg(feature = "tls")]
+            tls: None,
+        }
+    }
+
+    /// Limits and timeouts of the connection.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Subprotocols to offer, the preferred one first.
+    pub fn subprotocols<T: Into<String>>(mut self, subprotocols: impl IntoIterator<Item = T>) -> Self {
+        self.subprotocols = subprotocols.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The `Origin` header, which servers for browsers check.
+    pub fn origin(mut self, origin: impl Into<String>) -> Self {
+        self.origin = Some(origin.into());
+        self
+    }
+
+    /// One more header.
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// For all of connecting: name lookup, TCP, TLS, handshake.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// For wss://. Without it, the system's certificates are used if the feature `native-roots` is on, and there is an error if not.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, config: std::sync::Arc<rustls::ClientConfig>) -> Self {
+        self.tls = Some(config);
+        self
+    }
+
+    /// Connects by TCP to the URL's host.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the connection.
+    pub async fn connect(&self, url: &str) -> Result<(WebSocket<MaybeTls<TcpStream>>, ClientResponse), ConnectError> {
+        let target = Target::parse(url)?;
+        let connecting = async {
+            let stream = TcpStream::connect((target.host.trim_matches(['[', ']']), target.port)).await?;
+            // Messages are whole writes already; waiting for more only delays them.
+            stream.set_nodelay(true)?;
+            let stream = if target.tls { self.wrap(stream, &target).await? } else { MaybeTls::Plain(stream) };
+            self.handshake(stream, &target).await
+        };
+        timeout(self.timeout, connecting).await.map_err(|_| ConnectError::Timeout)?
+    }
+
+    /// Over a stream that the caller has connected (and encrypted, for wss://): a proxy's, a Unix socket's, a test's.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the stream.
+    pub async fn connect_over<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        url: &str,
+        stream: S,
+    ) -> Result<(WebSocket<S>, ClientResponse), ConnectError> {
+        let target = Target::parse(url)?;
+        timeout(self.timeout, self.handshake(stream, &target)).await.map_err(|_| ConnectError::Timeout)?
+    }
+
+    async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        mut stream: S,
+        target: &Target,
+    ) -> Result<(WebSocket<S>, ClientResponse), ConnectError> {
+        let request = ClientRequest {
+            host: target.authority.clone(),
+            target: target.path.clone(),
+            origin: self.origin.clone(),
+            subprotocols: self.subprotocols.clone(),
+            headers: self.headers.clone(),
+        };
+        let mut handshake = ClientHandshake::new(request, random()?)?;
+        stream.write_all(&handshake.request()).await?;
+        stream.flush().await?;
+        let mut buffer = BytesMut::with_capacity(RESPONSE_BYTES);
+        let response = loop {
+            if stream.read_buf(&mut buffer).await? == 0 {
+                return Err(ConnectError::Eof);
+            }
+            if let Some(response) = handshake.receive(&mut buffer)? {
+                break response;
+            }
+        };
+        let role = Role::Client { mask_seed: random()? };
+        Ok((WebSocket::from_upgraded(stream, buffer.freeze(), role, self.config.clone()), response))
+    }
+
+    #[cfg(not(feature = "tls"))]
+    async fn wrap(&self, _: TcpStream, _: &Target) -> Result<MaybeTls<TcpStream>, ConnectError> {
+        Err(ConnectError::Tls("wss:// needs the feature `tls` of switchboard-ws".into()))
+    }
+
+    #[cfg(feature = "tls")]
+    async fn wrap(&self, stream: TcpStream, target: &Target) -> Result<MaybeTls<TcpStream>, ConnectError> {
+        let config = match &self.tls {
+            Some(config) => config.clone(),
+            None => system_tls()?,
+        };
+        let host = target.host.trim_matches(['[', ']']).to_owned();
+        let name = rustls::pki_types::ServerName::try_from(host)
+            .map_err(|_| ConnectError::Url("the host is not a name for TLS"))?;
+        let stream = tokio_rustls::TlsConnector::from(config).connect(name, stream).await?;
+        Ok(MaybeTls::Tls(Box::new(stream)))
+    }
+}
+
+impl Default for Connector {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(all(feature = "tls", not(feature = "native-roots")))]
+fn system_tls() -> Result<std::sync::Arc<rustls::ClientConfig>, ConnectError> {
+    let hint = "no configuration was given: call `Connector::tls`, or turn on the feature `native-roots`";
+    Err(ConnectError::Tls(hint.into()))
+}
+
+/// The system's certificates, and the provider that the application has installed.
+#[cfg(feature = "native-roots")]
+fn system_tls() -> Result<std::sync::Arc<rustls::ClientConfig>, ConnectError> {
+    use std::sync::{Arc, OnceLock};
+
+    // Reading the certificates takes milliseconds.
+    static CONFIG: OnceLock<Arc<rustls::ClientConfig>> = OnceLock::new();
+    if let Some(config) = CONFIG.get() {
+        return Ok(config.clone());
+    }
+    let provider = rustls::crypto::CryptoProvider::get_default().cloned().ok_or_else(|| {
+        let hint = "no provider is installed: call for instance \
+                    `rustls::crypto::aws_lc_rs::default_provider().install_default()` first, or give a `Connector::tls`";
+        ConnectError::Tls(hint.into())
+    })?;
+    let mut roots = rustls::RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    roots.add_parsable_certificates(found.certs);
+    if roots.is_empty() {
+        return Err(ConnectError::Tls("the system has no root certificates".into()));
+    }
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| ConnectError::Tls(error.to_string()))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(CONFIG.get_or_init(|| Arc::new(config)).clone())
+}
+
+/// What a URL says.
+#[derive(Debug, PartialEq, Eq)]
+struct Target {
+    tls: bool,
+    host: String,
+    port: u16,
+    /// For the Host header.
+    authority: String,
+    path: String,
+}
+
+impl Target {
+    fn parse(url: &str) -> Result<Self, ConnectError> {
+        // RFC 6455 §3: a fragment has no meaning here. `Uri` would drop it silently.
+        if url.contains('#') {
+            return Err(ConnectError::Url("it has a fragment"));
+        }
+        let uri: Uri = url.parse().map_err(|_| ConnectError::Url("it cannot be parsed"))?;
+        let tls = match uri.scheme_str() {
+            Some("ws") => false,
+            Some("wss") => true,
+            _ => return Err(ConnectError::Url("the scheme is not ws:// or wss://")),
+        };
+        let authority = uri.authority().ok_or(ConnectError::Url("it has no host"))?;
+        if authority.as_str().contains('@') {
+            return Err(ConnectError::Url("it has a user name; use an Authorization header"));
+        }
+        if authority.host().is_empty() {
+            return Err(ConnectError::Url("it has no host"));
+        }
+        let port = match authority.port() {
+            Some(port) => {
+                port.as_str().parse().map_err(|_| ConnectError::Url("the port is not a number up to 65535"))?
+            }
+            None if authority.as_str().ends_with(':') || !authority.as_str().ends_with(authority.host()) => {
+                return Err(ConnectError::Url("the port is not a number up to 65535"));
+            }
+            None => default_port(tls),
+        };
+        let host = authority.host().to_owned();
+        let authority = if port == default_port(tls) { host.clone() } else { format!("{host}:{port}") };
+        let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        // `ws://host?query` has an empty path, which is sent as `/`.
+        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+        Ok(Self { tls, host, port, authority, path })
+    }
+}
+
+const fn default_port(tls: bool) -> u16 {
+    if tls { 443 } else { 80 }
+}
+
+fn random<const N: usize>() -> Result<[u8; N], ConnectError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| ConnectError::Random(error.to_string()))?;
+    Ok(bytes)
+}
+
+const RESPONSE_BYTES: usize = 4096;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls() {
+        let table: &[(&str, Option<(bool, &str, u16, &str, &str)>)] = &[
+            ("ws://localhost:8080/chat", Some((false, "localhost", 8080, "localhost:8080", "/chat"))),
+            ("ws://example.org", Some((false, "example.org", 80, "example.org", "/"))),
+            ("wss://example.org/a?b=c", Some((true, "example.org", 443, "example.org", "/a?b=c"))),
+            ("wss://example.org:443/", Some((true, "example.org", 443, "example.org", "/"))),
+            ("ws://example.org:443/", Some((false, "example.org", 443, "example.org:443", "/"))),
+            ("ws://[::1]:9/x", Some((false, "[::1]", 9, "[::1]:9", "/x"))),
+            ("ws://example.org?x=1", Some((false, "example.org", 80, "example.org", "/?x=1"))),
+            ("http://example.org/", None),
+            ("ws://", None),
+            ("ws:///path", None),
+            ("/path", None),
+            ("ws://user:pass@example.org/", None),
+            ("ws://example.org/#part", None),
+            ("ws://example.org:99999/", None),
+            ("ws://exa mple.org/", None),
+        ];
+        for (url, expected) in table {
+            let found = Target::parse(url).ok();
+            let found = found.as_ref().map(|t| (t.tls, &*t.host, t.port, &*t.authority, &*t.path));
+            assert_eq!(found, *expected, "{url}");
+        }
+    }
+}

@@ -1,0 +1,438 @@
+//! A WebSocket over a stream of bytes: drives the protocol's state machine with a socket, the clock and pooled buffers. All state lives in the
+//! struct, none in a future: whatever is dropped at an await loses nothing. Knows nothing of handshakes.
+
+use std::future::{Future, poll_fn};
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use futures_core::Stream;
+use futures_sink::Sink;
+use switchboard_ws_proto::{
+    CloseCode, CloseFrame, Config, Connection, Event, Limits, Message, Opcode, Role, SendError,
+};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+
+use crate::timer::Timer;
+use crate::{Error, pool};
+
+/// A WebSocket connection over `S`.
+///
+/// Pings are answered while [`recv`](Self::recv) (or any other method) is awaited. [`recv`](Self::recv) has to be awaited for the connection
+/// to notice anything of the peer: its messages, its pings, its Close, its silence.
+///
+/// # What is sent when
+/// - [`send`](Self::send) returns when the socket has taken everything.
+/// - [`feed`](Self::feed) queues. What is queued leaves with the next `send` or [`flush`](Self::flush), and **before
+///   [`recv`](Self::recv) waits**: a server that answers each message by `feed` answers all that one read brought by one write, and never
+///   holds an answer back while it waits for the peer.
+///
+/// ```
+/// # async fn serve<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(
+/// #     mut socket: switchboard_ws::WebSocket<S>,
+/// # ) -> Result<(), switchboard_ws::Error> {
+/// while let Some(message) = socket.recv().await {
+///     socket.feed(message?).await?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Cancellation
+/// Every method may be dropped at any await. `recv`: nothing is lost, the next call goes on. `feed`: the message was not queued. `send`: the
+/// message may have been queued and then leaves later, whole. `close`: the Close is queued; await `recv` or `close` again to finish.
+#[derive(Debug)]
+pub struct WebSocket<S> {
+    io: S,
+    connection: Connection,
+    timer: Timer,
+    output_bytes_max: usize,
+    /// The socket took bytes that it may hold back until it is flushed (TLS).
+    unflushed: bool,
+    shut_down: bool,
+    read_ended: bool,
+    /// Nothing can be written any more, but what the peer sent before may still be read.
+    write_error: Option<io::Error>,
+    /// Told once, when the connection has ended.
+    error: Option<Error>,
+    ended: bool,
+    close_frame: Option<CloseFrame>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
+    /// Over a stream whose opening handshake is done. `leftover` is what was read behind the handshake: the peer's first frames.
+    pub fn from_upgraded(io: S, leftover: Bytes, role: Role, config: Config) -> Self {
+        let mut connection = Connection::new(role, config);
+        if !leftover.is_empty() {
+            connection.receive(BytesMut::from(leftover));
+        }
+        Self {
+            io,
+            connection,
+            timer: Timer::default(),
+            output_bytes_max: OUTPUT_BYTES_MAX,
+            unflushed: false,
+            shut_down: false,
+            read_ended: false,
+            write_error: None,
+            error: None,
+            ended: false,
+            close_frame: None,
+        }
+    }
+
+    /// The next message; `None` after a clean close, or after an error was told. Answers pings and the peer's Close, and sends what is queued
+    /// before it waits. After the peer's Close it finishes the closing handshake before it returns `None`.
+    ///
+    /// # Errors
+    /// [`Error::Protocol`], [`Error::ConnectionLost`], [`Error::Unresponsive`], [`Error::CloseTimedOut`] and [`Error::Io`], each once and last.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub async fn recv(&mut self) -> Option<Result<Message, Error>> {
+        poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    /// Sends a message: queues it and writes everything that is queued.
+    ///
+    /// # Errors
+    /// [`Error::Send`] if the connection is closing or closed, [`Error::Io`].
+    ///
+    /// # Cancel safety
+    /// The message may be queued or not; if it is, it leaves whole with what is sent next.
+    pub async fn send(&mut self, message: impl Into<Message>) -> Result<(), Error> {
+        self.feed(message).await?;
+        self.flush().await
+    }
+
+    /// Queues a message, after waiting until the queue is below its [bound](Self::set_output_bytes_max). See [`WebSocket`] for when it leaves.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    ///
+    /// # Cancel safety
+    /// A message is queued only when the future completes.
+    pub async fn feed(&mut self, message: impl Into<Message>) -> Result<(), Error> {
+        self.room().await?;
+        self.queue(|connection| connection.send(message.into()))
+    }
+
+    /// Queues a piece of a message. The first piece has [`Opcode::Text`] or [`Opcode::Binary`], the others [`Opcode::Continuation`], the last
+    /// one `fin`: a large message need not be held whole.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send); [`SendError`] names pieces out of order.
+    ///
+    /// # Cancel safety
+    /// A piece is queued only when the future completes.
+    pub async fn feed_fragment(&mut self, opcode: Opcode, fin: bool, payload: impl Into<Bytes>) -> Result<(), Error> {
+        self.room().await?;
+        self.queue(|connection| connection.send_fragment(opcode, fin, payload.into()))
+    }
+
+    /// Sends a ping of at most 125 bytes. `recv` takes the pong silently; to be told of dead peers, set
+    /// [`Config::ping_interval`](switchboard_ws_proto::Config).
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), and [`SendError::ControlTooLong`].
+    ///
+    /// # Cancel safety
+    /// As [`send`](Self::send).
+    pub async fn ping(&mut self, payload: &[u8]) -> Result<(), Error> {
+        self.room().await?;
+        self.queue(|connection| connection.ping(payload))?;
+        self.flush().await
+    }
+
+    /// Writes everything that is queued.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub async fn flush(&mut self) -> Result<(), Error> {
+        poll_fn(|cx| self.poll_flush_output(cx)).await
+    }
+
+    /// Closes: sends a Close (the reason is cut at 123 bytes), waits for the peer's, then for the end of the stream as RFC 6455 §7.1.1 has it:
+    /// a server ends it, a client waits for that. Messages that come meanwhile are dropped; to get them, [`start_close`](Self::start_close) and
+    /// `recv`. Waits at most [`Config::close_timeout`](switchboard_ws_proto::Config).
+    ///
+    /// # Errors
+    /// [`SendError::InvalidCloseCode`], and as [`recv`](Self::recv).
+    ///
+    /// # Cancel safety
+    /// The Close is queued at the first poll; call again to finish.
+    pub async fn close(&mut self, code: CloseCode, reason: &str) -> Result<(), Error> {
+        self.start_close(code, reason)?;
+        while let Some(message) = self.recv().await {
+            message?;
+        }
+        Ok(())
+    }
+
+    /// Queues a Close. Await [`recv`](Self::recv) until `None`.
+    ///
+    /// # Errors
+    /// [`SendError::InvalidCloseCode`].
+    pub fn start_close(&mut self, code: CloseCode, reason: &str) -> Result<(), Error> {
+        Ok(self.connection.close(code, reason)?)
+    }
+
+    /// The peer's Close, once it has come with a code.
+    pub fn close_frame(&self) -> Option<&CloseFrame> {
+        self.close_frame.as_ref()
+    }
+
+    /// What the peer may make us hold, from the next frame on.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.connection.set_limits(limits);
+    }
+
+    /// How much may be queued before `feed` and `send` wait, and before `recv` stops reading until the peer has taken some. Default 256 KiB. A
+    /// single message may exceed it.
+    pub fn set_output_bytes_max(&mut self, bytes: usize) {
+        self.output_bytes_max = bytes;
+    }
+
+    /// The stream.
+    pub fn get_ref(&self) -> &S {
+        &self.io
+    }
+
+    /// The stream, without what is queued and what was read ahead.
+    pub fn into_inner(self) -> S {
+        self.io
+    }
+
+    /// Two halves that may be used by two tasks.
+    pub fn split(self) -> (crate::Receiver<S>, crate::Sender<S>) {
+        crate::split::split(self)
+    }
+
+    /// As [`recv`](Self::recv).
+    pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
+        loop {
+            if self.ended {
+                return Poll::Ready(self.error.take().map(Err));
+            }
+            while let Some(event) = self.connection.poll_event() {
+                if let Some(message) = self.on_event(event) {
+                    return Poll::Ready(Some(Ok(message)));
+                }
+            }
+            if let Some(buffer) = self.connection.reclaim_input() {
+                pool::give_input(buffer);
+            }
+            let written = self.poll_write(cx);
+            if self.connection.is_finished() {
+                ready!(self.poll_end(cx, written.is_ready()));
+                continue;
+            }
+            if written.is_ready() && self.connection.should_shut_down_write() && !self.shut_down {
+                self.shut_down = Pin::new(&mut self.io).poll_shutdown(cx).is_ready();
+            }
+            // A peer that does not read is not read from.
+            let stuck = written.is_pending() && self.connection.transmit_len() > self.output_bytes_max;
+            if !stuck && !self.read_ended && self.poll_read(cx).is_ready() {
+                continue;
+            }
+            if self.timer.poll(&mut self.connection, cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    fn on_event(&mut self, event: Event) -> Option<Message> {
+        match event {
+            Event::Message(message) => return Some(message),
+            Event::Close(frame) => self.close_frame = frame,
+            Event::Failed(error) => self.error = Some(error.into()),
+            Event::Unresponsive => self.error = Some(Error::Unresponsive),
+            Event::Eof { clean: false } if self.error.is_none() => {
+                self.error = Some(self.write_error.take().map_or(Error::ConnectionLost, Error::Io));
+            }
+            _ => {}
+        }
+        None
+    }
+
+    /// The last step: ends our side of the stream, unless nobody is there to see it.
+    fn poll_end(&mut self, cx: &mut Context<'_>, written: bool) -> Poll<()> {
+        // With no timeout running, the peer is gone or was given up: nothing is waited for.
+        let gone = self.connection.poll_timeout().is_none();
+        if !gone && !written {
+            return self.timer.poll(&mut self.connection, cx);
+        }
+        if !self.shut_down && Pin::new(&mut self.io).poll_shutdown(cx).is_pending() && !gone {
+            return self.timer.poll(&mut self.connection, cx);
+        }
+        if self.error.is_none() && !self.connection.close_received() {
+            self.error = Some(Error::CloseTimedOut);
+        }
+        self.ended = true;
+        Poll::Ready(())
+    }
+
+    /// Ready when something was read, the end of the stream and a failure among it.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let read = if let Some(buffer) = self.connection.read_buffer() {
+            ready!(poll_read_buf(&mut self.io, buffer, cx))
+        } else {
+            let mut buffer = pool::take_input();
+            let read = poll_read_buf(&mut self.io, &mut buffer, cx);
+            if matches!(read, Poll::Ready(Ok(1..))) {
+                self.connection.receive(buffer);
+            } else {
+                pool::give_input(buffer);
+            }
+            ready!(read)
+        };
+        match read {
+            Ok(1..) => return Poll::Ready(()),
+            Ok(0) => {}
+            // Behind a Close it does not matter how the stream ends.
+            Err(error) if !self.connection.close_received() && self.error.is_none() => self.error = Some(error.into()),
+            Err(_) => {}
+        }
+        self.read_ended = true;
+        self.connection.receive_eof();
+        Poll::Ready(())
+    }
+
+    /// Writes until all is written or the socket takes no more. Never fails: see `write_error`.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.connection.transmit_len() == 0 && !self.unflushed {
+            return Poll::Ready(());
+        }
+        if self.write_error.is_none()
+            && let Err(error) = ready!(self.poll_write_all(cx))
+        {
+            self.write_error = Some(error);
+        }
+        if self.write_error.is_some() {
+            self.unflushed = false;
+            let lost = self.connection.transmit_len();
+            let transmit = self.connection.transmit();
+            transmit.advance(lost.min(transmit.remaining()));
+        }
+        if let Some(buffer) = self.connection.reclaim_transmit() {
+            pool::give_output(buffer);
+        }
+        Poll::Ready(())
+    }
+
+    fn poll_write_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.connection.transmit_len() > 0 {
+            let transmit = self.connection.transmit();
+            let mut io = Pin::new(&mut self.io);
+            let count = if transmit.chunk().len() == transmit.remaining() || !io.is_write_vectored() {
+                ready!(io.as_mut().poll_write(cx, transmit.chunk()))?
+            } else {
+                let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+                let count = transmit.chunks_vectored(&mut slices);
+                ready!(io.as_mut().poll_write_vectored(cx, slices.get(..count).unwrap_or_default()))?
+            };
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            transmit.advance(count);
+            self.unflushed = true;
+        }
+        ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+        self.unflushed = false;
+        Poll::Ready(Ok(()))
+    }
+
+    pub(crate) fn poll_flush_output(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let written = self.poll_write(cx);
+        if let Some(error) = &self.write_error {
+            // Told to whoever sends, and again by `recv` once what the peer had sent is read.
+            return Poll::Ready(Err(Error::Io(error.kind().into())));
+        }
+        written.map(Ok)
+    }
+
+    /// Ready when the queue is below its bound.
+    pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if self.connection.transmit_len() <= self.output_bytes_max && self.write_error.is_none() {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_flush_output(cx)
+    }
+
+    pub(crate) fn queued_len(&self) -> usize {
+        self.connection.transmit_len()
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended || self.write_error.is_some()
+    }
+
+    #[inline]
+    async fn room(&mut self) -> Result<(), Error> {
+        if self.connection.transmit_len() <= self.output_bytes_max && self.write_error.is_none() {
+            return Ok(());
+        }
+        poll_fn(|cx| self.poll_room(cx)).await
+    }
+
+    #[inline]
+    pub(crate) fn queue(&mut self, queue: impl FnOnce(&mut Connection) -> Result<(), SendError>) -> Result<(), Error> {
+        if !self.connection.is_open() {
+            return Err(SendError::Closing.into());
+        }
+        if self.connection.transmit_len() == 0 {
+            self.connection.lend_transmit(pool::take_output());
+        }
+        Ok(queue(&mut self.connection)?)
+    }
+}
+
+/// As [`WebSocket::recv`]; ends after a clean close or an error.
+impl<S: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<S> {
+    type Item = Result<Message, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_recv(cx)
+    }
+}
+
+/// `start_send` is [`WebSocket::feed`]; `poll_close` sends a Close (1000) and does not wait for the answer, which comes as the end of the
+/// [`Stream`].
+impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocket<S> {
+    type Error = Error;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.poll_room(cx)
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
+        self.queue(|connection| connection.send(message))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.poll_flush_output(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.start_close(CloseCode::NORMAL, "")?;
+        self.poll_flush_output(cx)
+    }
+}
+
+fn poll_read_buf<S: AsyncRead + Unpin>(
+    io: &mut S,
+    buffer: &mut BytesMut,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    // This future has no state of its own, and reads into capacity that nobody filled with zeros.
+    pin!(io.read_buf(buffer)).poll(cx)
+}
+
+/// Pieces for one system call.
+const SLICES_MAX: usize = 64;
+
+const OUTPUT_BYTES_MAX: usize = 256 * 1024;

@@ -1,0 +1,194 @@
+//! Two halves of one connection, for two tasks. Owns who is woken: the socket knows one task for each direction, but both halves write.
+
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+
+use futures_core::Stream;
+use switchboard_ws_proto::{CloseCode, CloseFrame, Message};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::{Error, WebSocket};
+
+/// The half that receives. It also answers pings and finishes the closing handshake, so keep awaiting [`recv`](Self::recv).
+#[derive(Debug)]
+pub struct Receiver<S>(Arc<Shared<S>>);
+
+/// The half that sends. Dropping it does not close the connection: the receiving half goes on.
+#[derive(Debug)]
+pub struct Sender<S>(Arc<Shared<S>>);
+
+#[derive(Debug)]
+struct Shared<S> {
+    /// Never locked across an await.
+    socket: Mutex<WebSocket<S>>,
+    waiting: Arc<Waiting>,
+    /// Wakes both: what readiness means is for the state to say.
+    waker: Waker,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    receiver: Mutex<Option<Waker>>,
+    sender: Mutex<Option<Waker>>,
+}
+
+impl Wake for Waiting {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        for slot in [&self.receiver, &self.sender] {
+            let waker = lock(slot).take();
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+}
+
+pub(crate) fn split<S>(socket: WebSocket<S>) -> (Receiver<S>, Sender<S>) {
+    let waiting = Arc::new(Waiting::default());
+    let shared = Arc::new(Shared { socket: Mutex::new(socket), waker: Waker::from(waiting.clone()), waiting });
+    (Receiver(shared.clone()), Sender(shared))
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Shared<S> {
+    fn poll<T>(
+        &self,
+        slot: &Mutex<Option<Waker>>,
+        other: &Mutex<Option<Waker>>,
+        cx: &Context<'_>,
+        poll: impl FnOnce(&mut WebSocket<S>, &mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        // Before polling: the socket may become ready on another thread meanwhile.
+        *lock(slot) = Some(cx.waker().clone());
+        let result = {
+            let mut socket = lock(&self.socket);
+            let queued = socket.queued_len();
+            let result = poll(&mut socket, &mut Context::from_waker(&self.waker));
+            if socket.queued_len() < queued || socket.has_ended() {
+                // Room was made, or there is an error to be told, that the other half may wait for.
+                wake(other);
+            }
+            result
+        };
+        if result.is_ready() {
+            lock(slot).take();
+        }
+        result
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Receiver<S> {
+    /// As [`WebSocket::recv`].
+    ///
+    /// # Errors
+    /// As [`WebSocket::recv`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub async fn recv(&mut self) -> Option<Result<Message, Error>> {
+        poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    /// As [`WebSocket::close_frame`].
+    pub fn close_frame(&self) -> Option<CloseFrame> {
+        lock(&self.0.socket).close_frame().cloned()
+    }
+
+    /// Both halves in one again; `None` if `sender` is another connection's, and then both are dropped.
+    pub fn unsplit(self, sender: Sender<S>) -> Option<WebSocket<S>> {
+        if !Arc::ptr_eq(&self.0, &sender.0) {
+            return None;
+        }
+        drop(sender);
+        let shared = Arc::into_inner(self.0)?;
+        Some(shared.socket.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn poll_recv(&mut self, cx: &Context<'_>) -> Poll<Option<Result<Message, Error>>> {
+        let waiting = &self.0.waiting;
+        self.0.poll(&waiting.receiver, &waiting.sender, cx, WebSocket::poll_recv)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Stream for Receiver<S> {
+    type Item = Result<Message, Error>;
+
+    fn poll_next(mut self: std::pin::Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_recv(cx)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Sender<S> {
+    /// As [`WebSocket::send`].
+    ///
+    /// # Errors
+    /// As [`WebSocket::send`].
+    ///
+    /// # Cancel safety
+    /// As [`WebSocket::send`].
+    pub async fn send(&mut self, message: impl Into<Message>) -> Result<(), Error> {
+        self.feed(message).await?;
+        self.flush().await
+    }
+
+    /// As [`WebSocket::feed`]; what is queued leaves with the next flush of either half.
+    ///
+    /// # Errors
+    /// As [`WebSocket::feed`].
+    ///
+    /// # Cancel safety
+    /// As [`WebSocket::feed`].
+    pub async fn feed(&mut self, message: impl Into<Message>) -> Result<(), Error> {
+        self.poll(WebSocket::poll_room).await?;
+        lock(&self.0.socket).queue(|connection| connection.send(message.into()))
+    }
+
+    /// As [`WebSocket::flush`].
+    ///
+    /// # Errors
+    /// As [`WebSocket::flush`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub async fn flush(&mut self) -> Result<(), Error> {
+        self.poll(WebSocket::poll_flush_output).await
+    }
+
+    /// Sends a Close; the receiving half finishes the handshake and then returns `None`.
+    ///
+    /// # Errors
+    /// As [`WebSocket::start_close`] and [`WebSocket::flush`].
+    ///
+    /// # Cancel safety
+    /// The Close is queued at the first poll.
+    pub async fn close(&mut self, code: CloseCode, reason: &str) -> Result<(), Error> {
+        lock(&self.0.socket).start_close(code, reason)?;
+        // The receiving half has a timeout to arm from now on.
+        wake(&self.0.waiting.receiver);
+        self.flush().await
+    }
+
+    async fn poll(
+        &mut self,
+        poll: impl Fn(&mut WebSocket<S>, &mut Context<'_>) -> Poll<Result<(), Error>>,
+    ) -> Result<(), Error> {
+        let waiting = &self.0.waiting;
+        poll_fn(|cx| self.0.poll(&waiting.sender, &waiting.receiver, cx, &poll)).await
+    }
+}
+
+fn wake(slot: &Mutex<Option<Waker>>) {
+    let waker = lock(slot).take();
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // The state machine is whole between any two calls, so a panic elsewhere does not spoil it.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

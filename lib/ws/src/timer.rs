@@ -1,0 +1,45 @@
+//! The clock of a connection: tells the state machine the time when it asks for it. A connection without timeouts has no timer.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use switchboard_ws_proto::{Connection, Time};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+#[derive(Debug, Default)]
+pub(crate) struct Timer(Option<Box<Armed>>);
+
+#[derive(Debug)]
+struct Armed {
+    /// When the state machine's time was zero.
+    epoch: Instant,
+    at: Time,
+    sleep: Pin<Box<Sleep>>,
+}
+
+impl Timer {
+    /// Ready when the state machine was told the time, and may have something to say or to send. Pending with the wake-up arranged.
+    pub(crate) fn poll(&mut self, connection: &mut Connection, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(deadline) = connection.poll_timeout() else {
+            self.0 = None;
+            return Poll::Pending;
+        };
+        let armed = self.0.get_or_insert_with(|| {
+            let now = Instant::now();
+            Box::new(Armed { epoch: now, at: Time::ZERO, sleep: Box::pin(sleep_until(now)) })
+        });
+        if deadline != armed.at {
+            armed.at = deadline;
+            let at = armed.epoch + Duration::from_micros(deadline.as_micros());
+            armed.sleep.as_mut().reset(at);
+        }
+        if deadline != Time::ZERO {
+            ready!(armed.sleep.as_mut().poll(cx));
+        }
+        let now = armed.epoch.elapsed().as_micros();
+        connection.handle_timeout(Time::from_micros(u64::try_from(now).unwrap_or(u64::MAX)));
+        Poll::Ready(())
+    }
+}

@@ -5,9 +5,7 @@ use crate::native::{self, Native};
 use crate::raw::{self, Raw};
 use crate::writer::Writer;
 use std::sync::Arc;
-use switchboard_core::{
-    ChannelName, Disconnect, Event, OpId, Outcome, PresenceChange, Publication, Since,
-};
+use switchboard_core::{ChannelName, Disconnect, Event, OpId, Outcome, PresenceChange, Publication, Since};
 
 /// Which dialect a connection speaks, and with which options, as its address and headers say.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -137,7 +137,9 @@ impl<B: Broker + History> Homes<B> {
         let limit = limit.min(HISTORY_LIMIT_MAX);
         let slice = match since {
             None => Ok(self.broker.latest(now, &key, limit, HISTORY_BYTES_MAX)),
-            Some(Since::Position(since)) => self.broker.after(now, &key, since, limit, HISTORY_BYTES_MAX).map_err(|_| ()),
+            Some(Since::Position(since)) => {
+                self.broker.after(now, &key, since, limit, HISTORY_BYTES_MAX).map_err(|_| ())
+            }
             Some(Since::Unknown) => Err(()),
         };
         let position = self.broker.position(&key);

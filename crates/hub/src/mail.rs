@@ -41,12 +41,26 @@ pub(crate) struct Request {
 #[derive(Debug)]
 pub(crate) enum RequestKind {
     /// Register the subscriber's shard; replay what was missed.
-    Subscribe { since: Option<Since>, presence: bool, member: Option<Member> },
+    Subscribe {
+        since: Option<Since>,
+        presence: bool,
+        member: Option<Member>,
+    },
     /// Let it go. A subscriber that has disappeared is not answered.
-    Unsubscribe { answer: bool, member: Option<Member> },
-    Publish { publish: Publish, publisher: Option<ClientInfo>, exclude: Option<SessionId> },
+    Unsubscribe {
+        answer: bool,
+        member: Option<Member>,
+    },
+    Publish {
+        publish: Publish,
+        publisher: Option<ClientInfo>,
+        exclude: Option<SessionId>,
+    },
     Presence,
-    History { since: Option<Since>, limit: usize },
+    History {
+        since: Option<Since>,
+        limit: usize,
+    },
 }
 
 /// A home's answer.

@@ -26,14 +26,7 @@ impl MemoryBroker {
     /// An empty broker. No two runs of a server may begin with the same `epoch` or near it: draw it at random. All channels together keep at most
     /// `bytes_max` bytes of publications.
     pub fn new(epoch: u64, bytes_max: usize) -> Self {
-        Self {
-            logs: HashMap::default(),
-            due: BTreeSet::new(),
-            events: VecDeque::new(),
-            epoch,
-            bytes: 0,
-            bytes_max,
-        }
+        Self { logs: HashMap::default(), due: BTreeSet::new(), events: VecDeque::new(), epoch, bytes: 0, bytes_max }
     }
 
     /// Forgets publications until all fit, those that would expire first before others.

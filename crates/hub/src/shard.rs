@@ -223,8 +223,7 @@ impl<B: Broker + History> Shard<B> {
     pub fn continue_replays(&mut self, encode: &mut dyn Encode) {
         for _ in 0..self.replaying.len() {
             let Some(slot) = self.replaying.pop() else { return };
-            let complete =
-                fanout::replay(slot, &mut self.roster, &mut self.subscribers, encode, &mut self.effects);
+            let complete = fanout::replay(slot, &mut self.roster, &mut self.subscribers, encode, &mut self.effects);
             let Some(subscriber) = self.subscribers.get(slot as usize) else { continue };
             let id = subscriber.id(slot);
             if subscriber.replaying {
@@ -240,13 +239,8 @@ impl<B: Broker + History> Shard<B> {
 
     /// Fans out what came in since. Returns whether more is left for another turn, after the outboxes were flushed.
     pub fn end_turn(&mut self, encode: &mut dyn Encode) -> bool {
-        let more = fanout::fan_out(
-            &mut self.roster,
-            &mut self.subscribers,
-            self.config.id.0,
-            encode,
-            &mut self.effects,
-        );
+        let more =
+            fanout::fan_out(&mut self.roster, &mut self.subscribers, self.config.id.0, encode, &mut self.effects);
         self.report_dropped();
         more || self.has_replay_with_room()
     }
@@ -470,9 +464,7 @@ impl<B: Broker + History> Shard<B> {
 
     fn end_subscription(&mut self, id: SubscriberId, key: &ChannelKey) {
         let Some(number) = self.roster.find(key) else { return };
-        if let Some(subscription) =
-            self.subscriber(id).and_then(|subscriber| subscriber.take_subscription(number))
-        {
+        if let Some(subscription) = self.subscriber(id).and_then(|subscriber| subscriber.take_subscription(number)) {
             self.roster.remove(number, subscription.index, &mut self.subscribers);
         }
     }

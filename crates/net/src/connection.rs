@@ -72,12 +72,12 @@ impl Connection {
             let mut ws = self.ws.borrow_mut();
             let written = with_slices(&mut ws, |slices| self.io.borrow().try_write_vectored(slices));
             match written {
-                Some(Ok(0)) => return self.break_off(io::ErrorKind::WriteZero.into()),
+                Some(Ok(0)) => return self.break_off(&io::ErrorKind::WriteZero.into()),
                 Some(Ok(written)) => {
                     ws.transmit().advance(written);
                     state.stats.borrow_mut().bytes_out += written as u64;
                 }
-                Some(Err(error)) if error.kind() != io::ErrorKind::WouldBlock => return self.break_off(error),
+                Some(Err(error)) if error.kind() != io::ErrorKind::WouldBlock => return self.break_off(&error),
                 Some(Err(_)) | None => {
                     self.write_blocked.set(true);
                     self.wake();
@@ -136,7 +136,7 @@ impl Connection {
         self.wake();
     }
 
-    fn break_off(&self, error: io::Error) {
+    fn break_off(&self, error: &io::Error) {
         tracing::debug!(%error, "a connection failed while it was written to");
         self.broken.set(true);
         self.wake();
@@ -224,7 +224,7 @@ impl ConnectionTask {
             }
             Poll::Ready(Err(error)) => {
                 drop(ws);
-                self.connection.break_off(error);
+                self.connection.break_off(&error);
                 return Poll::Ready(());
             }
             Poll::Pending => {
@@ -389,7 +389,7 @@ impl Future for ConnectionTask {
             this.connection.write_blocked.set(true);
             match this.poll_write(cx) {
                 Poll::Ready(Ok(())) => this.connection.write_blocked.set(false),
-                Poll::Ready(Err(error)) => this.connection.break_off(error),
+                Poll::Ready(Err(error)) => this.connection.break_off(&error),
                 Poll::Pending => {}
             }
         }

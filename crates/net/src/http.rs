@@ -68,7 +68,7 @@ async fn respond(
         Ok(accept) => accept,
         Err(response) => {
             shared.state.stats.borrow_mut().refused_upgrades += 1;
-            return response;
+            return *response;
         }
     };
     let Some(mut permit) = permit.borrow_mut().take() else { return overloaded() };
@@ -89,7 +89,7 @@ async fn respond(
     switching_protocols(&accept, subprotocol)
 }
 
-fn check_handshake(request: &Request<Incoming>) -> Result<String, Response<Body>> {
+fn check_handshake(request: &Request<Incoming>) -> Result<String, Box<Response<Body>>> {
     let headers = request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
     let version = match request.version() >= http::Version::HTTP_11 {
         true => HttpVersion::Http11,
@@ -103,9 +103,12 @@ fn check_handshake(request: &Request<Incoming>) -> Result<String, Response<Body>
             &rejection.to_string(),
         );
         for (name, value) in rejection.headers() {
-            response.headers_mut().append(http::HeaderName::from_static(name), HeaderValue::from_static(value));
+            // The protocol crate writes names as people do, with capitals.
+            if let Ok(name) = http::HeaderName::from_bytes(name.as_bytes()) {
+                response.headers_mut().append(name, HeaderValue::from_static(value));
+            }
         }
-        response
+        Box::new(response)
     })
 }
 

@@ -4,7 +4,7 @@ use crate::framing::framings;
 use crate::handle::{Control, Counters, HubHandle, ShardHandle};
 use crate::limits::ConnectionLimits;
 use crate::settings::Settings;
-use crate::shard_loop::{self, Inputs, Shared};
+use crate::shard_loop::{self, Ended, Inputs, Shared};
 use crate::state::State;
 use axum::Router;
 use core::net::SocketAddr;
@@ -35,6 +35,7 @@ pub struct Server {
     hub: HubHandle,
     address: SocketAddr,
     stop: watch::Sender<bool>,
+    failed: watch::Receiver<bool>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -99,6 +100,7 @@ impl Bound {
         let count = self.listeners.len();
         let limits = ConnectionLimits::new(self.settings.connections_max, self.settings.connections_per_address);
         let (stop, stopped) = watch::channel(false);
+        let (fail, failed) = watch::channel(false);
         let (ways, mail): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel::<Vec<Mail>>(MAIL_BATCHES)).unzip();
         let mut threads = Vec::with_capacity(count);
         let inputs = self.listeners.into_iter().zip(self.control).zip(mail);
@@ -114,16 +116,23 @@ impl Bound {
                 ways: ways.iter().enumerate().map(|(to, way)| (to != index).then(|| way.clone())).collect(),
                 api: api.clone(),
             };
+            let fail = fail.clone();
             let thread = std::thread::Builder::new().name(format!("shard-{index}")).spawn(move || {
                 let options = tokio::runtime::LocalOptions::default();
-                match tokio::runtime::Builder::new_current_thread().enable_all().build_local(options) {
+                let ended = match tokio::runtime::Builder::new_current_thread().enable_all().build_local(options) {
                     Ok(runtime) => runtime.block_on(async { shard_loop::run(start.into_shared(), inputs).await }),
-                    Err(error) => tracing::error!(%error, "a shard cannot start"),
+                    Err(error) => {
+                        tracing::error!(%error, "a shard cannot start");
+                        Ended::Failed
+                    }
+                };
+                if ended == Ended::Failed {
+                    fail.send_replace(true);
                 }
             })?;
             threads.push(thread);
         }
-        Ok(Server { hub: self.hub, address: self.address, stop, threads })
+        Ok(Server { hub: self.hub, address: self.address, stop, failed, threads })
     }
 }
 
@@ -172,6 +181,17 @@ impl Server {
     /// Where clients connect.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Waits until a shard cannot go on. The process should end then: a part of the channels is gone.
+    ///
+    /// Cancel safety: safe.
+    pub async fn failed(&self) {
+        let mut failed = self.failed.clone();
+        if failed.wait_for(|failed| *failed).await.is_err() {
+            // All shards were stopped in order.
+            core::future::pending::<()>().await;
+        }
     }
 
     /// Stops accepting and sends every client away, spread over `window`. Returns when all are gone, or a few seconds after the window.

@@ -7,7 +7,8 @@ use crate::limits::ConnectionLimits;
 use crate::settings::Settings;
 use crate::state::State;
 use axum::Router;
-use core::future::poll_fn;
+use core::future::{Future, poll_fn};
+use core::pin::pin;
 use core::task::Poll;
 use core::time::Duration;
 use std::rc::Rc;
@@ -17,7 +18,7 @@ use switchboard_session::Directory;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::{JoinHandle, spawn_local};
+use tokio::task::{JoinHandle, JoinSet, spawn_local};
 use tokio_rustls::TlsAcceptor;
 
 /// What the tasks of a shard share besides its state.
@@ -39,23 +40,44 @@ pub(crate) struct Inputs {
     pub(crate) stop: watch::Receiver<bool>,
 }
 
-/// Runs a shard until it is stopped.
-pub(crate) async fn run(shared: Rc<Shared>, inputs: Inputs) {
+/// Why a shard's loop ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    Stopped,
+    /// One of the tasks that every session needs is gone: our bug, or no descriptor.
+    Failed,
+}
+
+/// Runs a shard until it is stopped or cannot go on. A panic in one connection's task ends that connection; in one of these, the shard.
+pub(crate) async fn run(shared: Rc<Shared>, inputs: Inputs) -> Ended {
     let Inputs { listener, control, mail, mut stop } = inputs;
     let accepting = match TcpListener::from_std(listener) {
         Ok(listener) => spawn_local(accept(listener, Rc::clone(&shared))),
         Err(error) => {
             tracing::error!(%error, "a shard cannot listen");
-            return;
+            return Ended::Failed;
         }
     };
-    spawn_local(end_turns(Rc::clone(&shared.state)));
-    spawn_local(unblock_mail(Rc::clone(&shared.state)));
-    spawn_local(read_mail(Rc::clone(&shared.state), mail));
-    spawn_local(keep_time(Rc::clone(&shared.state)));
-    spawn_local(obey(Rc::clone(&shared), control, accepting));
-    // An error is the end of whoever could stop it.
-    let _ = stop.wait_for(|stop| *stop).await;
+    let mut tasks = JoinSet::new();
+    tasks.spawn_local(end_turns(Rc::clone(&shared.state)));
+    tasks.spawn_local(unblock_mail(Rc::clone(&shared.state)));
+    tasks.spawn_local(read_mail(Rc::clone(&shared.state), mail));
+    tasks.spawn_local(keep_time(Rc::clone(&shared.state)));
+    tasks.spawn_local(obey(Rc::clone(&shared), control, accepting));
+    let mut stopped = pin!(stop.wait_for(|stop| *stop));
+    poll_fn(|cx| {
+        // An error is the end of whoever could stop it.
+        if stopped.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Ended::Stopped);
+        }
+        while let Poll::Ready(Some(ended)) = tasks.poll_join_next(cx) {
+            if ended.is_err() {
+                return Poll::Ready(Ended::Failed);
+            }
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 async fn accept(listener: TcpListener, shared: Rc<Shared>) {

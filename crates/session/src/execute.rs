@@ -4,9 +4,7 @@ use crate::session::Session;
 use crate::sessions::{OWN, Sessions};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use switchboard_core::{
-    App, ChannelName, Command, Event, OpId, Operations, Outcome, Reject, RejectCode, Since, Time,
-};
+use switchboard_core::{App, ChannelName, Command, Event, OpId, Operations, Outcome, Reject, RejectCode, Since, Time};
 use switchboard_dialects::Dialect;
 use switchboard_hub::{Broker, Caller, ChannelKey, History, Shard};
 
@@ -41,7 +39,16 @@ impl<B: Broker + History> Sessions<B> {
                 let exclude = exclude_self.then_some(session.name);
                 let caller = Caller::Subscriber(session.id);
                 let publisher = session.publisher();
-                self.shard.publish(now, caller, op, &session.app, key(&session.app, channel), publish, publisher, exclude);
+                self.shard.publish(
+                    now,
+                    caller,
+                    op,
+                    &session.app,
+                    key(&session.app, channel),
+                    publish,
+                    publisher,
+                    exclude,
+                );
             }
             Command::Presence { channel } => {
                 session.check(now, &channel, Operations::PRESENCE, "see who is on")?;

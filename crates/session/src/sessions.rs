@@ -12,8 +12,8 @@ use core::time::Duration;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use switchboard_core::{
-    App, Command, Disconnect, Encoded, Event, Framing, FramingId, Identity, OpId, Outcome, RejectCode, Reject, SessionId,
-    Time, UserId, WireFormat,
+    App, Command, Disconnect, Encoded, Event, Framing, FramingId, Identity, OpId, Outcome, Reject, RejectCode,
+    SessionId, Time, UserId, WireFormat,
 };
 use switchboard_dialects::{AnyDialect, Commands, Dialect, Incoming, Opening, Welcome};
 use switchboard_hub::{Broker, Caller, History, Mail, Outbox, Shard, ShardId, ShardStats, SubscriberId};
@@ -369,9 +369,7 @@ impl<B: Broker + History> Sessions<B> {
     }
 
     fn resume(&mut self, session: &mut Session) {
-        if session.paused
-            && session.deadlines.pace.is_none()
-            && session.pending < session.app.limits.operations_pending
+        if session.paused && session.deadlines.pace.is_none() && session.pending < session.app.limits.operations_pending
         {
             session.paused = false;
             self.resumed.push(session.id);

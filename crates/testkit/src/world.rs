@@ -220,7 +220,7 @@ impl World {
             if !client.reads {
                 continue;
             }
-            while let Some(encoded) = sessions.outbox(client.id).and_then(|outbox| outbox.pop()) {
+            while let Some(encoded) = sessions.outbox(client.id).and_then(switchboard_hub::Outbox::pop) {
                 client.inbox.extend(Received::split(&encoded.into_bytes()));
             }
             if let Some(disconnect) = sessions.closing(client.id) {

@@ -6,9 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::sync::Arc;
-use switchboard_core::{
-    ChannelName, Command, Epoch, Payload, Position, Publish, Reject, RejectCode, Since,
-};
+use switchboard_core::{ChannelName, Command, Epoch, Payload, Position, Publish, Reject, RejectCode, Since};
 
 /// What a frame holds.
 pub(super) enum Frame<'a> {
@@ -170,9 +168,7 @@ impl<'a> Members<'a> {
                 self.publish(payload)?
             }
             "presence" => Command::Presence { channel: self.channel()? },
-            "history" => {
-                Command::History { channel: self.channel()?, since: self.since()?, limit: self.limit()? }
-            }
+            "history" => Command::History { channel: self.channel()?, since: self.since()?, limit: self.limit()? },
             other => {
                 let shown: String = other.chars().take(50).collect();
                 return Err(refuse(RejectCode::UnknownType, format!("unknown type {shown:?}")));
@@ -181,8 +177,7 @@ impl<'a> Members<'a> {
     }
 
     fn publish(self, payload: Payload) -> Result<Command, Reject> {
-        let publish =
-            Publish { payload, event: label("event", self.event)?, key: label("key", self.key)? };
+        let publish = Publish { payload, event: label("event", self.event)?, key: label("key", self.key)? };
         let exclude_self = boolean("exclude_self", self.exclude_self)?;
         Ok(Command::Publish { channel: self.channel()?, publish, exclude_self })
     }
@@ -335,17 +330,38 @@ mod tests {
             ("{}", "bad_request: \"type\" is missing"),
             (r#"{"type":7}"#, "bad_request: \"type\" must be a string"),
             (r#"{"type":"x","id":1}"#, "1 unknown_type: unknown type \"x\""),
-            (r#"{"type":"ping","id":-1}"#, "bad_request: \"id\" must be a string of at most 64 bytes or an integer from 0 to 2^53-1"),
-            (r#"{"type":"ping","id":1.0}"#, "bad_request: \"id\" must be a string of at most 64 bytes or an integer from 0 to 2^53-1"),
-            (r#"{"type":"ping","id":9007199254740992}"#, "bad_request: \"id\" must be a string of at most 64 bytes or an integer from 0 to 2^53-1"),
+            (
+                r#"{"type":"ping","id":-1}"#,
+                "bad_request: \"id\" must be a string of at most 64 bytes or an integer from 0 to 2^53-1",
+            ),
+            (
+                r#"{"type":"ping","id":1.0}"#,
+                "bad_request: \"id\" must be a string of at most 64 bytes or an integer from 0 to 2^53-1",
+            ),
+            (
+                r#"{"type":"ping","id":9007199254740992}"#,
+                "bad_request: \"id\" must be a string of at most 64 bytes or an integer from 0 to 2^53-1",
+            ),
             (r#"{"type":"subscribe","id":"a"}"#, "\"a\" bad_request: \"channel\" is missing"),
             (r#"{"type":"subscribe","channel":""}"#, "bad_channel: channel name is empty"),
-            (r#"{"type":"subscribe","channel":"a","since":1}"#, "bad_request: \"since\" must be {\"epoch\": a string, \"offset\": an integer}"),
+            (
+                r#"{"type":"subscribe","channel":"a","since":1}"#,
+                "bad_request: \"since\" must be {\"epoch\": a string, \"offset\": an integer}",
+            ),
             (r#"{"type":"subscribe","channel":"a","presence":1}"#, "bad_request: \"presence\" must be true or false"),
             (r#"{"type":"publish","channel":"a"}"#, "bad_request: \"data\" is missing"),
-            (r#"{"type":"publish","channel":"a","data":1,"event":"a\nb"}"#, "bad_request: \"event\" contains a control character"),
-            (r#"{"type":"publish","channel":"a","data":"\ud800"}"#, "bad_json: \"data\": unexpected end of hex escape at line 1 column 8"),
-            (r#"{"type":"history","channel":"a","limit":0}"#, "bad_request: \"limit\" must be an integer from 1 to 1000"),
+            (
+                r#"{"type":"publish","channel":"a","data":1,"event":"a\nb"}"#,
+                "bad_request: \"event\" contains a control character",
+            ),
+            (
+                r#"{"type":"publish","channel":"a","data":"\ud800"}"#,
+                "bad_json: \"data\": unexpected end of hex escape at line 1 column 8",
+            ),
+            (
+                r#"{"type":"history","channel":"a","limit":0}"#,
+                "bad_request: \"limit\" must be an integer from 1 to 1000",
+            ),
             (r#"{"type":"batch","messages":{}}"#, "bad_request: \"messages\" must be an array"),
         ] {
             assert_eq!(check(frame), fault, "{frame}");
@@ -392,7 +408,13 @@ mod tests {
         assert_eq!(refused(&[0, 3, b'{', b'}']), "the header is longer than the binary frame");
         assert_eq!(refused(&[0, 1, 0xff]), "the header of a binary frame is not UTF-8");
         assert_eq!(refused(b"\0\x0f{\"type\":\"ping\"}"), "only \"publish\" may be a binary frame");
-        assert_eq!(refused(b"\0\x1f{\"type\":\"publish\",\"channel\":\"a\"}\x01"), "the header of a binary frame is not UTF-8".replace("the header of a binary frame is not UTF-8", "not JSON: EOF while parsing an object at line 1 column 31"));
+        assert_eq!(
+            refused(b"\0\x1f{\"type\":\"publish\",\"channel\":\"a\"}\x01"),
+            "the header of a binary frame is not UTF-8".replace(
+                "the header of a binary frame is not UTF-8",
+                "not JSON: EOF while parsing an object at line 1 column 31"
+            )
+        );
         assert_eq!(refused(b"\0\x20{\"type\":\"publish\",\"channel\":\"a\"}\x01"), "accepted");
     }
 }

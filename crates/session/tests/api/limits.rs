@@ -3,9 +3,7 @@
 use core::time::Duration;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use switchboard_core::{
-    App, AppId, ChannelMatch, ChannelName, ChannelOptions, Grant, Limits, Operations, Overflow,
-};
+use switchboard_core::{App, AppId, ChannelMatch, ChannelName, ChannelOptions, Grant, Limits, Operations, Overflow};
 use switchboard_dialects::Opening;
 use switchboard_testkit::{ClientId, FakeDirectory, Received, World};
 
@@ -34,8 +32,10 @@ fn kinds(world: &mut World, client: ClientId) -> Vec<String> {
 
 #[test]
 fn too_fast_is_told_and_temporary() {
-    let (mut world, app) =
-        setup(Limits { operations_per_second: 10, operations_burst: 5, ..Limits::default() }, ChannelOptions::default());
+    let (mut world, app) = setup(
+        Limits { operations_per_second: 10, operations_burst: 5, ..Limits::default() },
+        ChannelOptions::default(),
+    );
     let client = world.connect(0, &app, NATIVE, None);
     world.settle();
     world.received(client);
@@ -47,7 +47,9 @@ fn too_fast_is_told_and_temporary() {
     let refused: Vec<_> = answers.iter().filter(|answer| answer["type"] == "error").collect();
     assert_eq!(
         refused,
-        [&json!({"type": "error", "id": 5, "code": "rate_limited", "message": "Server overloaded, please slow down", "temporary": true})]
+        [
+            &json!({"type": "error", "id": 5, "code": "rate_limited", "message": "Server overloaded, please slow down", "temporary": true})
+        ]
     );
     world.pass(Duration::from_millis(100));
     world.send(client, &json!({"type": "publish", "id": 9, "channel": "a", "data": 1}).to_string());
@@ -57,8 +59,10 @@ fn too_fast_is_told_and_temporary() {
 
 #[test]
 fn a_raw_client_that_is_too_fast_is_read_more_slowly() {
-    let (mut world, app) =
-        setup(Limits { operations_per_second: 10, operations_burst: 5, ..Limits::default() }, ChannelOptions::default());
+    let (mut world, app) = setup(
+        Limits { operations_per_second: 10, operations_burst: 5, ..Limits::default() },
+        ChannelOptions::default(),
+    );
     let channel = ChannelName::parse("chat").unwrap();
     let client = world.connect(0, &app, Opening::Raw { channel, since: None, echo: true }, None);
     let mut sent = 0;
@@ -77,8 +81,10 @@ fn a_raw_client_that_is_too_fast_is_read_more_slowly() {
 
 #[test]
 fn noise_without_requests_is_read_more_slowly_too() {
-    let (mut world, app) =
-        setup(Limits { operations_per_second: 10, operations_burst: 5, ..Limits::default() }, ChannelOptions::default());
+    let (mut world, app) = setup(
+        Limits { operations_per_second: 10, operations_burst: 5, ..Limits::default() },
+        ChannelOptions::default(),
+    );
     let client = world.connect(0, &app, NATIVE, None);
     let mut sent = 0;
     while world.may_send(client) && sent < 100 {
@@ -100,8 +106,11 @@ fn channels_are_counted() {
     world.send(client, r#"{"type":"unsubscribe","channel":"a"}"#);
     world.send(client, r#"{"type":"subscribe","channel":"c"}"#);
     world.settle();
-    let codes: Vec<_> =
-        world.received(client).iter().map(|message| message.json()["code"].as_str().unwrap_or("ok").to_owned()).collect();
+    let codes: Vec<_> = world
+        .received(client)
+        .iter()
+        .map(|message| message.json()["code"].as_str().unwrap_or("ok").to_owned())
+        .collect();
     assert_eq!(codes, ["limit_exceeded", "already_subscribed", "ok", "ok"]);
 }
 

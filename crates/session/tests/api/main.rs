@@ -1,5 +1,6 @@
 //! The sessions from the outside: the reference's transcripts, rights, limits, and random runs.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![allow(clippy::disallowed_methods, reason = "the number of random runs comes from the environment")]
 
 mod limits;
 mod model;

@@ -24,7 +24,10 @@ fn random_runs_keep_the_promises() {
         run.finish(&mut seen);
     }
     // A run that never comes to the hard parts shows nothing.
-    assert!(seen.messages > 0 && seen.recovered > 0 && seen.lost > 0 && seen.overflowed > 0 && seen.gaps > 0, "{seen:?}");
+    assert!(
+        seen.messages > 0 && seen.recovered > 0 && seen.lost > 0 && seen.overflowed > 0 && seen.gaps > 0,
+        "{seen:?}"
+    );
 }
 
 #[derive(Debug, Default)]
@@ -134,8 +137,14 @@ impl Run {
         if let Some((epoch, offset)) = &asked {
             request["since"] = json!({"epoch": epoch, "offset": offset});
         }
-        let subscription =
-            Subscription { asked, epoch: String::new(), offset: 0, answered: false, leaving: false, replay_until: None };
+        let subscription = Subscription {
+            asked,
+            epoch: String::new(),
+            offset: 0,
+            answered: false,
+            leaving: false,
+            replay_until: None,
+        };
         client.channels.insert(channel, subscription);
         self.world.send(client.id, &request.to_string());
     }
@@ -147,7 +156,8 @@ impl Run {
         let settled = |subscription: &Subscription| {
             subscription.answered && !subscription.leaving && subscription.replay_until.is_none()
         };
-        let Some((channel, subscription)) = client.channels.iter_mut().find(|(_, subscription)| settled(subscription)) else {
+        let Some((channel, subscription)) = client.channels.iter_mut().find(|(_, subscription)| settled(subscription))
+        else {
             return;
         };
         subscription.leaving = true;
@@ -277,7 +287,11 @@ impl Run {
         }
         for client in self.clients.iter().filter(|client| client.reads && !client.gone) {
             for (channel, subscription) in client.channels.iter() {
-                assert!(subscription.answered && subscription.replay_until.is_none(), "seed {}: {subscription:?}", self.seed);
+                assert!(
+                    subscription.answered && subscription.replay_until.is_none(),
+                    "seed {}: {subscription:?}",
+                    self.seed
+                );
                 let place = (client.app, channel.clone(), subscription.epoch.clone());
                 let end = ends.get(&place).copied().unwrap_or_default();
                 assert!(subscription.offset >= end, "seed {}: {channel} ends at {end}, {subscription:?}", self.seed);

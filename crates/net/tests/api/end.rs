@@ -1,0 +1,103 @@
+//! How connections end: by the client, by its faults, by silence, by shutdown.
+
+use crate::client::Client;
+use crate::{block_on, start};
+use core::time::Duration;
+use switchboard_core::Limits;
+use switchboard_ws_proto::CloseCode;
+use tokio::io::AsyncWriteExt;
+
+#[test]
+fn a_close_is_echoed_and_the_server_closes_first() {
+    let server = start(Limits::default(), |_| {});
+    block_on(async {
+        let mut client = Client::connect(&server, "/chat").await;
+        client.ws.close(CloseCode::NORMAL, "bye").unwrap();
+        assert_eq!(client.close_frame().await.map(|frame| frame.code), Some(CloseCode::NORMAL));
+    });
+    server.stop();
+}
+
+#[test]
+fn broken_frames_end_one_connection_and_no_other() {
+    let server = start(Limits::default(), |_| {});
+    let faults: [(&[u8], u16); 6] = [
+        (&[0x81, 0x01, b'x'], 1002),                                  // not masked
+        (&[0xc1, 0x80, 0, 0, 0, 0], 1002),                            // RSV1
+        (&[0x83, 0x80, 0, 0, 0, 0], 1002),                            // a reserved opcode
+        (&[0x81, 0x81, 0, 0, 0, 0, 0xff], 1007),                      // not UTF-8
+        (&[0x82, 0xff, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0], 1009),    // 64 KiB and more
+        (&[0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 1002), // the top bit
+    ];
+    block_on(async {
+        let mut innocent = Client::connect(&server, "/chat").await;
+        for (frame, code) in faults {
+            let mut client = Client::connect(&server, "/chat").await;
+            client.stream.write_all(frame).await.unwrap();
+            assert_eq!(client.close_frame().await.map(|frame| frame.code.as_u16()), Some(code), "{frame:x?}");
+            innocent.send("still here").await;
+            assert_eq!(innocent.text().await, "still here");
+        }
+        assert_eq!(server.hub().stats().total.protocol_errors, 6);
+    });
+    server.stop();
+}
+
+#[test]
+fn a_silent_peer_is_dropped_in_bounded_time_and_a_living_one_is_not() {
+    let limits = Limits {
+        heartbeat: Duration::from_millis(300),
+        heartbeat_timeout: Duration::from_millis(300),
+        ..Limits::default()
+    };
+    let server = start(limits, |_| {});
+    block_on(async {
+        // This one never answers pings, since nobody drives it.
+        let silent = Client::connect(&server, "/chat").await;
+        let mut living = Client::connect(&server, "/chat").await;
+        let living = tokio::spawn(async move { living.event().await.map(|event| format!("{event:?}")) });
+        for _ in 0..1_000 {
+            if server.hub().stats().total.unresponsive == 1 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let stats = server.hub().stats().total;
+        assert_eq!(stats.unresponsive, 1, "{stats:?}");
+        let first = living.await.unwrap();
+        assert!(first.as_deref().is_some_and(|event| event.starts_with("Ping")), "{first:?}");
+        drop(silent);
+    });
+    server.stop();
+}
+
+#[test]
+fn a_shutdown_tells_everybody_and_waits_for_them() {
+    let server = start(Limits::default(), |_| {});
+    block_on(async {
+        let mut clients = Vec::new();
+        for _ in 0..20 {
+            let mut client = Client::connect(&server, "/ws").await;
+            client.text().await;
+            clients.push(client);
+        }
+        let readers: Vec<_> = clients
+            .into_iter()
+            .map(|mut client| {
+                tokio::spawn(async move {
+                    let last_words = client.text().await;
+                    (last_words, client.close_frame().await.unwrap())
+                })
+            })
+            .collect();
+        server.drain(Duration::from_millis(200)).await;
+        for reader in readers {
+            let (last_words, close) = reader.await.unwrap();
+            assert!(last_words.starts_with(r#"{"type":"disconnect","code":1001"#), "{last_words}");
+            assert_eq!(close.code, CloseCode::GOING_AWAY);
+        }
+        assert_eq!(server.hub().stats().total.connections, 0);
+        assert!(tokio::net::TcpStream::connect(server.local_addr()).await.is_err());
+    });
+    server.stop();
+}

@@ -3,7 +3,10 @@
 
 use std::{io, net::SocketAddr};
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    runtime::Builder,
+};
 
 /// Messages up to this size are echoed by every peer.
 pub const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -16,8 +19,25 @@ where
     F: Fn(TcpStream) -> T,
     T: Future<Output = ()> + Send + 'static,
 {
+    run(&mut Builder::new_current_thread(), handle)
+}
+
+/// As [`serve`], for a library that uses tokio's timers. The others are spared them.
+pub fn serve_with_timers<F, T>(handle: F) -> io::Result<()>
+where
+    F: Fn(TcpStream) -> T,
+    T: Future<Output = ()> + Send + 'static,
+{
+    run(Builder::new_current_thread().enable_time(), handle)
+}
+
+fn run<F, T>(builder: &mut Builder, handle: F) -> io::Result<()>
+where
+    F: Fn(TcpStream) -> T,
+    T: Future<Output = ()> + Send + 'static,
+{
     let addr = listen_address()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let runtime = builder.enable_io().build()?;
     runtime.block_on(async {
         let listener = TcpListener::bind(addr).await?;
         println!("listening on {}", listener.local_addr()?);

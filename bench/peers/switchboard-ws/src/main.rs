@@ -1,0 +1,23 @@
+//! switchboard-ws: echo. `feed` queues, and `recv` writes what is queued before it waits.
+
+use std::io;
+
+use switchboard_ws::{AcceptOptions, Config, Limits, accept_with};
+use tokio::net::TcpStream;
+
+fn main() -> io::Result<()> {
+    bench_peer::serve_with_timers(|socket| async {
+        // A peer that goes away is no news.
+        let _ = echo(socket).await;
+    })
+}
+
+async fn echo(socket: TcpStream) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let limits = Limits { message_bytes_max: bench_peer::MESSAGE_BYTES_MAX, ..Limits::default() };
+    let options = AcceptOptions::default().config(Config::default().limits(limits));
+    let mut ws = accept_with(socket, &options).await?;
+    while let Some(message) = ws.recv().await {
+        ws.feed(message?).await?;
+    }
+    Ok(())
+}

@@ -156,14 +156,14 @@ async fn end_turns(state: Rc<State>) {
 /// Waits for room on ways to other shards that are full.
 async fn unblock_mail(state: Rc<State>) {
     loop {
-        match state.blocked_way() {
-            Some(way) => {
-                // An error is a shard that has stopped.
-                drop(way.reserve().await);
-                state.send_mail();
-            }
-            None => tokio::time::sleep(Duration::from_millis(5)).await,
-        }
+        let way = poll_fn(|cx| {
+            state.set_unblocker(cx.waker());
+            state.blocked_way().map_or(Poll::Pending, Poll::Ready)
+        })
+        .await;
+        // An error is a shard that has stopped.
+        drop(way.reserve().await);
+        state.send_mail();
     }
 }
 

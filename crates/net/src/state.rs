@@ -32,6 +32,8 @@ pub(crate) struct State {
     /// The task that ends turns.
     flusher: RefCell<Option<Waker>>,
     pub(crate) turn_wanted: Cell<bool>,
+    /// The task that waits for room on full ways.
+    unblocker: RefCell<Option<Waker>>,
     /// The task that reads the other shards' mail, while it waits for congestion to pass.
     pub(crate) mail_reader: RefCell<Option<Waker>>,
     /// Empty read buffers: a connection owns one only while it holds unread bytes.
@@ -60,6 +62,7 @@ impl State {
             mail,
             flusher: RefCell::default(),
             turn_wanted: Cell::new(false),
+            unblocker: RefCell::default(),
             mail_reader: RefCell::default(),
             buffers: RefCell::default(),
         }
@@ -75,10 +78,11 @@ impl State {
     }
 
     pub(crate) fn set_flusher(&self, waker: &Waker) {
-        let mut flusher = self.flusher.borrow_mut();
-        if !flusher.as_ref().is_some_and(|known| known.will_wake(waker)) {
-            *flusher = Some(waker.clone());
-        }
+        keep(&self.flusher, waker);
+    }
+
+    pub(crate) fn set_unblocker(&self, waker: &Waker) {
+        keep(&self.unblocker, waker);
     }
 
     pub(crate) fn take_buffer(&self) -> BytesMut {
@@ -153,6 +157,11 @@ impl State {
             {
                 permit.send(sessions.take_mail(now, to));
             }
+            if sessions.has_mail(to)
+                && let Some(waker) = &*self.unblocker.borrow()
+            {
+                waker.wake_by_ref();
+            }
         }
     }
 
@@ -178,5 +187,13 @@ impl State {
         stats.slow_consumers = sessions.hub.overflows;
         stats.sessions = sessions.sessions;
         self.counters.write(&stats);
+    }
+}
+
+/// Remembers the waker of the one task that waits.
+fn keep(place: &RefCell<Option<Waker>>, waker: &Waker) {
+    let mut place = place.borrow_mut();
+    if !place.as_ref().is_some_and(|known| known.will_wake(waker)) {
+        *place = Some(waker.clone());
     }
 }

@@ -6,7 +6,7 @@
 use crate::io::Io;
 use crate::limits::Permit;
 use crate::state::State;
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, BufMut, BytesMut};
 use core::cell::{Cell, RefCell};
 use core::future::Future;
 use core::pin::Pin;
@@ -39,6 +39,8 @@ pub(crate) struct Connection {
 const WRITE_BYTES: usize = 64 * 1024;
 /// Segments of one vectored write.
 const SEGMENTS: usize = 32;
+/// The most of a large message that is read at once: what is unmasked should still be in the cache.
+const PIECE_BYTES: usize = 128 * 1024;
 /// Reads before other tasks have their turn.
 const READS: usize = 4;
 
@@ -403,5 +405,5 @@ pub(crate) fn limits(message_bytes: usize) -> proto::Limits {
 }
 
 fn poll_read_into(io: &mut Io, cx: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
-    tokio_util::io::poll_read_buf(Pin::new(io), cx, buffer)
+    tokio_util::io::poll_read_buf(Pin::new(io), cx, &mut buffer.limit(PIECE_BYTES))
 }

@@ -40,8 +40,8 @@ pub(crate) struct State {
     buffers: RefCell<Vec<BytesMut>>,
 }
 
-/// The size of a read, in bytes.
-pub(crate) const READ_BYTES: usize = 64 * 1024;
+/// The size of a read buffer, in bytes: a message of 64 KiB with its header fits, and is not copied.
+pub(crate) const READ_BYTES: usize = 64 * 1024 + 256;
 /// Read buffers that a shard keeps.
 const BUFFERS_MAX: usize = 8;
 

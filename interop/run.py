@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
+import certificates
 import environment
 from environment import HERE, ROOT, STATE, Missing
 
@@ -28,32 +29,43 @@ SUITE_SECONDS_MAX = 300
 @contextlib.contextmanager
 def echo_server() -> Iterator[str]:
     """Our library's example."""
-    with Child([*built("switchboard-ws", "echo_server"), "--listen", "127.0.0.1:0"], STATE / "echo_server.log") as child:
+    command = built("echo_server", "-p", "switchboard-ws", "--example", "echo_server", folder="debug/examples")
+    with Child([*command, "--listen", "127.0.0.1:0"], STATE / "echo_server.log") as child:
         yield "ws://" + child.wait_for("listening on ", START_SECONDS_MAX)
 
 
-@contextlib.contextmanager
-def peer(command: list[str], name: str) -> Iterator[str]:
-    with Child(command, STATE / f"{name}.log") as child:
-        yield "ws://" + child.wait_for("listening on ", START_SECONDS_MAX)
+def our_client(name: str, server: list[str]) -> tuple[int, int]:
+    """Our client against a server of others, over ws and wss."""
+    client = built("switchboard-interop-client", "--manifest-path", str(HERE / "client/Cargo.toml"))
+    made = certificates.make(STATE / "certificates")
+    counts = []
+    for scheme, files, trusted in (("ws", [], []), ("wss", [str(made.chain), str(made.key)], [str(made.authority)])):
+        with Child([*server, *files], STATE / f"{name}-{scheme}-peer.log") as child:
+            url = f"{scheme}://" + child.wait_for("listening on ", START_SECONDS_MAX)
+            counts.append(follow(f"{name} over {scheme}", [*client, url, *trusted]))
+    return total(counts)
 
 
-def built(package: str, example: str) -> list[str]:
-    """Builds an example and answers its path as a command."""
-    cargo = ["cargo", "build", "--quiet", "--message-format=short", "-p", package, "--example", example]
-    with Child(cargo, STATE / f"build-{example}.log", {"CARGO_TARGET_DIR": str(environment.TARGET)}) as child:
+def total(counts: list[tuple[int, int]]) -> tuple[int, int]:
+    return sum(passed for passed, _ in counts), sum(failed for _, failed in counts)
+
+
+def built(name: str, *arguments: str, folder: str = "debug") -> list[str]:
+    """Builds a program and answers its path as a command."""
+    cargo = ["cargo", "build", "--quiet", "--message-format=short", "--target-dir", str(environment.TARGET), *arguments]
+    with Child(cargo, STATE / f"build-{name}.log") as child:
         deadline = time.monotonic() + BUILD_SECONDS_MAX
         while child.line(deadline) is not None:
             pass
         if child.process.wait(5) != 0:
-            raise Failed(f"cannot build {example} of {package} (cargo's output: {child.log})")
-    return [str(environment.TARGET / "debug/examples" / example)]
+            raise Failed(f"cannot build {name} (cargo's output: {child.log})")
+    return [str(environment.TARGET / folder / name)]
 
 
 def follow(suite: str, command: list[str]) -> tuple[int, int]:
     """Runs one suite's program, prints its checks, and counts (passed, failed)."""
     passed = failed = 0
-    with Child(command, STATE / f"{suite}.log", {"PYTHONPATH": str(HERE)}) as child:
+    with Child(command, STATE / f"{suite.replace(' ', '-')}.log", {"PYTHONPATH": str(HERE)}) as child:
         deadline = time.monotonic() + SUITE_SECONDS_MAX
         while (line := child.line(deadline)) is not None:
             if line.startswith("ok "):
@@ -85,10 +97,20 @@ def ws_client() -> tuple[int, int]:
         return follow("ws-client", [*environment.node(), str(HERE / "echo/ws_client.mjs"), url])
 
 
+def websockets_server() -> tuple[int, int]:
+    return our_client("websockets-server", [*environment.python(), str(HERE / "connect/websockets_server.py")])
+
+
+def ws_server() -> tuple[int, int]:
+    return our_client("ws-server", [*environment.node(), str(HERE / "connect/ws_server.mjs")])
+
+
 SUITES: dict[str, Callable[[], tuple[int, int]]] = {
     "websockets-client": websockets_client,
     "aiohttp-client": aiohttp_client,
     "ws-client": ws_client,
+    "websockets-server": websockets_server,
+    "ws-server": ws_server,
 }
 
 

@@ -1,7 +1,9 @@
-// Node's `ws` as the server of our client. Prints `listening on ADDRESS`. What it does depends on the path, as in
-// websockets_server.py.
+// Node's `ws` as the server of our client. Arguments: for wss, the files of the certificate and its key. Prints
+// `listening on ADDRESS`. What it does depends on the path, as in websockets_server.py.
 
-import { createServer } from "node:http";
+import { readFileSync } from "node:fs";
+import http from "node:http";
+import https from "node:https";
 import { WebSocketServer } from "ws";
 
 let lastClose = "none";
@@ -41,7 +43,8 @@ const sockets = new WebSocketServer({
   perMessageDeflate: true,
   handleProtocols: (offered) => ["second", "third"].find((name) => offered.has(name)) ?? false,
 });
-const server = createServer();
+const [cert, key] = process.argv.slice(2).map((file) => readFileSync(file));
+const server = cert ? https.createServer({ cert, key }) : http.createServer();
 server.on("upgrade", (request, stream, head) => {
   const [verb, ...rest] = decodeURIComponent(request.url).slice(1).split("/");
   if (verb === "refuse") {

@@ -1,0 +1,290 @@
+//! What was written: the shape of the configuration, with its defaults. Nothing here is checked beyond its type.
+
+use super::values::{Count, Size, Span};
+use crate::secret::Secret;
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use switchboard_core::{ChannelOptions, Limits, Overflow};
+
+/// A table of the configuration: its struct, its defaults and the list of its keys, which serves suggestions.
+macro_rules! table {
+    ($(#[$doc:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident: $type:ty = $default:expr,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, Serialize, Deserialize)]
+        #[serde(default)]
+        pub struct $name { $($(#[$field_meta])* pub $field: $type,)* }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($field: $default,)* }
+            }
+        }
+
+        impl $name {
+            /// Its keys.
+            pub(super) const KEYS: &[&str] = &[$(stringify!($field),)*];
+        }
+    };
+}
+
+table! {
+    /// Everything.
+    RawConfig {
+        /// Listeners and connections.
+        server: RawServer = RawServer::default(),
+        /// Certificates.
+        tls: RawTls = RawTls::default(),
+        /// What one client may cost.
+        limits: RawLimits = RawLimits::default(),
+        /// How the living are told from the dead.
+        heartbeat: RawHeartbeat = RawHeartbeat::default(),
+        /// What channels keep.
+        history: RawHistory = RawHistory::default(),
+        /// Applications; none means that one for development is made.
+        apps: Vec<RawApp> = Vec::new(),
+        /// Paths of raw connections.
+        raw: Vec<RawPath> = Vec::new(),
+    }
+}
+
+table! {
+    /// `[server]`
+    RawServer {
+        /// Where clients connect.
+        listen: String = "127.0.0.1:8080".to_owned(),
+        /// The console, health and metrics; `off` for none.
+        admin_listen: String = "127.0.0.1:8081".to_owned(),
+        /// Event loops; 0 is one for each core.
+        shards: Count = Count(0),
+        /// Networks whose word about a client's address is taken.
+        trusted_proxies: Vec<String> = Vec::new(),
+        /// Over how long clients are sent away at shutdown.
+        drain_window: Span = Span(core::time::Duration::from_secs(5)),
+        /// Connections of all clients together.
+        connections_max: Count = Count(100_000),
+        /// Connections from one address.
+        connections_per_address: Count = Count(10_000),
+        /// How long a client may take for its TLS handshake, and again for its request's head.
+        header_timeout: Span = Span(core::time::Duration::from_secs(10)),
+    }
+}
+
+table! {
+    /// `[tls]`
+    RawTls {
+        /// The certificate with its chain, PEM.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cert: Option<PathBuf> = None,
+        /// Its private key, PEM.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        key: Option<PathBuf> = None,
+    }
+}
+
+table! {
+    /// `[limits]`
+    RawLimits {
+        /// The largest message from a client.
+        message_bytes: Size = Size(Limits::default().message_bytes),
+        /// The same before the client has authenticated, where it must.
+        message_bytes_unauthenticated: Size = Size(Limits::default().message_bytes_unauthenticated),
+        /// How long a client that must authenticate may take for it.
+        authentication_timeout: Span = Span(Limits::default().authentication_timeout),
+        /// Subscriptions of one client.
+        channels: Count = Count(Limits::default().channels),
+        /// What may wait for a client that does not read.
+        outbox_bytes: Size = Size(Limits::default().outbox_bytes),
+        /// Sustained requests of one client; 0 is no limit.
+        operations_per_second: Count = Count(Limits::default().operations_per_second as usize),
+        /// Requests at once above the sustained rate.
+        operations_burst: Count = Count(Limits::default().operations_burst as usize),
+        /// Requests of one client that wait for an answer.
+        operations_pending: Count = Count(Limits::default().operations_pending),
+        /// Users that one answer about presence lists.
+        presence_users: Count = Count(Limits::default().presence_users),
+    }
+}
+
+table! {
+    /// `[heartbeat]`
+    RawHeartbeat {
+        /// How long silence may last before it is broken.
+        interval: Span = Span(Limits::default().heartbeat),
+        /// How long the other side may take to answer.
+        timeout: Span = Span(Limits::default().heartbeat_timeout),
+    }
+}
+
+table! {
+    /// `[history]`
+    RawHistory {
+        /// Publications that a channel keeps; 0 keeps none.
+        size: Count = Count(ChannelOptions::default().history_size),
+        /// Bytes of publications that a channel keeps.
+        bytes: Size = Size(ChannelOptions::default().history_bytes),
+        /// How long a publication is kept.
+        ttl: Span = Span(ChannelOptions::default().history_ttl),
+        /// What all channels together keep.
+        total_bytes: Size = Size(256 * 1024 * 1024),
+    }
+}
+
+table! {
+    /// `[[apps]]`
+    RawApp {
+        /// Its name.
+        id: String = String::new(),
+        /// What addresses call it (`/ws/KEY`); absent: like `id`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        key: Option<String> = None,
+        /// Whether `/ws` is this one.
+        default: bool = false,
+        /// The first secret of its tokens.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        secret: Option<RawSecret> = None,
+        /// The others, each with a `kid`.
+        secrets: Vec<RawSecret> = Vec::new(),
+        /// Keys of the HTTP API.
+        api_keys: Vec<RawSecret> = Vec::new(),
+        /// Pages that may connect.
+        origins: Vec<String> = Vec::new(),
+        /// The rights of clients without a token; absent: everybody needs one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        anonymous: Option<Vec<RawGrant>> = None,
+        /// Whether a token may stand in the address.
+        allow_query_token: bool = false,
+        /// Whether it is known who is on a channel.
+        presence: bool = true,
+        /// What happens to a client whose outbox is full.
+        overflow: RawOverflow = RawOverflow::Disconnect,
+    }
+}
+
+table! {
+    /// `[[raw]]`
+    RawPath {
+        /// The path, as in `/chat`.
+        path: String = String::new(),
+        /// The channel that connections to it consist of.
+        channel: String = String::new(),
+        /// The application's id; absent: the default application.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        app: Option<String> = None,
+    }
+}
+
+/// A right, as in tokens.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RawGrant {
+    /// Which channels.
+    #[serde(rename = "match")]
+    pub pattern: String,
+    /// To do what.
+    pub allow: Vec<String>,
+}
+
+impl RawGrant {
+    pub(super) const KEYS: &[&str] = &["match", "allow"];
+}
+
+/// What happens to a client whose outbox is full.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RawOverflow {
+    /// Its connection ends.
+    Disconnect,
+    /// The oldest messages go.
+    DropOldest,
+}
+
+impl From<RawOverflow> for Overflow {
+    fn from(raw: RawOverflow) -> Self {
+        match raw {
+            RawOverflow::Disconnect => Self::Disconnect,
+            RawOverflow::DropOldest => Self::DropOldest,
+        }
+    }
+}
+
+/// A secret: a text, or a table that says where it is: `{ file = "/run/secrets/shop" }`, `{ env = "SHOP_SECRET" }`.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct RawSecret {
+    /// What a token's header calls it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kid: Option<String>,
+    /// The secret itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<Secret>,
+    /// A file that has it; a newline at its end does not count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+    /// An environment variable that has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub env: Option<String>,
+}
+
+impl RawSecret {
+    pub(super) const KEYS: &[&str] = &["kid", "value", "file", "env"];
+}
+
+impl<'de> Deserialize<'de> for RawSecret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+
+        impl<'de> Visitor<'de> for Either {
+            type Value = RawSecret;
+
+            fn expecting(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                f.write_str("a text, or a table with one of value, file, env")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<RawSecret, E> {
+                Ok(RawSecret { value: Some(Secret::new(text)), ..RawSecret::default() })
+            }
+
+            // What is wrong is said without the value: it may be a secret of the wrong type.
+            fn visit_i64<E: Error>(self, _: i64) -> Result<RawSecret, E> {
+                Err(E::custom("a secret is a text: write it in quotes"))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawSecret, A::Error> {
+                let mut secret = RawSecret::default();
+                while let Some(key) = map.next_key::<String>()? {
+                    match key.as_str() {
+                        "kid" => secret.kid = Some(map.next_value()?),
+                        "value" => secret.value = Some(map.next_value()?),
+                        "file" => secret.file = Some(map.next_value()?),
+                        "env" => secret.env = Some(map.next_value()?),
+                        _ => {
+                            map.next_value::<serde::de::IgnoredAny>()?;
+                        }
+                    }
+                }
+                Ok(secret)
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
+
+/// The keys of the table at a path such as `apps.secrets`, indexes left out.
+pub(super) fn keys_of(path: &str) -> Option<&'static [&'static str]> {
+    Some(match path {
+        "" => RawConfig::KEYS,
+        "server" => RawServer::KEYS,
+        "tls" => RawTls::KEYS,
+        "limits" => RawLimits::KEYS,
+        "heartbeat" => RawHeartbeat::KEYS,
+        "history" => RawHistory::KEYS,
+        "apps" => RawApp::KEYS,
+        "apps.anonymous" => RawGrant::KEYS,
+        "apps.secret" | "apps.secrets" | "apps.api_keys" => RawSecret::KEYS,
+        "raw" => RawPath::KEYS,
+        _ => return None,
+    })
+}
+
+/// The paths that [`keys_of`] knows.
+pub(super) const TABLES: &[&str] = &["server", "tls", "limits", "heartbeat", "history", "apps", "raw"];

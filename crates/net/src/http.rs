@@ -129,6 +129,13 @@ fn switching_protocols(accept: &str, subprotocol: Option<&'static str>) -> Respo
 
 async fn begin(upgraded: hyper::upgrade::Upgraded, admission: Admission, permit: Permit, shared: Rc<Shared>) {
     let Ok(parts) = upgraded.downcast::<TokioIo<Io>>() else { return };
+    let task = open(parts.io.into_inner(), &parts.read_buf, admission, permit, &shared);
+    // What is dropped here would otherwise live as long as the connection: the read buffer of its HTTP beginnings above all.
+    drop((parts.read_buf, shared));
+    task.await;
+}
+
+fn open(io: Io, early: &[u8], admission: Admission, permit: Permit, shared: &Shared) -> ConnectionTask {
     let Admission { app, opening, identity, .. } = admission;
     let heartbeat = (app.limits.heartbeat, app.limits.heartbeat_timeout);
     let state = &shared.state;
@@ -141,7 +148,7 @@ async fn begin(upgraded: hyper::upgrade::Upgraded, admission: Admission, permit:
         .pong_timeout(heartbeat.1)
         .close_timeout(CLOSE_TIMEOUT);
     let ws = proto::Connection::new(proto::Role::Server, config);
-    let connection = Rc::new(Connection::new(id, parts.io.into_inner(), ws, permit));
+    let connection = Rc::new(Connection::new(id, io, ws, permit));
     {
         let mut connections = state.connections.borrow_mut();
         let slot = id.slot as usize;
@@ -154,9 +161,9 @@ async fn begin(upgraded: hyper::upgrade::Upgraded, admission: Admission, permit:
         state.stats.borrow_mut().connections += 1;
     }
     let mut task = ConnectionTask::new(connection, Rc::clone(state), message_bytes);
-    task.receive_early(BytesMut::from(&*parts.read_buf));
+    task.receive_early(BytesMut::from(early));
     state.want_turn();
-    task.await;
+    task
 }
 
 /// How long the peer may take to close after our Close.

@@ -59,6 +59,14 @@ class Child:
                 return line.split(text, 1)[1].strip()
         raise Failed(f"{self.name} ended without saying `{text}…` (its output: {self.log})")
 
+    def terminate(self, seconds: float) -> int | None:
+        """Asks the process itself to end and gives its exit status, None if it did not end in time."""
+        self.process.terminate()
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+
     def stop(self) -> None:
         for number in (signal.SIGTERM, signal.SIGKILL):
             try:

@@ -19,11 +19,13 @@ import environment
 from environment import HERE, ROOT, STATE, Missing
 
 sys.path.append(str(ROOT / "conformance"))
+import product  # noqa: E402
 from processes import Child, Failed  # noqa: E402
 
 BUILD_SECONDS_MAX = 1200
 START_SECONDS_MAX = 30
 SUITE_SECONDS_MAX = 300
+STOP_SECONDS_MAX = 15
 
 
 @contextlib.contextmanager
@@ -105,12 +107,58 @@ def ws_server() -> tuple[int, int]:
     return our_client("ws-server", [*environment.node(), str(HERE / "connect/ws_server.mjs")])
 
 
+def switchboard(suite: str, command: list[str], schemes: tuple[str, ...] = ("ws", "wss"), **more: str) -> tuple[int, int]:
+    """A suite's program against the product, over each scheme, with a server of its own for each."""
+    product_command = built("switchboard", "-p", "switchboard-server", "--bin", "switchboard")
+    made = certificates.make(STATE / "certificates")
+    counts = []
+    for scheme in schemes:
+        name = f"{suite} over {scheme}"
+        with product.serving(product_command, scheme, made, STATE / f"{suite}-{scheme}") as server:
+            counts.append(follow(name, [*command, server.text(**more)]))
+            counts.append(ends_well(name, server))
+    return total(counts)
+
+
+def ends_well(name: str, server: product.Product) -> tuple[int, int]:
+    """The server is still there, or was told to stop, and exits with 0 when it is told."""
+    status = server.child.terminate(STOP_SECONDS_MAX)
+    print(f"{'ok     ' if status == 0 else 'FAILED '} {name}: the server exits with 0 ({status=})", flush=True)
+    return (1, 0) if status == 0 else (0, 1)
+
+
+def native_websockets() -> tuple[int, int]:
+    return switchboard("native-websockets", [*environment.python(), str(HERE / "server/native_websockets.py")])
+
+
+def native_ws() -> tuple[int, int]:
+    return switchboard("native-ws", [*environment.node(), str(HERE / "server/native_ws.mjs")])
+
+
+def native_chromium() -> tuple[int, int]:
+    command = [*environment.node(), str(HERE / "server/native_chromium.mjs")]
+    return switchboard("native-chromium", command, chromium=environment.chromium())
+
+
+def bad_input() -> tuple[int, int]:
+    return switchboard("bad-input", [*environment.python(), str(HERE / "server/bad_input.py")])
+
+
+def drain() -> tuple[int, int]:
+    return switchboard("drain", [*environment.python(), str(HERE / "server/drain.py")])
+
+
 SUITES: dict[str, Callable[[], tuple[int, int]]] = {
     "websockets-client": websockets_client,
     "aiohttp-client": aiohttp_client,
     "ws-client": ws_client,
     "websockets-server": websockets_server,
     "ws-server": ws_server,
+    "native-websockets": native_websockets,
+    "native-ws": native_ws,
+    "native-chromium": native_chromium,
+    "bad-input": bad_input,
+    "drain": drain,
 }
 
 

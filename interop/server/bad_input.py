@@ -119,14 +119,19 @@ async def too_many_and_too_large_headers(server):
 @with_an_innocent_client
 async def foreign_origins(server):
     host = Raw(server).host
-    port = host.rpartition(":")[2]
+    port = server.page.rpartition(":")[2]
+    equal(await status_of(server, request("/ws", host, Origin=server.page)), 101)
     for origin in (
         "https://evil.example",
         "null",
         f"http://127.0.0.1.evil.example:{port}",
         f"http://evil.example#127.0.0.1:{port}",
         f"http://127.0.0.1:{port}@evil.example",
+        f"http://127.0.0.1:{port}.evil.example",
+        f"https://127.0.0.1:{port}",
+        f"http://localhost:{port}",
         "http://127.0.0.1:1",
+        "http://127.0.0.1",
         "file://",
         "",
     ):

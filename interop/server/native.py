@@ -26,6 +26,7 @@ class Server:
         self.key: str = about["key"]  # of the second application
         self.secret: str = about["secret"]
         self.api_key: str = about["api_key"]
+        self.page: str = about["page"]  # the origin whose pages may connect
         self.ca: str | None = about.get("ca")
 
     def tls(self) -> ssl.SSLContext | None:

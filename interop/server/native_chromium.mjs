@@ -1,5 +1,5 @@
-// Headless Chromium against the server. Argument: the server, as in native.py, with `page` (an address whose origin is allowed),
-// `chromium` (its path) and, for wss://, `spki` (the hash of the certificate's key, the one that this Chromium is to trust).
+// Headless Chromium against the server. Argument: the server, as in native.py, with `page` and `foreign_page` (addresses whose origin
+// is allowed and is not), `chromium` (its path) and, for wss://, `spki` (the hash of the one certificate key to trust).
 
 import { readFileSync } from "node:fs";
 import { chromium } from "playwright-core";
@@ -55,8 +55,7 @@ await main({
   },
   "a page of a foreign origin is refused": async () => {
     const foreign = await browser.newPage();
-    await foreign.route("http://foreign.example/", (route) => route.fulfill({ contentType: "text/html", body: "<p>foreign" }));
-    await foreign.goto("http://foreign.example/");
+    await foreign.goto(server.foreign_page);
     for (const path of ["/chat", "/ws", "/raw/room"]) {
       const socket = foreign.waitForEvent("websocket").then((opened) => opened.waitForEvent("socketerror"));
       await foreign.evaluate((url) => void new WebSocket(url), server.base + path);

@@ -1,6 +1,8 @@
 //! One WebSocket connection after its opening handshake. Owns the order of things: what may be sent when, the closing handshake
 //! (RFC 6455 §7), the answers to pings. Frames are read in `input`, collected in `transmit`, timed in `keepalive`.
 
+use alloc::boxed::Box;
+
 use bytes::{Bytes, BytesMut};
 
 use crate::close::reason_that_fits;
@@ -54,8 +56,8 @@ pub struct Connection {
     input: Input,
     transmit: Transmit,
     limits: Limits,
-    /// A client's.
-    mask_keys: Option<MaskKeys>,
+    /// A client's. Boxed, since servers have many connections and no keys.
+    mask_keys: Option<Box<MaskKeys>>,
     keepalive: Keepalive,
     reading: bool,
     close_sent: bool,
@@ -86,7 +88,7 @@ impl Connection {
             limits,
             mask_keys: match role {
                 Role::Server => None,
-                Role::Client { mask_seed } => Some(MaskKeys::new(mask_seed)),
+                Role::Client { mask_seed } => Some(Box::new(MaskKeys::new(mask_seed))),
             },
             keepalive: Keepalive::new(&config),
             reading: true,
@@ -416,7 +418,7 @@ impl Connection {
 
     #[inline]
     fn header(&mut self, opcode: Opcode, fin: bool, length: usize) -> FrameHeader {
-        let mask = self.mask_keys.as_mut().map(MaskKeys::next_key);
+        let mask = self.mask_keys.as_mut().map(|keys| keys.next_key());
         FrameHeader { fin, rsv: 0, opcode, mask, payload_len: length as u64 }
     }
 

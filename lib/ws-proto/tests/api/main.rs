@@ -1,0 +1,17 @@
+//! The state machine through its public interface.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    missing_debug_implementations
+)]
+
+mod closing;
+mod frames;
+mod handshakes;
+mod memory;
+mod properties;
+mod sending;
+mod support;
+mod timeouts;

@@ -1,0 +1,208 @@
+//! What a peer may make us allocate: counted by an allocator that knows what each thread holds.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use bytes::{Bytes, BytesMut};
+use switchboard_ws_proto::handshake::ServerHandshake;
+use switchboard_ws_proto::{Connection, Limits};
+
+use crate::support::*;
+
+struct Counting;
+
+thread_local! {
+    static HELD: Cell<usize> = const { Cell::new(0) };
+    static MOST: Cell<usize> = const { Cell::new(0) };
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+// SAFETY: every call is passed to the system's allocator unchanged; the counters allocate nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let held = HELD.get().wrapping_add(layout.size());
+        HELD.set(held);
+        MOST.set(MOST.get().max(held));
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        // SAFETY: the caller's promise is ours.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        HELD.set(HELD.get().wrapping_sub(layout.size()));
+        // SAFETY: the caller's promise is ours.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+/// The most bytes held at once while `run` runs, beyond those held before, and the number of allocations.
+fn cost<T>(run: impl FnOnce() -> T) -> (usize, usize, T) {
+    // What runs was allocated by this thread, so the difference does not go below zero.
+    let (before, allocations) = (HELD.get(), ALLOCATIONS.get());
+    MOST.set(before);
+    let result = run();
+    (MOST.get().saturating_sub(before), ALLOCATIONS.get() - allocations, result)
+}
+
+fn unlimited() -> Connection {
+    limited(Limits { message_bytes_max: usize::MAX, frame_bytes_max: usize::MAX, fragments_max: usize::MAX })
+}
+
+#[test]
+fn the_count_counts() {
+    let (most, allocations, _) = cost(|| vec![0u8; 1000]);
+    assert!((1000..1100).contains(&most) && allocations == 1, "{most} bytes, {allocations} allocations");
+}
+
+#[test]
+fn a_declared_length_costs_nothing() {
+    for exponent in 14..63 {
+        let mut header = hex("82 ff");
+        header.extend_from_slice(&(1u64 << exponent).max(65536).to_be_bytes());
+        header.extend_from_slice(&[0; 4]);
+        let (most, ..) = cost(|| {
+            let mut connection = unlimited();
+            assert!(feed(&mut connection, &header).is_empty());
+            assert!(connection.read_buffer().is_none());
+            feed(&mut connection, b"x");
+            connection
+        });
+        assert!(most < 16 * 1024, "2^{exponent}: {most} bytes");
+    }
+}
+
+#[test]
+fn memory_grows_with_what_was_sent() {
+    let mut connection = unlimited();
+    feed(&mut connection, &hex("82 ff 4000000000000000 00000000"));
+    let mut sent = 0;
+    let (most, ..) = cost(|| {
+        while sent < 4 << 20 {
+            match connection.read_buffer() {
+                Some(buffer) => buffer.extend_from_slice(&[0; 4096]),
+                None => connection.receive(BytesMut::from(&[0; 4096][..])),
+            }
+            sent += 4096;
+            assert!(connection.poll_event().is_none());
+            let held = MOST.get();
+            assert!(held < sent * 24 + 64 * 1024, "{held} bytes held for {sent} sent");
+        }
+    });
+    assert!(most > sent, "the count missed it: {most}");
+}
+
+#[test]
+fn endless_fragments_end() {
+    for (payload, opcode) in [("", "02"), ("", "01"), ("61", "02"), ("61", "01")] {
+        let first = masked(&hex(&format!("{opcode} {:02x} {payload}", payload.len() / 2)));
+        let next = masked(&hex(&format!("00 {:02x} {payload}", payload.len() / 2)));
+        let (most, _, fragments) = cost(|| {
+            let mut connection = server();
+            let mut fragments = 1;
+            let mut found = feed(&mut connection, &first);
+            while found.is_empty() && fragments < 100_000 {
+                found = feed(&mut connection, &next);
+                fragments += 1;
+            }
+            assert_eq!(found, ["Failed(TooManyFragments { max: 1024 })"]);
+            assert!(connection.poll_event().is_none());
+            assert_eq!(to_hex(&written(&mut connection)), "88 02 03 f1");
+            fragments
+        });
+        assert_eq!(fragments, 1025);
+        assert!(most < 16 * 1024, "{most} bytes");
+    }
+}
+
+#[test]
+fn a_message_costs_no_more_than_its_limit() {
+    let limits = Limits { message_bytes_max: 100_000, ..Limits::default() };
+    let piece = masked(&frame(false, switchboard_ws_proto::Opcode::Continuation, &[7; 1000]));
+    let mut first = piece.clone();
+    first[0] = 2;
+    let (most, ..) = cost(|| {
+        let mut connection = limited(limits);
+        let mut found = feed(&mut connection, &first);
+        while found.is_empty() {
+            found = feed(&mut connection, &piece);
+        }
+        assert_eq!(found, ["Failed(MessageTooBig { bytes: 101000, max: 100000 })"]);
+    });
+    assert!(most < 2 * 100_000 + 16 * 1024, "{most} bytes");
+}
+
+#[test]
+fn an_idle_connection_owns_nothing() {
+    let mut connection = server();
+    {
+        let mut chunk = BytesMut::with_capacity(65536);
+        // A message, a ping, and a header without its end.
+        chunk.extend_from_slice(&masked(&hex("81 01 61 89 00")));
+        chunk.extend_from_slice(&[0x81, 0xfe, 1]);
+        connection.receive(chunk);
+        while connection.poll_event().is_some() {}
+        drop(connection.reclaim_input());
+        written(&mut connection);
+        drop(connection.reclaim_transmit());
+    }
+    let held = HELD.get();
+    drop(connection);
+    assert_eq!(held, HELD.get());
+    assert!(size_of::<Connection>() <= 512, "{} bytes", size_of::<Connection>());
+}
+
+#[test]
+fn small_messages_are_not_allocated() {
+    let frames = masked(&hex("81 05 48656c6c6f 82 14 00*20"));
+    let mut connection = server();
+    let mut pool = Some(BytesMut::with_capacity(65536));
+    let mut output = Some(BytesMut::with_capacity(16384));
+    let mut round = || {
+        let mut chunk = pool.take().unwrap();
+        assert!(chunk.try_reclaim(65536));
+        chunk.extend_from_slice(&frames);
+        connection.lend_transmit(output.take().unwrap());
+        connection.receive(chunk);
+        while let Some(event) = connection.poll_event() {
+            if let switchboard_ws_proto::Event::Message(message) = event {
+                connection.send(message).unwrap();
+            }
+        }
+        pool = connection.reclaim_input().map(|mut chunk| {
+            chunk.clear();
+            chunk
+        });
+        let length = connection.transmit_len();
+        bytes::Buf::advance(connection.transmit(), length);
+        output = connection.reclaim_transmit();
+    };
+    // The first split makes the buffer a shared one.
+    round();
+    let (_, allocations, ()) = cost(|| (0..1000).for_each(|_| round()));
+    assert_eq!(allocations, 0);
+}
+
+#[test]
+fn an_endless_request_is_cut_off() {
+    let (most, ..) = cost(|| {
+        let mut handshake = ServerHandshake::new();
+        assert!(handshake.receive(b"GET / HTTP/1.1\r\nX: ").unwrap().is_none());
+        let sent = (0..20_000).take_while(|_| handshake.receive(&[b'x'; 1000]).is_ok()).count();
+        assert!(sent < 66, "{sent} KB");
+    });
+    assert!(most < 256 * 1024, "{most} bytes");
+}
+
+#[test]
+fn shared_bytes_outlive_their_connection() {
+    let mut connection = server();
+    connection.receive(BytesMut::from(&masked(&hex("82 02 0102"))[..]));
+    let Some(switchboard_ws_proto::Event::Message(message)) = connection.poll_event() else { panic!() };
+    let compact = message.to_compact();
+    drop(connection);
+    assert_eq!(message, compact);
+    assert_eq!(compact.into_bytes(), Bytes::from_static(&[1, 2]));
+}

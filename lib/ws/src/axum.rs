@@ -1,1 +1,114 @@
+//! An extractor for axum handlers.
 
+use std::future::Future;
+
+use ::axum::extract::FromRequestParts;
+use ::axum::http::StatusCode;
+use ::axum::http::request::Parts;
+use ::axum::response::{IntoResponse, Response};
+use ::hyper::upgrade::OnUpgrade;
+use switchboard_ws_proto::Config;
+use switchboard_ws_proto::handshake::{Rejection, UpgradeRequest};
+
+use crate::hyper::{UpgradeFuture, UpgradedStream, check_parts, rejection, response};
+use crate::{AcceptOptions, WebSocket};
+
+/// A request that can be upgraded. Route it with `any` or `get`.
+///
+/// ```
+/// use axum::{Router, response::Response, routing::any};
+/// use switchboard_ws::axum::WebSocketUpgrade;
+///
+/// async fn echo(upgrade: WebSocketUpgrade) -> Response {
+///     upgrade.protocols(["echo"]).on_upgrade(|mut socket| async move {
+///         while let Some(Ok(message)) = socket.recv().await {
+///             if socket.feed(message).await.is_err() {
+///                 break;
+///             }
+///         }
+///     })
+/// }
+///
+/// let app: Router = Router::new().route("/echo", any(echo));
+/// ```
+///
+/// A request that is no WebSocket handshake, or a wrong one, is answered with the status and text of its [`Rejection`].
+#[derive(Debug)]
+pub struct WebSocketUpgrade {
+    request: UpgradeRequest,
+    upgrade: OnUpgrade,
+    options: AcceptOptions,
+}
+
+impl WebSocketUpgrade {
+    /// What the client asks for, its origin for instance.
+    pub fn request(&self) -> &UpgradeRequest {
+        &self.request
+    }
+
+    /// What the server speaks; the client's favourite among it is chosen.
+    #[must_use]
+    pub fn protocols<T: Into<String>>(mut self, subprotocols: impl IntoIterator<Item = T>) -> Self {
+        self.options = self.options.subprotocols(subprotocols);
+        self
+    }
+
+    /// Limits and timeouts of the connection.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.options = self.options.config(config);
+        self
+    }
+
+    /// The subprotocol that is chosen.
+    pub fn chosen_protocol(&self) -> Option<&str> {
+        self.options.choose(&self.request.subprotocols)
+    }
+
+    /// The answer; and in a task of its own, `handler` with the WebSocket once the answer is written. If the client goes away before that,
+    /// `handler` is not called.
+    pub fn on_upgrade<F>(self, handler: impl FnOnce(WebSocket<UpgradedStream>) -> F + Send + 'static) -> Response
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let response: http::Response<::axum::body::Body> = response(&self.request, self.chosen_protocol());
+        let upgraded = UpgradeFuture::new(self.upgrade, self.options.config);
+        tokio::spawn(async move {
+            if let Ok(socket) = upgraded.await {
+                handler(socket).await;
+            }
+        });
+        response
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for WebSocketUpgrade {
+    type Rejection = WebSocketRejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, WebSocketRejection> {
+        let request = check_parts(parts)?;
+        let upgrade = parts.extensions.remove::<OnUpgrade>().ok_or(WebSocketRejection::NotUpgradable)?;
+        Ok(Self { request, upgrade, options: AcceptOptions::default() })
+    }
+}
+
+/// Why a request is not upgraded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WebSocketRejection {
+    /// By the rules of the protocol.
+    #[error(transparent)]
+    Handshake(#[from] Rejection),
+    /// The server does not serve upgrades.
+    #[error("this connection cannot be upgraded")]
+    NotUpgradable,
+}
+
+impl IntoResponse for WebSocketRejection {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Handshake(error) => rejection(&error).into_response(),
+            Self::NotUpgradable => (StatusCode::INTERNAL_SERVER_ERROR, format!("{self}\n")).into_response(),
+        }
+    }
+}

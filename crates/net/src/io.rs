@@ -17,9 +17,11 @@ pub(crate) enum Io {
 impl Io {
     /// Writes what the kernel takes now. `None` where only the stream's own task can write.
     pub(crate) fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> Option<io::Result<usize>> {
-        match self {
-            Self::Tcp(stream) => Some(stream.try_write_vectored(slices)),
-            Self::Tls(_) => None,
+        match (self, slices) {
+            // The usual case: `send` costs some hundred nanoseconds less than `writev`.
+            (Self::Tcp(stream), [one]) => Some(stream.try_write(one)),
+            (Self::Tcp(stream), slices) => Some(stream.try_write_vectored(slices)),
+            (Self::Tls(_), _) => None,
         }
     }
 }

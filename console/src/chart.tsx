@@ -2,13 +2,13 @@
 
 import { useEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
-import { rate, clock } from "./format";
+import { clock, count } from "./format";
 import type { Theme } from "./hooks";
 import { SAMPLES_MAX, type Series } from "./rates";
 
 const HEIGHT = 132;
 
-export function Chart({ series, theme }: { series: Series; theme: Theme }) {
+export function Chart({ series, theme, trouble }: { series: Series; theme: Theme; trouble: string | null }) {
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
   const data: uPlot.AlignedData = [series.times, series.messagesIn, series.messagesOut];
@@ -35,6 +35,10 @@ export function Chart({ series, theme }: { series: Series; theme: Theme }) {
         </span>
         <span class="key" data-tone="out">
           out
+        </span>
+        <span class="stretch" />
+        <span class="trouble" role="alert">
+          {trouble}
         </span>
       </figcaption>
       <div ref={box} class="plot" aria-hidden="true" />
@@ -71,7 +75,7 @@ function options(element: HTMLElement): uPlot.Options {
     },
     axes: [
       { ...axis, size: 22, gap: 4, space: 90, grid: { show: false }, values: (_, splits) => splits.map((at) => clock(at * 1000)), incrs: [60] },
-      { ...axis, size: 40, gap: 6, space: 30, values: (_, splits) => splits.map((value) => rate(value)) },
+      { ...axis, size: 40, gap: 6, space: 30, values: (_, splits) => splits.map((value) => (value % 1 ? value.toFixed(1) : count(value))) },
     ],
     series: [{}, line("in"), line("out")],
   };

@@ -90,10 +90,10 @@ function summary({ data }: Frame) {
   try {
     const { type, ...rest } = JSON.parse(data);
     if (typeof type === "string") {
-      const members = prettyJson(JSON.stringify(rest)).replace(/\n\s*/g, " ");
+      const members = Object.entries(rest).map(([name, value]) => `${name}: ${JSON.stringify(name === "token" ? "…" : value)}`);
       return (
         <>
-          <b>{type}</b> {members === "{}" ? "" : members.slice(0, SUMMARY_MAX)}
+          <b>{type}</b> {members.join(", ").slice(0, SUMMARY_MAX)}
         </>
       );
     }

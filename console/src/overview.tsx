@@ -16,16 +16,6 @@ export function Overview(props: { info: Info | null; recorded: Recorded; failure
       <h2 id="overview-title" class="unseen">
         What is running
       </h2>
-      {failure && (
-        <p class="alert" role="alert">
-          The counters stand still: {failure}.
-        </p>
-      )}
-      {latest && !latest.ready && !failure && (
-        <p class="alert" role="alert">
-          The server is not ready: it is starting or shutting down.
-        </p>
-      )}
       <dl class="tiles" data-stale={failure !== null}>
         <Tile name="Up for" value={latest ? duration(latest.uptime_ms) : "–"} more={info ? `since ${new Date(info.started_at).toLocaleTimeString("en-GB")}` : ""} />
         <Tile name="Connections" value={latest ? count(latest.connections) : "–"} more={latest ? dialects(latest) : ""} />
@@ -36,7 +26,7 @@ export function Overview(props: { info: Info | null; recorded: Recorded; failure
         <Tile name="Errors" value={latest ? count(latest.errors) : "–"} more={latest ? plural(latest.shards.length, "shard") : ""} tone={latest?.errors ? "bad" : undefined} />
       </dl>
       <div class="split">
-        <Chart series={series} theme={theme} />
+        <Chart series={series} theme={theme} trouble={failure ? `The counters stand still: ${failure}.` : latest && !latest.ready ? "The server is not ready: it is starting or shutting down." : null} />
         {info && <Addresses info={info} />}
       </div>
     </section>

@@ -13,6 +13,8 @@ export function People({ members, self, connected }: { members: Member[] | null;
       </h3>
       {members === null ? (
         <p class="muted">Your token gives no right to see who is present.</p>
+      ) : !connected ? (
+        <p class="muted">Not known while there is no connection.</p>
       ) : (
         <ul>
           {sorted.slice(0, SHOWN_MAX).map(({ user }) => (

@@ -34,6 +34,8 @@ export function SnippetsPanel({ info, app, seat }: { info: Info; app: App; seat:
       <div class="title">
         <h2 id="snippets-title">Connect from your code</h2>
         <span class="muted">with your addresses, channel and token</span>
+        <span class="stretch" />
+        {shown && <CopyButton key={shown.id} text={shown.code} what={`the ${shown.title} snippet`} label="Copy" />}
       </div>
       <div class="tabs" role="tablist" aria-labelledby="snippets-title" ref={tabs} onKeyDown={onKeyDown}>
         {all.map(({ id, title }) => (
@@ -41,8 +43,6 @@ export function SnippetsPanel({ info, app, seat }: { info: Info; app: App; seat:
             {title}
           </button>
         ))}
-        <span class="stretch" />
-        {shown && <CopyButton key={shown.id} text={shown.code} what={`the ${shown.title} snippet`} label="Copy" />}
       </div>
       {shown && (
         <pre id="snippet" role="tabpanel" aria-labelledby={`tab-${shown.id}`} tabIndex={0}>

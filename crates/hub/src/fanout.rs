@@ -238,9 +238,8 @@ pub(crate) fn replay(
             if let Some(entry) =
                 roster.channels.get_mut(channel as usize).and_then(|channel| channel.entries.get_mut(place as usize))
             {
+                // What is live from now on comes behind: a replay takes in only what a walk has brought it.
                 entry.replaying = false;
-                let last = run.last().map_or(0, |publication| publication.position.offset);
-                entry.from = entry.from.max(last);
             }
             complete.push(channel);
         }

@@ -241,3 +241,39 @@ fn an_ended_client_leaves_no_trace() {
     let stats = world.shards[0].stats();
     assert_eq!((stats.subscriptions, stats.hub.channels, stats.hub.subscribers, stats.sessions[0]), (0, 0, 0, 0));
 }
+
+#[test]
+fn a_large_room_is_walked_in_slices_and_who_leaves_meanwhile_changes_nothing_for_the_others() {
+    let (mut world, app) = setup(Limits::default(), ChannelOptions::default());
+    let writer = world.connect(0, &app, NATIVE, None);
+    let channel = ChannelName::parse("a").unwrap();
+    let raw = || Opening::Raw { channel: channel.clone(), since: None, echo: true };
+    let readers: Vec<_> = (0..3_000).map(|_| world.connect(0, &app, raw(), None)).collect();
+    world.settle();
+    for round in 0..3 {
+        publish(&mut world, writer, "a", &round.to_string());
+        // A small room is served in the first turn, whatever the large one costs.
+        let small = world.connect(
+            0,
+            &app,
+            Opening::Raw { channel: ChannelName::parse("b").unwrap(), since: None, echo: true },
+            None,
+        );
+        world.send(small, "quick");
+        assert!(world.turn(0), "one turn is not enough for all");
+        assert_eq!(world.received(small), [Received::Text("quick".into())]);
+        // From those who have it, those who have not, and the next ones.
+        for gone in [round, 500 + round, 1_023 - round, 1_024 + round, 2_000 + round, 2_999 - round] {
+            world.cut(readers[gone]);
+        }
+    }
+    world.settle();
+    let cut = |index: usize| {
+        [0, 500, 2_000].iter().any(|from| (*from..from + 3).contains(&index))
+            || [1_021..=1_026, 2_997..=2_999].iter().any(|range| range.contains(&index))
+    };
+    for (index, reader) in readers.iter().enumerate().filter(|(index, _)| !cut(*index)) {
+        let expected: Vec<_> = (0..3).map(|round| Received::Text(round.to_string())).collect();
+        assert_eq!(world.received(*reader), expected, "reader {index}");
+    }
+}

@@ -17,7 +17,19 @@ use switchboard_session::admission::{Network, OriginPattern, TrustedProxies};
 const API_KEY_BYTES_MIN: usize = 16;
 /// Paths that are, or will be, somebody else's.
 const RESERVED_PATHS: [&str; 14] = [
-    "/", "/ws", "/raw", "/api", "/app", "/apps", "/socket.io", "/sockjs", "/stomp", "/mqtt", "/graphql", "/sse", "/poll",
+    "/",
+    "/ws",
+    "/raw",
+    "/api",
+    "/app",
+    "/apps",
+    "/socket.io",
+    "/sockjs",
+    "/stomp",
+    "/mqtt",
+    "/graphql",
+    "/sse",
+    "/poll",
     "/healthz",
 ];
 
@@ -96,7 +108,10 @@ impl Checker<'_> {
         );
         let outbox = written.outbox_bytes;
         if outbox.0 < message_bytes {
-            self.problem("limits.outbox_bytes", format!("{outbox} is less than limits.message_bytes: no such message could be delivered"));
+            self.problem(
+                "limits.outbox_bytes",
+                format!("{outbox} is less than limits.message_bytes: no such message could be delivered"),
+            );
         }
         let second = Duration::from_secs(1);
         Limits {
@@ -152,7 +167,8 @@ impl Checker<'_> {
             if app.default && apps.iter().any(|other| other.default) {
                 self.problem(format!("{at}.default"), "another application is the default already");
             }
-            let taken = |key: &Secret| apps.iter().any(|other| other.api_keys.iter().any(|known| known.matches(key.reveal())));
+            let taken =
+                |key: &Secret| apps.iter().any(|other| other.api_keys.iter().any(|known| known.matches(key.reveal())));
             if let Some(place) = app.api_keys.iter().position(taken) {
                 self.problem(format!("{at}.api_keys[{place}]"), "is a key of another application too");
             }
@@ -281,9 +297,11 @@ impl Checker<'_> {
         for (index, route) in raw.iter().enumerate() {
             let at = format!("raw[{index}]");
             let path = &route.path;
-            let plain = path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic() && !b"?#%+\"<>\\".contains(&b));
+            let plain =
+                path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic() && !b"?#%+\"<>\\".contains(&b));
             let below = |reserved: &&str| {
-                path.strip_prefix(*reserved).is_some_and(|rest| rest.is_empty() || (rest.starts_with('/') && *reserved != "/"))
+                path.strip_prefix(*reserved)
+                    .is_some_and(|rest| rest.is_empty() || (rest.starts_with('/') && *reserved != "/"))
             };
             if !plain {
                 self.problem(format!("{at}.path"), format!("{path:?} is not a path, such as /chat"));

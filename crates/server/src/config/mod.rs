@@ -10,7 +10,9 @@ mod tests;
 
 pub use check::check;
 pub use load::load;
-pub use raw::{RawApp, RawConfig, RawGrant, RawHeartbeat, RawHistory, RawLimits, RawPath, RawSecret, RawServer, RawTls};
+pub use raw::{
+    RawApp, RawConfig, RawGrant, RawHeartbeat, RawHistory, RawLimits, RawPath, RawSecret, RawServer, RawTls,
+};
 pub use values::{Count, Size, Span};
 
 use crate::secret::Secret;

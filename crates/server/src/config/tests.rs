@@ -129,9 +129,12 @@ fn wrong_types_name_their_key() {
         ("[[apps]]\noverflow = \"drop\"", "apps[0].overflow: unknown variant `drop`"),
         ("[[apps]]\nsecret = 12345", "apps[0].secret: a secret is a text: write it in quotes"),
         ("[[apps]]\nsecret = {}", "apps[0].secret: a secret has exactly one of value, file, env"),
-        ("[[apps]]\nsecret = { value = \"x\", env = \"Y\" }", "apps[0].secret: a secret has exactly one of value, file, env"),
+        (
+            "[[apps]]\nsecret = { value = \"x\", env = \"Y\" }",
+            "apps[0].secret: a secret has exactly one of value, file, env",
+        ),
         ("apps = 1", "apps: invalid type: integer `1`"),
-        ("server = []", "server: invalid type"),
+        ("server = 1", "server: invalid type"),
     ] {
         let shown = error(text);
         assert!(shown.starts_with(expected), "{text}\n  gave {shown}");
@@ -146,7 +149,10 @@ fn wrong_values_name_their_key() {
         ("[server]\nadmin_listen = \"x\"".to_owned(), "server.admin_listen: \"x\" is not an address and port"),
         ("[server]\nshards = 5000".to_owned(), "server.shards: 5000 is not between 0 and 1024"),
         ("[server]\nconnections_max = 0".to_owned(), "server.connections_max: 0 is less than 1"),
-        ("[server]\ntrusted_proxies = [\"::1\", \"10/8\"]".to_owned(), "server.trusted_proxies[1]: \"10/8\": not an IP address"),
+        (
+            "[server]\ntrusted_proxies = [\"::1\", \"10/8\"]".to_owned(),
+            "server.trusted_proxies[1]: \"10/8\": not an IP address",
+        ),
         ("[server]\nheader_timeout = \"0s\"".to_owned(), "server.header_timeout: 0s is less than 100ms"),
         ("[tls]\ncert = \"x\"".to_owned(), "tls.key: is missing"),
         ("[tls]\nkey = \"x\"".to_owned(), "tls.cert: is missing"),
@@ -158,7 +164,10 @@ fn wrong_values_name_their_key() {
         ("[heartbeat]\ntimeout = \"0s\"".to_owned(), "heartbeat.timeout: 0s is less than 1s"),
         ("[[apps]]\nsecret = \"short\"\nid = \"a\"".to_owned(), "apps[0].secret: has 5 bytes, and needs at least 32"),
         ("[[apps]]\nsecret = { file = \"/nowhere\" }\nid = \"a\"".to_owned(), "apps[0].secret: cannot read /nowhere"),
-        ("[[apps]]\nsecret = { env = \"NOWHERE\" }\nid = \"a\"".to_owned(), "apps[0].secret: the environment variable NOWHERE is not set"),
+        (
+            "[[apps]]\nsecret = { env = \"NOWHERE\" }\nid = \"a\"".to_owned(),
+            "apps[0].secret: the environment variable NOWHERE is not set",
+        ),
         ("[[apps]]\nid = \"a\"".to_owned(), "apps[0].secret: is missing"),
         (format!("[[apps]]\nsecret = \"{SECRET}\""), "apps[0].id: is missing"),
         (format!("[[apps]]\nid = \"a b\"\nsecret = \"{SECRET}\""), "apps[0].id: \"a b\": use 1 to 64 letters"),
@@ -170,13 +179,25 @@ fn wrong_values_name_their_key() {
         (app("api_keys = [\"short\"]"), "apps[0].api_keys[0]: has 5 bytes, and needs at least 16"),
         (app(&format!("secrets = [\"{SECRET}\"]")), "apps[0].secrets[0].kid: another secret has the same kid"),
         (app(&app("")), "apps[1].id: \"a\" is the id of another application"),
-        (app(&app("default = true").replace("\"a\"", "\"b\"")).replacen("id", "default = true\nid", 1), "apps[1].default: another application"),
-        (app(&format!("api_keys = [\"{API_KEY}\"]\n{}", app(&format!("api_keys = [\"{API_KEY}\"]")).replace("\"a\"", "\"b\""))), "apps[1].api_keys[0]: is a key of another application"),
+        (
+            app(&app("default = true").replace("\"a\"", "\"b\"")).replacen("id", "default = true\nid", 1),
+            "apps[1].default: another application",
+        ),
+        (
+            app(&format!(
+                "api_keys = [\"{API_KEY}\"]\n{}",
+                app(&format!("api_keys = [\"{API_KEY}\"]")).replace("\"a\"", "\"b\"")
+            )),
+            "apps[1].api_keys[0]: is a key of another application",
+        ),
         ("[[raw]]\npath = \"chat\"\nchannel = \"c\"".to_owned(), "raw[0].path: \"chat\" is not a path"),
         ("[[raw]]\npath = \"/ws/x\"\nchannel = \"c\"".to_owned(), "raw[0].path: \"/ws/x\" is taken"),
         ("[[raw]]\npath = \"/\"\nchannel = \"c\"".to_owned(), "raw[0].path: \"/\" is taken"),
         ("[[raw]]\npath = \"/c\"\nchannel = \"\"".to_owned(), "raw[0].channel: channel name is empty"),
-        ("[[raw]]\npath = \"/c\"\nchannel = \"c\"\napp = \"x\"".to_owned(), "raw[0].app: there is no application \"x\""),
+        (
+            "[[raw]]\npath = \"/c\"\nchannel = \"c\"\napp = \"x\"".to_owned(),
+            "raw[0].app: there is no application \"x\"",
+        ),
         ("[[raw]]\npath = \"/c\"\nchannel = \"c\"\n".repeat(2), "raw[1].path: \"/c\" is there twice"),
     ] {
         let shown = error(&text);
@@ -234,7 +255,9 @@ fn the_environment_wins_and_is_named() {
         shown("SWITCHBOARD_SERVER__LISSTEN", "x"),
         "server.lissten (set by SWITCHBOARD_SERVER__LISSTEN): unknown key; did you mean \"listen\"?"
     );
-    assert!(shown("SWITCHBOARD_SERVER__SHARDS", "x").starts_with("server.shards (set by SWITCHBOARD_SERVER__SHARDS): "));
+    assert!(
+        shown("SWITCHBOARD_SERVER__SHARDS", "x").starts_with("server.shards (set by SWITCHBOARD_SERVER__SHARDS): ")
+    );
     assert!(shown("SWITCHBOARD_SERVER__LISTEN__X", "x").contains("cannot be set by"));
     assert!(shown("SWITCHBOARD_APPS__7__ID", "x").contains("cannot be set by"));
     assert!(shown("SWITCHBOARD_SERVER__TRUSTED_PROXIES", "[").starts_with("SWITCHBOARD_SERVER__TRUSTED_PROXIES: "));

@@ -148,9 +148,13 @@ mod tests {
 
     #[test]
     fn durations_need_a_unit() {
-        for (raw, millis, shown) in
-            [("500ms", 500, "500ms"), ("25s", 25_000, "25s"), (" 90 s ", 90_000, "90s"), ("24h", 86_400_000, "1d"), ("0s", 0, "0s")]
-        {
+        for (raw, millis, shown) in [
+            ("500ms", 500, "500ms"),
+            ("25s", 25_000, "25s"),
+            (" 90 s ", 90_000, "90s"),
+            ("24h", 86_400_000, "1d"),
+            ("0s", 0, "0s"),
+        ] {
             let span = Span::parse(raw).unwrap();
             assert_eq!((span.0.as_millis(), span.to_string().as_str()), (millis, shown), "{raw}");
         }
@@ -161,9 +165,13 @@ mod tests {
 
     #[test]
     fn sizes_may_have_one() {
-        for (raw, bytes, shown) in
-            [("1", 1, "1"), ("64KiB", 65_536, "64KiB"), ("64 KiB", 65_536, "64KiB"), ("1025 B", 1_025, "1025"), ("0", 0, "0")]
-        {
+        for (raw, bytes, shown) in [
+            ("1", 1, "1"),
+            ("64KiB", 65_536, "64KiB"),
+            ("64 KiB", 65_536, "64KiB"),
+            ("1025 B", 1_025, "1025"),
+            ("0", 0, "0"),
+        ] {
             let size = Size::parse(raw).unwrap();
             assert_eq!((size.0, size.to_string().as_str()), (bytes, shown), "{raw}");
         }

@@ -3,8 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use super::*;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -58,7 +56,8 @@ fn a_whole_token_is_read() {
 
 #[test]
 fn every_claim_refuses_every_type_that_is_not_its_own() {
-    let values = [json!(null), json!(true), json!(1500), json!(1500.5), json!("1500"), json!("x"), json!([]), json!({})];
+    let values =
+        [json!(null), json!(true), json!(1500), json!(1500.5), json!("1500"), json!("x"), json!([]), json!({})];
     // Which of these the claim takes.
     for (claim, taken) in [
         ("sub", &[4, 5][..]),
@@ -114,7 +113,9 @@ fn names_and_infos_have_limits() {
 
 #[test]
 fn time_is_the_one_that_is_given_and_has_no_leeway() {
-    for (exp, good) in [(json!(1_001), true), (json!(1_000.5), true), (json!(1_000), false), (json!(999), false), (json!(0), false)] {
+    for (exp, good) in
+        [(json!(1_001), true), (json!(1_000.5), true), (json!(1_000), false), (json!(999), false), (json!(0), false)]
+    {
         assert_eq!(with("exp", exp.clone()).is_ok(), good, "exp {exp}");
     }
     for exp in [json!(-1), json!(-0.5), json!(-1e300)] {
@@ -143,7 +144,9 @@ fn only_hs256_is_taken_whatever_the_header_says() {
         let header = json!({ "alg": alg, "typ": "JWT" });
         assert!(check(&signed(&header, &claims, SECRET)).unwrap_err().contains("HS256"), "{alg}");
     }
-    for header in [json!({}), json!({ "alg": 1 }), json!({ "alg": null }), json!([]), json!("HS256"), json!({ "alg": ["HS256"] })] {
+    for header in
+        [json!({}), json!({ "alg": 1 }), json!({ "alg": null }), json!([]), json!("HS256"), json!({ "alg": ["HS256"] })]
+    {
         assert!(check(&signed(&header, &claims, SECRET)).is_err(), "{header}");
     }
     let unsigned = token(&claims);
@@ -187,7 +190,10 @@ fn what_is_no_token_is_malformed() {
         URL_SAFE_NO_PAD.encode(bytes)
     };
     assert!(check(&format!("{header}.{}.{signature}", flipped(claims))).is_err());
-    assert_eq!(check(&format!("{header}.{claims}.{}", flipped(signature))).unwrap_err(), "the token's signature does not match");
+    assert_eq!(
+        check(&format!("{header}.{claims}.{}", flipped(signature))).unwrap_err(),
+        "the token's signature does not match"
+    );
 }
 
 #[test]
@@ -212,7 +218,8 @@ fn the_header_chooses_the_key() {
 fn what_is_signed_here_is_taken_here() {
     let user = UserId::parse("ann").unwrap();
     let channels = [("room:*".to_owned(), vec!["subscribe".to_owned()])];
-    let mut new = NewToken { user: &user, channels: &channels, ttl: Duration::from_secs(60), info: None, app: Some("shop") };
+    let mut new =
+        NewToken { user: &user, channels: &channels, ttl: Duration::from_secs(60), info: None, app: Some("shop") };
     let key = key(Some("k"), SECRET);
     let (token, expires) = sign(&key, &new, NOW).unwrap();
     let identity = verify(core::slice::from_ref(&key), &AppId::new("shop"), &token, NOW).unwrap();

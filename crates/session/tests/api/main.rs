@@ -4,5 +4,6 @@
 
 mod limits;
 mod model;
+mod noise;
 mod rights;
 mod transcripts;

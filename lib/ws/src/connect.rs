@@ -330,7 +330,8 @@ mod tests {
 
     #[test]
     fn urls() {
-        let table: &[(&str, Option<(bool, &str, u16, &str, &str)>)] = &[
+        type Parts = (bool, &'static str, u16, &'static str, &'static str);
+        let table: &[(&str, Option<Parts>)] = &[
             ("ws://localhost:8080/chat", Some((false, "localhost", 8080, "localhost:8080", "/chat"))),
             ("ws://example.org", Some((false, "example.org", 80, "example.org", "/"))),
             ("wss://example.org/a?b=c", Some((true, "example.org", 443, "example.org", "/a?b=c"))),

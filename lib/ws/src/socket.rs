@@ -191,8 +191,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         self.connection.set_limits(limits);
     }
 
-    /// How much may be queued before `feed` and `send` wait, and before `recv` stops reading until the peer has taken some. Default 256 KiB. A
-    /// single message may exceed it.
+    /// How much may be queued before `feed` and `send` wait for the peer to take it. Default 256 KiB. One message more may exceed it.
     pub fn set_output_bytes_max(&mut self, bytes: usize) {
         self.output_bytes_max = bytes;
     }
@@ -234,9 +233,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             if written.is_ready() && self.connection.should_shut_down_write() && !self.shut_down {
                 self.shut_down = Pin::new(&mut self.io).poll_shutdown(cx).is_ready();
             }
-            // A peer that does not read is not read from.
-            let stuck = written.is_pending() && self.connection.transmit_len() > self.output_bytes_max;
-            if !stuck && !self.read_ended && self.poll_read(cx).is_ready() {
+            // Read even while output is stuck: two peers that both send and wait for the other to read would wait for ever. What may be queued
+            // is bounded where it is queued, in `feed`; and what the protocol itself answers is bounded in the state machine.
+            if !self.read_ended && self.poll_read(cx).is_ready() {
                 continue;
             }
             if self.timer.poll(&mut self.connection, cx).is_pending() {

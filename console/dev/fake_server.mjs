@@ -10,7 +10,7 @@ const PUBLIC_PORT = Number(process.env.PUBLIC_PORT ?? 8080);
 const ADMIN_PORT = Number(process.env.ADMIN_PORT ?? 8081);
 const ASSETS = new URL("../../crates/server/assets/console/", import.meta.url);
 const TYPES = { ".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml" };
-const POLICY = "default-src 'self'; connect-src 'self' ws: wss: http: https:; style-src 'self' 'unsafe-inline'";
+const POLICY = "default-src 'self'; connect-src 'self' ws: wss: http: https:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 const HISTORY_MAX = 100;
 
 const started = Date.now();

@@ -291,10 +291,12 @@ test("closing is for good, and what an old socket says no longer counts", async 
   assert.deepEqual([client.state.kind, world.sockets.length], ["idle", 1]);
   client.connect();
   await turn();
-  old.says({ type: "disconnect", code: 4003 });
+  old.says(WELCOME);
+  await turn();
+  assert.deepEqual(client.state, { kind: "connecting", attempt: 0 });
   world.socket.says(WELCOME);
   await turn();
-  assert.equal(client.state.kind, "open");
+  assert.deepEqual(client.state, { kind: "open", session: "0-1", user: "guest-0-1", limits: undefined });
 });
 
 test("binary frames carry their header and their bytes", () => {

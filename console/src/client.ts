@@ -79,6 +79,8 @@ export class TokenError extends Error {}
 
 export const BACKOFF_MS_BASE = 500;
 export const BACKOFF_MS_MAX = 20_000;
+/** What a browser says when there was no Close frame. */
+const ABNORMAL = 1006;
 const OPENING_MS_MAX = 15_000;
 const SILENCE_MS_MORE = 10_000;
 /** A connection that lived this long was a good one: the next failure counts as the first. */
@@ -300,13 +302,16 @@ export class Client {
 
   private closed(code: number, reason: string): void {
     const { farewell } = this;
-    const known = this.state.kind === "open" || farewell !== null;
-    const why = known
-      ? `closed by the server (${code}${reason || farewell?.reason ? `: ${reason || farewell?.reason}` : ""})`
-      : code === 1006
-        ? `cannot reach ${this.options.url}`
-        : `refused (${code}${reason ? `: ${reason}` : ""})`;
-    this.lost(code === 1006 && known && !farewell ? "the connection broke" : why, code, farewell);
+    const said = typeof farewell?.code === "number" ? farewell.code : code;
+    this.lost(this.ending(said, reason || farewell?.reason || ""), said, farewell);
+  }
+
+  private ending(code: number, reason: string): string {
+    if (code !== ABNORMAL) return `closed by the server (${code}${reason && `: ${reason}`})`;
+    if (this.state.kind === "open") return "the connection broke";
+    // Browsers do not tell a page why a connection never came about.
+    const { url } = this.options;
+    return `cannot reach ${url}${url.startsWith("wss:") ? "; does this browser trust its certificate?" : ""}`;
   }
 
   private lost(why: string, code: number, farewell: ServerMessage | null = null): void {
@@ -360,7 +365,7 @@ export class Client {
     this.environment.cancel(this.silence);
     this.silence = this.environment.after(this.silenceMs, () => {
       const socket = this.socket;
-      this.lost(`nothing was heard for ${Math.round(this.silenceMs / 1000)} s`, 1006);
+      this.lost(`nothing was heard for ${Math.round(this.silenceMs / 1000)} s`, ABNORMAL);
       socket?.close();
     });
   }

@@ -1,50 +1,17 @@
 //! What a peer may make us allocate: counted by an allocator that knows what each thread holds.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
+use allocation_counter::measure;
 use bytes::{Bytes, BytesMut};
 use switchboard_ws_proto::handshake::ServerHandshake;
 use switchboard_ws_proto::{Connection, Limits};
 
 use crate::support::*;
 
-struct Counting;
-
-thread_local! {
-    static HELD: Cell<usize> = const { Cell::new(0) };
-    static MOST: Cell<usize> = const { Cell::new(0) };
-    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-// SAFETY: every call is passed to the system's allocator unchanged; the counters allocate nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let held = HELD.get().wrapping_add(layout.size());
-        HELD.set(held);
-        MOST.set(MOST.get().max(held));
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller's promise is ours.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        HELD.set(HELD.get().wrapping_sub(layout.size()));
-        // SAFETY: the caller's promise is ours.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-/// The most bytes held at once while `run` runs, beyond those held before, and the number of allocations.
+/// The most bytes held at once while `run` runs, the number of allocations, and what `run` gave.
 fn cost<T>(run: impl FnOnce() -> T) -> (usize, usize, T) {
-    // What runs was allocated by this thread, so the difference does not go below zero.
-    let (before, allocations) = (HELD.get(), ALLOCATIONS.get());
-    MOST.set(before);
-    let result = run();
-    (MOST.get().saturating_sub(before), ALLOCATIONS.get() - allocations, result)
+    let mut result = None;
+    let info = measure(|| result = Some(run()));
+    (info.bytes_max as usize, info.count_total as usize, result.unwrap())
 }
 
 fn unlimited() -> Connection {
@@ -76,22 +43,22 @@ fn a_declared_length_costs_nothing() {
 
 #[test]
 fn memory_grows_with_what_was_sent() {
-    let mut connection = unlimited();
-    feed(&mut connection, &hex("82 ff 4000000000000000 00000000"));
-    let mut sent = 0;
-    let (most, ..) = cost(|| {
-        while sent < 4 << 20 {
-            match connection.read_buffer() {
-                Some(buffer) => buffer.extend_from_slice(&[0; 4096]),
-                None => connection.receive(BytesMut::from(&[0; 4096][..])),
+    for pieces in [1, 2, 3, 4, 5, 6, 8, 10, 20, 50, 100, 300, 1000] {
+        let sent = pieces * 4096;
+        let (most, ..) = cost(|| {
+            let mut connection = unlimited();
+            feed(&mut connection, &hex("82 ff 4000000000000000 00000000"));
+            for _ in 0..pieces {
+                match connection.read_buffer() {
+                    Some(buffer) => buffer.extend_from_slice(&[0; 4096]),
+                    None => connection.receive(BytesMut::from(&[0; 4096][..])),
+                }
+                assert!(connection.poll_event().is_none());
             }
-            sent += 4096;
-            assert!(connection.poll_event().is_none());
-            let held = MOST.get();
-            assert!(held < sent * 24 + 64 * 1024, "{held} bytes held for {sent} sent");
-        }
-    });
-    assert!(most > sent, "the count missed it: {most}");
+        });
+        assert!(most > sent, "the count missed it: {most}");
+        assert!(most < sent * 20 + 32 * 1024, "{most} bytes held for {sent} sent");
+    }
 }
 
 #[test]
@@ -137,7 +104,7 @@ fn a_message_costs_no_more_than_its_limit() {
 #[test]
 fn an_idle_connection_owns_nothing() {
     let mut connection = server();
-    {
+    let info = measure(|| {
         let mut chunk = BytesMut::with_capacity(65536);
         // A message, a ping, and a header without its end.
         chunk.extend_from_slice(&masked(&hex("81 01 61 89 00")));
@@ -147,10 +114,9 @@ fn an_idle_connection_owns_nothing() {
         drop(connection.reclaim_input());
         written(&mut connection);
         drop(connection.reclaim_transmit());
-    }
-    let held = HELD.get();
-    drop(connection);
-    assert_eq!(held, HELD.get());
+    });
+    assert!(info.count_total > 0);
+    assert_eq!(info.bytes_current, 0);
     assert!(size_of::<Connection>() <= 512, "{} bytes", size_of::<Connection>());
 }
 

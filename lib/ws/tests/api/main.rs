@@ -1,4 +1,4 @@
-//! The library through its public interface, over pipes and real sockets.
+//! The library through its public interface, over pipes and real sockets. `--all-features` adds TLS and HTTP servers.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -12,8 +12,10 @@ mod backpressure;
 mod cancellation;
 mod closing;
 mod connecting;
+#[cfg(all(feature = "axum", feature = "hyper"))]
 mod http;
 mod messages;
 mod splitting;
 mod support;
+#[cfg(feature = "native-roots")]
 mod tls;

@@ -8,7 +8,7 @@ import { Room, type Identity } from "./room";
 
 const STATS_MS = 1_000;
 /** How soon what arrived is drawn: many frames make one drawing. A timer, for animation frames stand still in a hidden window. */
-const DRAW_MS = 16;
+const DRAW_MS = 33;
 
 /** The counters, once a second, and why they are not to be had, if so. */
 export function useStats(): { recorded: Recorded; failure: string | null } {

@@ -62,6 +62,7 @@ export function Inspector({ room, channel }: { room: Room | null; channel: strin
 }
 
 function Row({ frame, open, toggle }: { frame: Frame; open: boolean; toggle: (id: number) => void }) {
+  const { type, rest } = summaryOf(frame);
   return (
     <div class="frame" data-direction={frame.direction}>
       <button type="button" aria-expanded={open} onClick={() => toggle(frame.id)}>
@@ -69,7 +70,9 @@ function Row({ frame, open, toggle }: { frame: Frame; open: boolean; toggle: (id
         <span class="arrow" role="img" aria-label={frame.direction === "in" ? "received" : "sent"}>
           {frame.direction === "in" ? "↓" : "↑"}
         </span>
-        <span class="summary">{summary(frame)}</span>
+        <span class="summary">
+          <b>{type}</b> {rest}
+        </span>
         <span class="size number">{bytes(frame.size)}</span>
       </button>
       {open && <pre tabIndex={0}>{typeof frame.data === "string" ? prettyJson(frame.data) : hexDump(frame.data)}</pre>}
@@ -77,30 +80,40 @@ function Row({ frame, open, toggle }: { frame: Frame; open: boolean; toggle: (id
   );
 }
 
-const SUMMARY_MAX = 200;
+interface Summary {
+  /** The message's type, or that it is binary; empty for text of no known form. */
+  type: string;
+  rest: string;
+}
 
-function summary({ data }: Frame) {
+const SUMMARY_MAX = 200;
+const HEX_BYTES_MAX = 24;
+/** A frame never changes, and is drawn many times. */
+const summaries = new WeakMap<Frame, Summary>();
+
+function summaryOf(frame: Frame): Summary {
+  const known = summaries.get(frame);
+  if (known) return known;
+  const made = summarize(frame);
+  summaries.set(frame, made);
+  return made;
+}
+
+function summarize({ data }: Frame): Summary {
   if (typeof data !== "string") {
-    return (
-      <>
-        <b>binary</b> {[...data.subarray(0, 24)].map((byte) => byte.toString(16).padStart(2, "0")).join(" ")}
-      </>
-    );
+    const shown = [...data.subarray(0, HEX_BYTES_MAX)].map((byte) => byte.toString(16).padStart(2, "0"));
+    return { type: "binary", rest: shown.join(" ") };
   }
   try {
-    const { type, ...rest } = JSON.parse(data);
+    const { type, ...members } = JSON.parse(data);
     if (typeof type === "string") {
-      const members = Object.entries(rest).map(([name, value]) => `${name}: ${JSON.stringify(name === "token" ? "…" : value)}`);
-      return (
-        <>
-          <b>{type}</b> {members.join(", ").slice(0, SUMMARY_MAX)}
-        </>
-      );
+      const written = Object.entries(members).map(([name, value]) => `${name}: ${JSON.stringify(name === "token" ? "…" : value)}`);
+      return { type, rest: written.join(", ").slice(0, SUMMARY_MAX) };
     }
   } catch {
     // Not JSON: shown as it is.
   }
-  return data.slice(0, SUMMARY_MAX);
+  return { type: "", rest: data.slice(0, SUMMARY_MAX) };
 }
 
 function matches({ data }: Frame, filter: string): boolean {

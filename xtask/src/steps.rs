@@ -2,11 +2,12 @@
 //!
 //! Owns each step's command, time limit and list of tools. Knows nothing of how tools are installed or results summed.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use crate::process;
 use crate::runner::Outcome;
@@ -95,6 +96,13 @@ const STEPS: &[Step] = &[
         run: deny,
     },
     Step {
+        name: "console",
+        about: "the console's own tests, and that its committed build is what its sources give",
+        tier: Tier::Full,
+        needs: &[Tool::Node],
+        run: console,
+    },
+    Step {
         name: "conformance",
         about: "Autobahn's testsuite against the library, as server and as client",
         tier: Tier::Full,
@@ -151,6 +159,50 @@ fn deny(root: &Path) -> Result<()> {
         &["deny", "--workspace", "--all-features", "--locked", "check", "bans", "licenses", "sources"],
         minutes(5),
     )
+}
+
+fn console(root: &Path) -> Result<()> {
+    let npm = |arguments: &[&str], limit| {
+        let mut command = Command::new("npm");
+        command.args(arguments).current_dir(root.join("console"));
+        process::run(&mut command, limit)
+    };
+    npm(&["ci", "--no-audit", "--no-fund"], minutes(5))?;
+    npm(&["test"], minutes(5))?;
+    let committed = contents(&root.join(CONSOLE_BUILD))?;
+    npm(&["run", "build"], minutes(5))?;
+    let built = contents(&root.join(CONSOLE_BUILD))?;
+    let mut differ: Vec<String> = Vec::new();
+    for path in committed.keys().chain(built.keys()) {
+        let shown = path.display().to_string();
+        if committed.get(path) != built.get(path) && !differ.contains(&shown) {
+            differ.push(shown);
+        }
+    }
+    if !differ.is_empty() {
+        bail!("the build was not what the sources give; it is now, commit {CONSOLE_BUILD}: {}", differ.join(", "));
+    }
+    Ok(())
+}
+
+const CONSOLE_BUILD: &str = "crates/server/assets/console";
+
+/// Every file below `folder`, with what is in it.
+fn contents(folder: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
+    let mut found = BTreeMap::new();
+    let mut waiting = vec![folder.to_path_buf()];
+    while let Some(next) = waiting.pop() {
+        for entry in std::fs::read_dir(&next).with_context(|| format!("cannot read {}", next.display()))? {
+            let path = entry?.path();
+            if path.is_dir() {
+                waiting.push(path);
+            } else {
+                let bytes = std::fs::read(&path)?;
+                found.insert(path.strip_prefix(folder)?.to_path_buf(), bytes);
+            }
+        }
+    }
+    Ok(found)
 }
 
 fn conformance(root: &Path) -> Result<()> {
@@ -238,6 +290,13 @@ mod tests {
         assert!(error.contains("`nope`") && error.contains("clippy"), "{error}");
         let chosen: Vec<&str> = named(&["tidy", "fmt"]).unwrap().iter().map(|step| step.name).collect();
         assert_eq!(chosen, ["fmt", "tidy"]);
+    }
+
+    #[test]
+    fn contents_are_every_file_below_a_folder() {
+        let found = contents(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap();
+        assert!(found.contains_key(Path::new("tidy/mod.rs")) && found.contains_key(Path::new("main.rs")));
+        assert!(contents(Path::new("no-such-folder")).is_err());
     }
 
     #[test]

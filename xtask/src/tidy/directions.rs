@@ -25,6 +25,8 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
         "switchboard-server",
         &[
             "switchboard-net",
+            // As a client: `connect`, `publish` and `subscribe` of the command line.
+            "switchboard-ws",
             "switchboard-session",
             "switchboard-store",
             "switchboard-broker-redis",
@@ -72,7 +74,9 @@ pub(super) fn check(graph: &Graph) -> Vec<Violation> {
 fn only_for_tests(member: &Member, kind: DependencyKind, asked: &str) -> bool {
     const FOR_TESTS: [&str; 4] =
         ["switchboard-testkit", "switchboard-ws", "switchboard-ws-proto", "switchboard-client"];
-    kind == DependencyKind::Development && member.folder.starts_with("crates/") && FOR_TESTS.contains(&asked)
+    // A package may name itself, to test with more of its features than its users have by default.
+    kind == DependencyKind::Development
+        && (asked == member.name || member.folder.starts_with("crates/") && FOR_TESTS.contains(&asked))
 }
 
 #[cfg(test)]
@@ -125,6 +129,14 @@ mod tests {
         ] {
             let planted = tested(kind, name, folder);
             assert_eq!(check(&graph(&[TESTKIT, (planted.0, planted.1, &planted.2)])).len(), 1, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_package_may_test_itself_with_more_features_and_not_need_itself() {
+        for (kind, count) in [(DependencyKind::Development, 0), (DependencyKind::Normal, 1)] {
+            let itself = [(kind, "switchboard-ws")];
+            assert_eq!(check(&graph(&[("switchboard-ws", "lib/ws", &itself)])).len(), count);
         }
     }
 

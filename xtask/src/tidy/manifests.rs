@@ -25,6 +25,7 @@ pub(super) fn check(graph: &Graph, files: &[SourceFile]) -> Vec<Violation> {
         }
     }
     violations.extend(too_new(graph));
+    violations.extend(unused(graph, text_of("Cargo.toml")));
     violations.extend(unexplained(text_of("Cargo.toml"), text_of(REASONS)));
     violations
 }
@@ -47,33 +48,44 @@ fn compiler(version: &str) -> (u32, u32) {
     (parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
 }
 
+/// The shared dependencies that no package asks for.
+fn unused(graph: &Graph, manifest: &str) -> Vec<Violation> {
+    let asked =
+        |name: &str| graph.members.iter().any(|member| member.dependencies.iter().any(|(_, other)| other == name));
+    shared(manifest)
+        .filter(|(_, name)| !asked(name))
+        .map(|(line, name)| Violation::new("Cargo.toml", line, format!("no package asks for `{name}`")))
+        .collect()
+}
+
 /// The shared dependencies without a reason, and the reasons without a dependency.
 fn unexplained(manifest: &str, reasons: &str) -> Vec<Violation> {
     let mut violations = Vec::new();
-    let mut asked = Vec::new();
-    let mut in_table = false;
-    for (line, text) in numbered(manifest) {
-        if text.starts_with('[') {
-            in_table = text == "[workspace.dependencies]";
-            continue;
-        }
-        let Some((name, _)) = text.split_once('=').filter(|_| in_table && !text.starts_with('#')) else { continue };
-        let name = name.trim();
-        if name.starts_with("switchboard-") {
-            continue;
-        }
-        asked.push(name);
+    for (line, name) in shared(manifest) {
         if !explained(reasons).any(|(_, known)| known == name) {
             violations.push(Violation::new("Cargo.toml", line, format!("`{name}` has no row in {REASONS}")));
         }
     }
     for (line, name) in explained(reasons) {
-        if !asked.contains(&name) {
+        if !shared(manifest).any(|(_, known)| known == name) {
             let message = format!("`{name}` is not a dependency of the workspace");
             violations.push(Violation::new(REASONS, line, message));
         }
     }
     violations
+}
+
+/// The names in `[workspace.dependencies]` that are not our own.
+fn shared(manifest: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut in_table = false;
+    numbered(manifest).filter_map(move |(line, text)| {
+        if text.starts_with('[') {
+            in_table = text == "[workspace.dependencies]";
+        }
+        let (name, _) = text.split_once('=').filter(|_| in_table && !text.starts_with(['#', '[']))?;
+        let name = name.trim();
+        (!name.starts_with("switchboard-")).then_some((line, name))
+    })
 }
 
 /// The names in the first column of the table of reasons: ``| `name`, `name` | why |``.
@@ -118,6 +130,17 @@ mod tests {
         graph.compilers.insert("new 1.0.0".into(), "1.91".into());
         let found = shown(&too_new(&graph));
         assert_eq!(found, ["Cargo.lock: new 1.0.0 needs Rust 1.91, which is more than `rust-version` promises"]);
+    }
+
+    #[test]
+    fn a_dependency_that_nobody_asks_for_is_found() {
+        let mut graph = graph_of_one("MIT OR Apache-2.0", "2024", "1.88");
+        let manifest = "[workspace.dependencies]\nslab = \"0.4\"\n";
+        assert_eq!(shown(&unused(&graph, manifest)), ["Cargo.toml:2: no package asks for `slab`"]);
+        for member in &mut graph.members {
+            member.dependencies.insert((crate::workspace::DependencyKind::Development, "slab".into()));
+        }
+        assert!(unused(&graph, manifest).is_empty());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 """Runs other people's clients and servers against ours: `run.py [NAME…]`, all without a name, `--list` to see them.
 
 Prints one line a check and closes with `N passed, N failed`. Exit status: 0 all passed, 1 not, 2 wrong usage. What a suite needs and
-this machine lacks is named, and counts as one failed check.
+this machine lacks is named, and counts as one failed check. SWITCHBOARD_BIN names a server to test instead of the one built here.
 Owns the suites and their counting. Knows nothing of what a check does.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -109,7 +110,8 @@ def ws_server() -> tuple[int, int]:
 
 def switchboard(suite: str, command: list[str], schemes: tuple[str, ...] = ("ws", "wss"), **more: str) -> tuple[int, int]:
     """A suite's program against the product, over each scheme, with a server of its own for each."""
-    product_command = built("switchboard", "-p", "switchboard-server", "--bin", "switchboard")
+    given = os.environ.get("SWITCHBOARD_BIN")
+    product_command = [given] if given else built("switchboard", "-p", "switchboard-server", "--bin", "switchboard")
     made = certificates.make(STATE / "certificates")
     counts = []
     for scheme in schemes:

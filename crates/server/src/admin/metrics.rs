@@ -1,0 +1,96 @@
+//! Metrics in the OpenMetrics text format. The shards count; they are asked when somebody scrapes.
+
+use axum::body::Body;
+use axum::response::Response;
+use core::fmt::Error;
+use core::sync::atomic::{AtomicBool, Ordering};
+use http::{HeaderValue, header};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+use std::sync::Arc;
+use switchboard_core::Time;
+use switchboard_net::HubHandle;
+use switchboard_session::DIALECTS;
+
+#[derive(Clone, Debug)]
+pub(super) struct Metrics(Arc<Registry>);
+
+#[derive(Debug)]
+struct Shards {
+    hub: HubHandle,
+    ready: Arc<AtomicBool>,
+    started: Time,
+}
+
+impl Metrics {
+    pub(super) fn new(hub: HubHandle, ready: Arc<AtomicBool>, started: Time) -> Self {
+        let mut registry = Registry::with_prefix("switchboard");
+        registry.register_collector(Box::new(Shards { hub, ready, started }));
+        Self(Arc::new(registry))
+    }
+
+    pub(super) fn respond(&self) -> Response {
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        let _ = prometheus_client::encoding::text::encode(&mut text, &self.0);
+        let mut response = Response::new(Body::from(text));
+        let content_type = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+        response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+        response
+    }
+}
+
+impl Collector for Shards {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
+        let stats = self.hub.stats();
+        let total = &stats.total;
+        let gauges = [
+            (
+                "ready",
+                "Whether the server takes clients (1) or is shutting down (0)",
+                u64::from(self.ready.load(Ordering::Relaxed)),
+            ),
+            ("start_time_seconds", "When the server started, in seconds since 1970", self.started.as_secs()),
+            ("shards", "Event loops", stats.shards.len() as u64),
+            ("connections", "WebSocket connections", total.connections),
+            ("channels", "Channels with subscribers", total.channels),
+            ("subscriptions", "Subscriptions", total.subscriptions),
+        ];
+        for (name, help, value) in gauges {
+            gauge(&mut encoder, name, help, value)?;
+        }
+        let counters = [
+            ("connections_accepted", "TCP connections accepted", total.accepted),
+            ("connections_refused", "Connections refused because there were too many", total.refused_full),
+            ("upgrades_refused", "WebSocket requests refused", total.refused_upgrades),
+            ("messages_received", "Messages from clients", total.messages_in),
+            ("messages_sent", "Publications queued for subscribers, each counted for each of them", total.messages_out),
+            ("publications", "Publications accepted", total.publications),
+            ("received_bytes", "Bytes read from WebSockets", total.bytes_in),
+            ("sent_bytes", "Bytes written to WebSockets", total.bytes_out),
+            ("requests_refused", "Requests of clients that were refused", total.rejects),
+            ("protocol_errors", "Connections whose client broke the WebSocket protocol", total.protocol_errors),
+            ("disconnects_slow", "Clients given up because they read too slowly", total.slow_consumers),
+            ("disconnects_silent", "Clients given up because they were silent for too long", total.unresponsive),
+        ];
+        for (name, help, value) in counters {
+            let counter = ConstCounter::new(value);
+            let kind = prometheus_client::metrics::MetricType::Counter;
+            counter.encode(encoder.encode_descriptor(name, help, None, kind)?)?;
+        }
+        let kind = prometheus_client::metrics::MetricType::Gauge;
+        let mut sessions = encoder.encode_descriptor("sessions", "Sessions by dialect", None, kind)?;
+        for (dialect, count) in DIALECTS.iter().zip(total.sessions) {
+            ConstGauge::new(count).encode(sessions.encode_family(&[("dialect", *dialect)])?)?;
+        }
+        Ok(())
+    }
+}
+
+fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> Result<(), Error> {
+    let kind = prometheus_client::metrics::MetricType::Gauge;
+    ConstGauge::new(value).encode(encoder.encode_descriptor(name, help, None, kind)?)
+}

@@ -1,0 +1,70 @@
+//! The form of HTTP answers: JSON, and errors that look the same everywhere.
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use serde_json::{Value, json};
+use std::borrow::Cow;
+use switchboard_core::{Reject, RejectCode};
+
+/// A refusal: `{"error":{"code","message","temporary"}}`.
+#[derive(Clone, Debug)]
+pub(crate) struct ApiError {
+    pub(crate) status: StatusCode,
+    pub(crate) code: &'static str,
+    pub(crate) message: Cow<'static, str>,
+    pub(crate) temporary: bool,
+}
+
+impl ApiError {
+    pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, code, message: message.into(), temporary: false }
+    }
+
+    pub(crate) fn bad_request(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, RejectCode::BadRequest.as_str(), message)
+    }
+}
+
+impl From<Reject> for ApiError {
+    fn from(reject: Reject) -> Self {
+        let status = match reject.code {
+            RejectCode::Unauthenticated | RejectCode::BadToken => StatusCode::UNAUTHORIZED,
+            RejectCode::PermissionDenied => StatusCode::FORBIDDEN,
+            RejectCode::LimitExceeded => StatusCode::PAYLOAD_TOO_LARGE,
+            RejectCode::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            RejectCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            RejectCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            _ => StatusCode::BAD_REQUEST,
+        };
+        Self { status, code: reject.code.as_str(), message: reject.message, temporary: reject.temporary }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let error = json!({ "code": self.code, "message": self.message, "temporary": self.temporary });
+        let mut response = json_response(self.status, &json!({ "error": error }));
+        let headers = response.headers_mut();
+        match self.status {
+            StatusCode::UNAUTHORIZED => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+pub(crate) fn json_response(status: StatusCode, value: &Value) -> Response {
+    let mut response = Response::new(Body::from(format!("{value}\n")));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}

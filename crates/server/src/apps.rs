@@ -1,0 +1,265 @@
+//! The applications with their keys, origins and tokens: what the sessions ask when a client connects or authenticates.
+
+use crate::config::{AppConfig, Config, RawRoute};
+use crate::secret::Secret;
+use crate::token::{self, TokenKey};
+use core::net::SocketAddr;
+use core::time::Duration;
+use serde_json::Map;
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+use switchboard_core::{
+    App, AppId, ChannelMatch, ChannelName, Grant, Identity, Operations, Reject, RejectCode, Time, UserId,
+};
+use switchboard_session::Directory;
+use switchboard_session::admission::OriginPattern;
+
+/// All applications of a server.
+#[derive(Debug)]
+pub struct Apps {
+    /// Never empty, and one of them is the default.
+    apps: Vec<AppConfig>,
+    raw: HashMap<String, (Arc<App>, ChannelName)>,
+    development: bool,
+    /// The development application's pages: known only when the ports are.
+    own_origins: OnceLock<Vec<OriginPattern>>,
+}
+
+/// How long a ready-made token of the development application lives.
+pub const DEVELOPMENT_TOKEN_TTL: Duration = Duration::from_secs(24 * 3600);
+/// Where a raw connection to the development application goes.
+pub const DEVELOPMENT_CHAT: (&str, &str) = ("/chat", "chat");
+
+/// A grant of everything, as tokens write it.
+pub(crate) fn everything() -> (String, Vec<String>) {
+    ("*".to_owned(), vec!["*".to_owned()])
+}
+
+impl Apps {
+    /// Those of the configuration, or else one for development with generated keys, on which everybody may do everything.
+    ///
+    /// # Errors
+    /// The operating system gives no randomness.
+    pub fn new(config: &Config) -> anyhow::Result<Self> {
+        let development = config.apps.is_empty();
+        let apps = if development { vec![development_app(config)?] } else { config.apps.clone() };
+        let mut routes = config.raw.clone();
+        if development && !routes.iter().any(|route| route.path == DEVELOPMENT_CHAT.0) {
+            let channel = ChannelName::parse(DEVELOPMENT_CHAT.1)?;
+            routes.push(RawRoute { path: DEVELOPMENT_CHAT.0.to_owned(), channel, app: None });
+        }
+        let mut this = Self { apps, raw: HashMap::new(), development, own_origins: OnceLock::new() };
+        for route in routes {
+            let app = match &route.app {
+                Some(id) => this.find(&AppId::new(id)).map(|app| Arc::clone(&app.app)),
+                None => this.default_app(),
+            };
+            if let Some(app) = app {
+                this.raw.insert(route.path, (app, route.channel));
+            }
+        }
+        Ok(this)
+    }
+
+    /// Whether there is only the generated one.
+    pub fn is_development(&self) -> bool {
+        self.development
+    }
+
+    /// Each, in the order of the configuration.
+    pub fn iter(&self) -> impl Iterator<Item = &AppConfig> {
+        self.apps.iter()
+    }
+
+    /// Lets pages of these addresses connect to the development application. Has no effect on others.
+    pub fn allow_own_pages(&self, addresses: &[SocketAddr]) {
+        let hosts = |address: &SocketAddr| {
+            let port = address.port();
+            let mut hosts = vec![format!("http://127.0.0.1:{port}"), format!("http://localhost:{port}")];
+            if address.is_ipv6() {
+                hosts.push(format!("http://[::1]:{port}"));
+            }
+            hosts
+        };
+        let origins = addresses.iter().flat_map(hosts).filter_map(|origin| OriginPattern::parse(&origin).ok());
+        // A second call would be a second start.
+        let _ = self.own_origins.set(origins.collect());
+    }
+
+    /// The application that an API key belongs to. Looks at every key, so that the time it takes tells nothing.
+    pub fn by_api_key(&self, shown: &str) -> Option<&Arc<App>> {
+        let mut found = None;
+        for app in &self.apps {
+            for key in &app.api_keys {
+                if key.matches(shown) {
+                    found = Some(&app.app);
+                }
+            }
+        }
+        found
+    }
+
+    /// A token for the development application.
+    ///
+    /// # Errors
+    /// The application is not the development application, or the user name or `channels` are no good.
+    pub fn development_token(
+        &self,
+        app: Option<&str>,
+        user: &str,
+        channels: &[(String, Vec<String>)],
+        ttl: Duration,
+        now: Time,
+    ) -> Result<(String, Time), Reject> {
+        let none =
+            || Reject::new(RejectCode::PermissionDenied, "tokens are made here for the development application only");
+        let found =
+            self.apps.first().filter(|known| self.development && app.is_none_or(|app| app == known.app.id.as_str()));
+        let found = found.ok_or_else(none)?;
+        let key = found.token_keys.first().ok_or_else(none)?;
+        let user = UserId::parse(user).map_err(|error| Reject::new(RejectCode::BadRequest, error.to_string()))?;
+        let new =
+            token::NewToken { user: &user, channels, ttl, info: None::<Map<_, _>>, app: Some(found.app.id.as_str()) };
+        token::sign(key, &new, now)
+    }
+
+    fn find(&self, id: &AppId) -> Option<&AppConfig> {
+        self.apps.iter().find(|app| app.app.id == *id)
+    }
+}
+
+impl Directory for Apps {
+    fn default_app(&self) -> Option<Arc<App>> {
+        self.apps.iter().find(|app| app.default).map(|app| Arc::clone(&app.app))
+    }
+
+    fn app_by_key(&self, key: &str) -> Option<Arc<App>> {
+        self.apps.iter().find(|app| app.key == key).map(|app| Arc::clone(&app.app))
+    }
+
+    fn origin_allowed(&self, app: &AppId, origin: &str) -> bool {
+        let Some(app) = self.find(app) else { return false };
+        let own = self.own_origins.get().filter(|_| self.development);
+        app.origins.iter().chain(own.into_iter().flatten()).any(|pattern| pattern.matches(origin))
+    }
+
+    fn query_token_allowed(&self, app: &AppId) -> bool {
+        self.find(app).is_some_and(|app| app.allow_query_token)
+    }
+
+    fn raw_path(&self, path: &str) -> Option<(Arc<App>, ChannelName)> {
+        self.raw.get(path).cloned()
+    }
+
+    fn authenticate(&self, app: &AppId, token: &str, now: Time) -> Result<Identity, Reject> {
+        let keys = self.find(app).map(|app| &*app.token_keys).unwrap_or_default();
+        token::verify(keys, app, token, now)
+    }
+}
+
+fn development_app(config: &Config) -> anyhow::Result<AppConfig> {
+    let app = App {
+        id: AppId::new("dev"),
+        limits: config.limits.clone(),
+        anonymous: Some(vec![Grant::new(ChannelMatch::all(), Operations::ALL)]),
+        channels: config.channels.clone(),
+    };
+    Ok(AppConfig {
+        app: Arc::new(app),
+        key: format!("dev-{}", Secret::generate(4)?.reveal()),
+        default: true,
+        token_keys: vec![TokenKey { kid: None, secret: Secret::generate(32)? }],
+        api_keys: vec![Secret::generate(16)?],
+        origins: Vec::new(),
+        allow_query_token: false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::config::{RawConfig, check};
+
+    fn apps(text: &str) -> Apps {
+        let raw: RawConfig = toml::from_str(text).unwrap();
+        Apps::new(&check(&raw, |_| None).unwrap()).unwrap()
+    }
+
+    const TWO: &str = r#"
+        [[apps]]
+        id = "a"
+        key = "key-a"
+        secret = "0123456789abcdef0123456789abcdef"
+        api_keys = ["api-key-of-application-a"]
+        origins = ["https://a.example"]
+        [[apps]]
+        id = "b"
+        default = true
+        secret = "fedcba9876543210fedcba9876543210"
+        api_keys = ["api-key-of-application-b"]
+        allow_query_token = true
+        [[raw]]
+        path = "/a"
+        channel = "x"
+        app = "a"
+        [[raw]]
+        path = "/b"
+        channel = "x"
+    "#;
+
+    #[test]
+    fn nothing_of_one_application_opens_another() {
+        let apps = apps(TWO);
+        apps.allow_own_pages(&["127.0.0.1:8080".parse().unwrap()]);
+        let [a, b] = ["a", "b"].map(AppId::new);
+        assert_eq!(apps.default_app().unwrap().id, b);
+        assert_eq!(apps.app_by_key("key-a").unwrap().id, a);
+        assert!(apps.app_by_key("a").is_none());
+        assert!(apps.origin_allowed(&a, "https://a.example") && !apps.origin_allowed(&b, "https://a.example"));
+        assert!(!apps.origin_allowed(&b, "http://localhost:8080"));
+        assert!(!apps.query_token_allowed(&a) && apps.query_token_allowed(&b));
+        assert_eq!(apps.by_api_key("api-key-of-application-b").unwrap().id, b);
+        assert!(apps.by_api_key("").is_none() && apps.by_api_key("api-key-of-application").is_none());
+        assert_eq!(apps.raw_path("/a").unwrap().0.id, a);
+        assert_eq!(apps.raw_path("/b").unwrap().0.id, b);
+        assert!(apps.raw_path("/chat").is_none() && !apps.is_development());
+
+        let key = apps.apps.first().unwrap().token_keys.first().unwrap();
+        let user = UserId::parse("ann").unwrap();
+        let ttl = Duration::from_secs(60);
+        let new = token::NewToken { user: &user, channels: &[], ttl, info: None, app: None };
+        let (token, _) = token::sign(key, &new, Time::from_secs(1)).unwrap();
+        assert!(apps.authenticate(&a, &token, Time::from_secs(1)).is_ok());
+        assert!(apps.authenticate(&b, &token, Time::from_secs(1)).is_err());
+        assert!(apps.authenticate(&AppId::new("c"), &token, Time::from_secs(1)).is_err());
+        let refused = apps.development_token(Some("a"), "ann", &[], ttl, Time::from_secs(1));
+        assert_eq!(refused.unwrap_err().code, RejectCode::PermissionDenied);
+    }
+
+    #[test]
+    fn the_development_application_allows_its_own_pages_and_no_others() {
+        let apps = apps("");
+        let dev = apps.default_app().unwrap();
+        assert!(!apps.origin_allowed(&dev.id, "http://localhost:8080"));
+        apps.allow_own_pages(&["127.0.0.1:8080".parse().unwrap(), "[::1]:8081".parse().unwrap()]);
+        for origin in ["http://localhost:8080", "http://127.0.0.1:8080", "http://localhost:8081", "http://[::1]:8081"] {
+            assert!(apps.origin_allowed(&dev.id, origin), "{origin}");
+        }
+        for origin in [
+            "null",
+            "https://localhost:8080",
+            "http://localhost",
+            "http://localhost:3000",
+            "http://[::1]:8080",
+            "http://x.localhost:8080",
+        ] {
+            assert!(!apps.origin_allowed(&dev.id, origin), "{origin}");
+        }
+        assert_eq!(apps.raw_path("/chat").unwrap().1.as_str(), "chat");
+        let now = Time::from_secs(1);
+        let (token, _) = apps.development_token(None, "ann", &[], DEVELOPMENT_TOKEN_TTL, now).unwrap();
+        assert_eq!(apps.authenticate(&dev.id, &token, now).unwrap().user.as_str(), "ann");
+        assert!(apps.development_token(Some("other"), "ann", &[], DEVELOPMENT_TOKEN_TTL, now).is_err());
+    }
+}

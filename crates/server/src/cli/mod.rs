@@ -1,0 +1,97 @@
+//! The command line. Data goes to stdout, all else to stderr.
+
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod client;
+mod config;
+mod connect;
+mod exit;
+mod native;
+mod publish;
+mod serve;
+mod subscribe;
+mod terminal;
+mod token;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use exit::Failure;
+use std::process::ExitCode;
+
+/// The command line's form.
+#[derive(Debug, Parser)]
+#[command(name = "switchboard", version, about = "Realtime channels for every protocol, in one binary")]
+#[command(
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no connection, 4 refused by authentication, 130 interrupted."
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Subcommands,
+}
+
+#[derive(Debug, Subcommand)]
+enum Subcommands {
+    /// Run the server
+    Serve(Box<serve::Serve>),
+    /// Connect to any WebSocket: type a line to send it, see what arrives
+    Connect(Box<connect::Connect>),
+    /// Publish a message to a channel
+    Publish(publish::Publish),
+    /// Print what is published on channels, one line a message
+    Subscribe(subscribe::Subscribe),
+    /// Make a token for a client
+    Token(token::Token),
+    /// Check or show the configuration
+    #[command(subcommand)]
+    Config(config::Config),
+    /// Print a script that completes commands in a shell
+    Completions {
+        /// For which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Runs a command and returns its exit code.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = match arguments.command {
+        Subcommands::Serve(serve) => serve.run(),
+        Subcommands::Connect(connect) => connect.run(),
+        Subcommands::Publish(publish) => publish.run(),
+        Subcommands::Subscribe(subscribe) => subscribe.run(),
+        Subcommands::Token(token) => token.run(),
+        Subcommands::Config(config) => config.run(),
+        Subcommands::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "switchboard", &mut std::io::stdout());
+            Ok(())
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if let Some(message) = failure.message() {
+                eprintln!("switchboard: {message}");
+            }
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+/// A runtime for a command: one thread is enough, the shards have their own.
+fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::other(format!("cannot start: {error}")))?;
+    let result = runtime.block_on(future);
+    // A thread that waits for a line of input never ends by itself.
+    runtime.shutdown_background();
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,183 @@
+//! `switchboard serve`: flags, logs, the words on the screen, and signals.
+
+use super::exit::Failure;
+use crate::apps::{DEVELOPMENT_CHAT, DEVELOPMENT_TOKEN_TTL, everything};
+use crate::config::{self, Config, Count};
+use crate::serve::{Running, reachable, start};
+use crate::{clock, supervisor};
+use clap::{Args, ValueEnum};
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use switchboard_session::Directory;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, fmt};
+
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    /// The configuration, TOML
+    #[arg(short, long, value_name = "FILE", env = "SWITCHBOARD_CONFIG")]
+    config: Option<PathBuf>,
+    /// Where clients connect [default: 127.0.0.1:8080]
+    #[arg(short, long, value_name = "ADDRESS:PORT")]
+    listen: Option<String>,
+    /// The console, health and metrics, or `off` [default: 127.0.0.1:8081]
+    #[arg(short, long, value_name = "ADDRESS:PORT")]
+    admin_listen: Option<String>,
+    /// Event loops; 0 is one for each core [default: 0]
+    #[arg(long)]
+    shards: Option<usize>,
+    /// The certificate with its chain, PEM
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// Its private key, PEM
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// What to log: a level, or levels by module, such as info,switchboard_net=debug
+    #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = "info")]
+    log: String,
+    /// How logs look
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+impl Serve {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let config = self.config()?;
+        self.start_logging()?;
+        super::block_on(run(config))
+    }
+
+    fn config(&self) -> Result<Config, Failure> {
+        let mut raw = super::config::load(self.config.as_deref())?;
+        if let Some(listen) = &self.listen {
+            raw.server.listen.clone_from(listen);
+        }
+        if let Some(admin_listen) = &self.admin_listen {
+            raw.server.admin_listen.clone_from(admin_listen);
+        }
+        if let Some(shards) = self.shards {
+            raw.server.shards = Count(shards);
+        }
+        raw.tls.cert = self.tls_cert.clone().or(raw.tls.cert);
+        raw.tls.key = self.tls_key.clone().or(raw.tls.key);
+        config::check(&raw, |name| std::env::var(name).ok()).map_err(|error| Failure::usage(error.to_string()))
+    }
+
+    fn start_logging(&self) -> Result<(), Failure> {
+        let filter: Targets =
+            self.log.parse().map_err(|error| Failure::usage(format!("--log {:?}: {error}", self.log)))?;
+        let ansi = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let layer = fmt::layer().with_writer(std::io::stderr).with_ansi(ansi);
+        let layer = match self.log_format {
+            LogFormat::Text => layer.boxed(),
+            LogFormat::Json => layer.json().flatten_event(true).boxed(),
+        };
+        let started = tracing_subscriber::registry().with(layer.with_filter(filter)).try_init();
+        started.map_err(|error| Failure::other(format!("cannot log: {error}")))
+    }
+}
+
+async fn run(config: Config) -> Result<(), Failure> {
+    // Before anything is announced: whoever reads the announcement may send a signal.
+    let mut signals = Signals::new().map_err(|error| Failure::other(format!("cannot receive signals: {error}")))?;
+    let running = start(&config).await.map_err(|error| Failure::other(format!("{error:#}")))?;
+    announce(&running);
+    supervisor::notify("READY=1");
+    while let Asked::Reload = signals.next().await {
+        running.reload();
+    }
+    supervisor::notify("STOPPING=1");
+    tokio::select! {
+        () = running.shut_down(config.drain_window) => Ok(()),
+        code = signals.second_stop() => {
+            tracing::warn!("a second signal: the server stops at once");
+            std::process::exit(code);
+        }
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+enum Asked {
+    Reload,
+    /// With the exit code of a process that the signal ends.
+    Stop(i32),
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.terminate.recv() => Asked::Stop(143),
+            _ = self.interrupt.recv() => Asked::Stop(130),
+            _ = self.hangup.recv() => Asked::Reload,
+        }
+    }
+
+    async fn second_stop(&mut self) -> i32 {
+        loop {
+            if let Asked::Stop(code) = self.next().await {
+                return code;
+            }
+        }
+    }
+}
+
+/// What to do next, for somebody who has just started it.
+fn announce(running: &Running) {
+    let apps = running.apps();
+    let host = reachable(running.address());
+    let (http, ws) = if running.is_secure() { ("https", "wss") } else { ("http", "ws") };
+    let console = running.admin_address().map(|admin| format!("http://{admin}/"));
+    if !apps.is_development() {
+        println!("Switchboard {} listens on {}", env!("CARGO_PKG_VERSION"), running.address());
+        println!("  WebSocket  {ws}://{host}/ws");
+        println!("  HTTP API   {http}://{host}/api/v1/publish");
+        println!("  console    {}", console.as_deref().unwrap_or("off"));
+        return;
+    }
+    println!(
+        "Switchboard {} runs for development: keys are made at each start, and anybody on this machine",
+        env!("CARGO_PKG_VERSION")
+    );
+    println!("may do everything on the application \"dev\".\n");
+    println!("  console    {}", console.as_deref().unwrap_or("off"));
+    if apps.raw_path(DEVELOPMENT_CHAT.0).is_some() {
+        println!(
+            "  chat       {ws}://{host}{}   plain messages on the channel \"{}\"",
+            DEVELOPMENT_CHAT.0, DEVELOPMENT_CHAT.1
+        );
+    }
+    println!("  WebSocket  {ws}://{host}/ws     the native protocol");
+    println!("  HTTP API   {http}://{host}/api/v1/publish");
+    for key in apps.iter().flat_map(|app| app.api_keys.first()) {
+        println!("  API key    {}", key.reveal());
+    }
+    if let Ok((token, _)) = apps.development_token(None, "ann", &[everything()], DEVELOPMENT_TOKEN_TTL, clock::now()) {
+        println!("  token      {token}   (user ann, for a day)");
+    }
+    let insecure = if running.is_secure() { " --insecure" } else { "" };
+    println!("\nOpen the console in a browser, and in another terminal try:\n");
+    println!("  switchboard connect{insecure} {ws}://{host}{}\n", DEVELOPMENT_CHAT.0);
+    println!("Ctrl-C stops it.");
+}

@@ -58,13 +58,19 @@ const fn peer(package: &'static str, binary: &'static str) -> Program {
     Program::Peer { package, binary }
 }
 
+/// `{bench}` becomes the folder of this workspace.
+const PRODUCT: &[&str] =
+    &["serve", "--config", "{bench}/switchboard.toml", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+
 pub const SERVERS: &[Server] = &[
+    Server { name: "switchboard", program: Program::Product, args: PRODUCT, library: None, path: "/raw/bench" },
+    // Every connection alone on a channel of its own: what it publishes comes back to it.
     Server {
-        name: "switchboard",
+        name: "switchboard-echo",
         program: Program::Product,
-        args: &["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"],
+        args: PRODUCT,
         library: None,
-        path: "/raw/bench",
+        path: "/raw/bench-{n}",
     },
     Server {
         name: "switchboard-ws",
@@ -127,8 +133,19 @@ pub const SERVERS: &[Server] = &[
 
 const ECHO: &[&str] =
     &["switchboard-ws", "fastwebsockets", "tokio-websockets", "yawc", "tokio-tungstenite", "bare-tokio"];
+/// With the whole server, by way of a channel.
+const ECHO_AND_SERVER: &[&str] = &[
+    "switchboard-ws",
+    "switchboard-echo",
+    "fastwebsockets",
+    "tokio-websockets",
+    "yawc",
+    "tokio-tungstenite",
+    "bare-tokio",
+];
 const ECHO_DEEP: &[&str] = &[
     "switchboard-ws",
+    "switchboard-echo",
     "fastwebsockets",
     "tokio-websockets",
     "yawc",
@@ -168,6 +185,7 @@ const fn fanout(name: &'static str, title: &'static str, load: &'static [&'stati
 
 pub const SCENARIOS: &[Scenario] = &[
     Scenario {
+        servers: ECHO_AND_SERVER,
         goals: &[Goal { server: "switchboard-ws", of: "fastwebsockets", limit: 1.10, later: Some(1.00) }],
         ..echo("echo-20", "Echo, 20 B, 64 connections", &["echo", "--size", "20"])
     },
@@ -210,7 +228,7 @@ pub const SCENARIOS: &[Scenario] = &[
         measure: Measure::ServerCpu,
         load: &["connect"],
         quick: &["--parallel", "8"],
-        servers: ECHO,
+        servers: ECHO_AND_SERVER,
         reference: "fastwebsockets",
         goals: &[],
     },
@@ -221,7 +239,7 @@ pub const SCENARIOS: &[Scenario] = &[
         measure: Measure::ServerMemory,
         load: &["idle", "--connections", "10000"],
         quick: &["--connections", "500", "--settle-ms", "100"],
-        servers: ECHO,
+        servers: ECHO_AND_SERVER,
         reference: "fastwebsockets",
         goals: &[],
     },

@@ -238,7 +238,8 @@ fn one_round(settings: &Settings, server: &Server, load: &[String]) -> Result<Va
     let logs = settings.root.join("target/logs");
     fs::create_dir_all(&logs)?;
     let log = logs.join(format!("{}.log", server.name));
-    let args: Vec<String> = server.args.iter().map(|arg| (*arg).to_owned()).collect();
+    let root = settings.root.to_string_lossy();
+    let args: Vec<String> = server.args.iter().map(|arg| arg.replace("{bench}", &root)).collect();
     let running = Running::start(&settings.program(server), &args, settings.server_cpu, !settings.split, &log)?;
     let mut command = Command::new(settings.target(&settings.root).join("load"));
     command.args(load).args(["--path", server.path, "--mode", if settings.split { "split" } else { "same-core" }]);

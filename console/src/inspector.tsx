@@ -50,7 +50,7 @@ export function Inspector({ room, channel }: { room: Room | null; channel: strin
           <option value="out">out</option>
         </select>
       </div>
-      <div class="frames" role="group" aria-label="Frames, oldest first" tabIndex={0} {...list}>
+      <div class="frames" role="group" aria-label="Frames, oldest first; the arrow keys go from one to the next" tabIndex={0} onKeyDown={walk} {...list}>
         {found.slice(-SHOWN_MAX).map((frame) => (
           <Row key={frame.id} frame={frame} open={opened.has(frame.id)} toggle={toggle} />
         ))}
@@ -65,7 +65,7 @@ function Row({ frame, open, toggle }: { frame: Frame; open: boolean; toggle: (id
   const { type, rest } = summaryOf(frame);
   return (
     <div class="frame" data-direction={frame.direction}>
-      <button type="button" aria-expanded={open} onClick={() => toggle(frame.id)}>
+      <button type="button" tabIndex={-1} aria-expanded={open} onClick={() => toggle(frame.id)}>
         <time class="number">{clockExact(frame.at)}</time>
         <span class="arrow" role="img" aria-label={frame.direction === "in" ? "received" : "sent"}>
           {frame.direction === "in" ? "↓" : "↑"}
@@ -78,6 +78,18 @@ function Row({ frame, open, toggle }: { frame: Frame; open: boolean; toggle: (id
       {open && <pre tabIndex={0}>{typeof frame.data === "string" ? prettyJson(frame.data) : hexDump(frame.data)}</pre>}
     </div>
   );
+}
+
+/** The list is one stop for the tabulator, however many frames it has; the arrow keys go through it, from its newest end. */
+function walk(event: KeyboardEvent & { currentTarget: HTMLElement }) {
+  const rows = [...event.currentTarget.querySelectorAll<HTMLElement>(".frame > button")];
+  const at = rows.indexOf(document.activeElement as HTMLElement);
+  const before = at < 0 ? rows.length - 1 : at - 1;
+  const next = { ArrowUp: before, ArrowDown: at < 0 ? rows.length - 1 : at + 1, Home: 0, End: rows.length - 1 }[event.key];
+  const row = next === undefined ? undefined : rows[next];
+  if (!row) return;
+  event.preventDefault();
+  row.focus();
 }
 
 interface Summary {

@@ -68,7 +68,7 @@ export class ConsolePage {
   }
 
   frames() {
-    return this.page.getByRole("group", { name: "Frames, oldest first" }).getByRole("button");
+    return this.page.getByRole("group", { name: /^Frames, oldest first/ }).getByRole("button");
   }
 
   async snippet(title) {

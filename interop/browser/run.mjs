@@ -150,18 +150,29 @@ async function looks() {
     equal([...new Set(loaded)], [origin]);
   });
   await check("it can be used by keyboard alone", async () => {
-    await ann.page.evaluate(() => document.activeElement?.blur());
+    const { keyboard } = ann.page;
+    await ann.page.getByRole("button", { name: "Use the dark theme" }).focus();
     const reached = new Set();
-    for (let count = 0; count < 60; count += 1) {
-      await ann.page.keyboard.press("Tab");
-      reached.add(await ann.page.evaluate(() => document.activeElement?.getAttribute("aria-label") ?? document.activeElement?.getAttribute("name") ?? document.activeElement?.textContent?.slice(0, 20)));
+    for (let count = 0; count < 40; count += 1) {
+      await keyboard.press("Tab");
+      reached.add(await ann.page.evaluate(nameOfFocused));
     }
-    const wanted = ["Use the dark theme", "channel", "name", "Message", "Messages", "Pause", "Filter frames by their text", "Frame to send, as it is", "Send frame", "JavaScript"];
+    const wanted = ["channel", "name", "Message", "Messages", "Pause", "Filter frames by their text", "Frame to send, as it is", "Send frame", "JavaScript"];
     equal(wanted.filter((one) => !reached.has(one)), []);
+    await ann.page.getByRole("group", { name: /^Frames, oldest first/ }).focus();
+    for (const key of ["ArrowUp", "ArrowUp", "Home", "Enter"]) await keyboard.press(key);
+    equal(await ann.frames().first().getAttribute("aria-expanded"), "true");
+    await keyboard.press("Enter");
     await ann.page.getByRole("tab", { name: "JavaScript" }).focus();
-    await ann.page.keyboard.press("ArrowRight");
+    await keyboard.press("ArrowRight");
     equal(await ann.page.getByRole("tab", { selected: true }).textContent(), "Python");
   });
+}
+
+/** Runs in the page. */
+function nameOfFocused() {
+  const focused = document.activeElement;
+  return focused?.getAttribute("aria-label") ?? focused?.getAttribute("name") ?? focused?.textContent?.slice(0, 20);
 }
 
 /** Every frame is shown, bytes as hex; frames can be written by hand. */

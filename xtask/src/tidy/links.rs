@@ -11,12 +11,30 @@ pub(super) fn check(files: &[SourceFile], paths: &BTreeSet<String>) -> Vec<Viola
     let documents = files.iter().filter(|file| file.extension() == "md");
     let headings: BTreeMap<&str, BTreeSet<String>> =
         documents.clone().map(|file| (file.path.as_str(), anchors(&file.text))).collect();
-    let mut violations = Vec::new();
+    let mut violations = mentions(files, paths);
     for file in documents {
         for (line, text) in prose(&file.text) {
             for target in targets(text) {
                 if let Some(message) = broken(&file.path, target, paths, &headings) {
                     violations.push(Violation::new(&file.path, line, message));
+                }
+            }
+        }
+    }
+    violations
+}
+
+/// Sources name documents by their path from the root, such as `docs/decisions/README.md`.
+fn mentions(files: &[SourceFile], paths: &BTreeSet<String>) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    let sources = files.iter().filter(|file| ["rs", "py", "ts", "mjs", "toml"].contains(&file.extension()));
+    // The tests of these rules name documents that are not there.
+    for file in sources.filter(|file| !file.path.starts_with("xtask/src/tidy/")) {
+        for (line, text) in numbered(&file.text) {
+            let words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && !"/._-".contains(letter));
+            for word in words.map(|word| word.trim_end_matches('.')) {
+                if word.starts_with("docs/") && word.ends_with(".md") && !paths.contains(word) {
+                    violations.push(Violation::new(&file.path, line, format!("there is no {word}")));
                 }
             }
         }
@@ -130,6 +148,12 @@ mod tests {
         let text = "# Here\n[a](b.md) [b](../README.md \"title\") [c](b.md#what-it-does-and-why) [d](#here)\n\
                     [e](https://example.com/x) [f](/crates/x) [g](b.md#again-1)\n```\n[x](nowhere.md)\n```\n`[y](nowhere.md)`\n";
         assert_eq!(check_one("docs/a.md", text), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_document_that_a_source_names_has_to_be_there() {
+        assert_eq!(check_one("a.rs", "//! As docs/b.md says (`docs/b.md`).\n"), Vec::<String>::new());
+        assert_eq!(check_one("a.rs", "//! See docs/gone.md.\n"), ["a.rs:1: there is no docs/gone.md"]);
     }
 
     #[test]

@@ -142,7 +142,7 @@ impl FrameHeader {
     }
 
     /// Writes the header, the length in the fewest bytes. The payload is the caller's to append, masked if there is a key.
-    #[inline]
+    #[inline(always)]
     pub fn encode(&self, out: &mut impl BufMut) {
         debug_assert!(self.payload_len >> 63 == 0 && self.rsv < 8, "a header that no peer would take");
         let first = if self.fin { FIN } else { 0 } | (self.rsv << 4) | self.opcode as u8;

@@ -347,8 +347,16 @@ fn reserve(payload: &mut BytesMut, remaining: u64, incoming: usize) {
     let received = payload.len() + incoming;
     let trusted =
         if received < DIRECT_BYTES_MIN { SMALL_RESERVE_BYTES.max(received) } else { received.saturating_mul(16) };
-    let room = remaining.min(trusted as u64) as usize;
-    payload.reserve(room.max(incoming));
+    let room = (remaining.min(trusted as u64) as usize).max(incoming);
+    if payload.is_empty() && room >= DIRECT_BYTES_MIN {
+        // A large buffer often begins where a page begins, and there the kernel's copies into it are slow (they alias with their source).
+        *payload = BytesMut::with_capacity(room + PAGE_OFFSET);
+        payload.resize(PAGE_OFFSET, 0);
+        payload.advance(PAGE_OFFSET);
+    }
+    payload.reserve(room);
 }
+
+const PAGE_OFFSET: usize = 1024;
 
 const SMALL_RESERVE_BYTES: usize = 4096;

@@ -109,7 +109,9 @@ impl Transmit {
         if self.len() > 0 || self.small.capacity() == 0 {
             return None;
         }
-        self.large = VecDeque::new();
+        if self.large.capacity() > 0 {
+            self.large = VecDeque::new();
+        }
         Some(core::mem::take(&mut self.small))
     }
 

@@ -1,11 +1,17 @@
 //! Buffers that belong to a thread, not to a connection: an idle connection owns none.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use bytes::BytesMut;
 
-/// What one read may bring.
-const INPUT_BYTES: usize = 64 * 1024;
+/// What one read may bring: a message of 64 KiB with its header, which is a popular size.
+const INPUT_BYTES: usize = 64 * 1024 + 256;
+
+/// Where in a page a read should begin at the earliest. The kernel copies from pages of its own into ours, and a processor that sees stores and loads
+/// whose addresses are equal in the last twelve bits makes one wait for the other: reads that begin where a page begins are up to 20 % slower.
+const INPUT_PAGE_OFFSET_MIN: usize = 512;
+
+const PAGE_BYTES: usize = 4096;
 
 /// A buffer that messages still hold part of is used on while this much of it is free.
 const INPUT_FREE_BYTES_MIN: usize = 32 * 1024;
@@ -18,19 +24,60 @@ const OUTPUT_BYTES_MAX: usize = 256 * 1024;
 /// More are never of use: a connection holds one of each only from one call of the runtime to the next, unless its peer is slow.
 const BUFFERS_MAX: usize = 16;
 
+/// The buffer that was used last, and is in the cache, apart from the others.
+#[derive(Default)]
+struct Pool {
+    last: Cell<BytesMut>,
+    others: RefCell<Vec<BytesMut>>,
+}
+
 thread_local! {
-    static INPUT: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
-    static OUTPUT: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
+    static INPUT: Pool = Pool::default();
+    static OUTPUT: Pool = Pool::default();
+}
+
+impl Pool {
+    /// Without capacity if there is none.
+    fn take(&self) -> BytesMut {
+        let last = self.last.take();
+        if last.capacity() > 0 { last } else { self.others.borrow_mut().pop().unwrap_or_default() }
+    }
+
+    fn give(&self, buffer: BytesMut) {
+        let before = self.last.replace(buffer);
+        if before.capacity() > 0 {
+            let mut others = self.others.borrow_mut();
+            if others.len() < BUFFERS_MAX {
+                others.push(before);
+            }
+        }
+    }
 }
 
 pub(crate) fn take_input() -> BytesMut {
-    if let Some(mut buffer) = INPUT.with_borrow_mut(Vec::pop)
-        // Without a message that holds on to it, the whole buffer is free again.
-        && (buffer.try_reclaim(INPUT_BYTES) || buffer.try_reclaim(INPUT_FREE_BYTES_MIN))
-    {
-        return buffer;
+    renew_input(INPUT.with(Pool::take))
+}
+
+/// An empty buffer to read into, this one if it will do.
+pub(crate) fn renew_input(mut buffer: BytesMut) -> BytesMut {
+    buffer.clear();
+    // Without a message that holds on to it, the whole buffer is free again.
+    if buffer.try_reclaim(INPUT_BYTES) || buffer.try_reclaim(INPUT_FREE_BYTES_MIN) { buffer } else { new_input() }
+}
+
+/// Of a few allocations that do not begin where a page begins the first, if there is one.
+#[cold]
+fn new_input() -> BytesMut {
+    let mut buffer = BytesMut::with_capacity(INPUT_BYTES);
+    let mut misplaced = Vec::new();
+    for more in [512, 1024, 2048] {
+        if buffer.as_ptr().addr() % PAGE_BYTES >= INPUT_PAGE_OFFSET_MIN {
+            break;
+        }
+        // Kept until the next is made, which therefore lies elsewhere.
+        misplaced.push(std::mem::replace(&mut buffer, BytesMut::with_capacity(INPUT_BYTES + more)));
     }
-    BytesMut::with_capacity(INPUT_BYTES)
+    buffer
 }
 
 pub(crate) fn give_input(mut buffer: BytesMut) {
@@ -39,7 +86,8 @@ pub(crate) fn give_input(mut buffer: BytesMut) {
 }
 
 pub(crate) fn take_output() -> BytesMut {
-    OUTPUT.with_borrow_mut(Vec::pop).unwrap_or_else(|| BytesMut::with_capacity(OUTPUT_BYTES))
+    let buffer = OUTPUT.with(Pool::take);
+    if buffer.capacity() > 0 { buffer } else { BytesMut::with_capacity(OUTPUT_BYTES) }
 }
 
 pub(crate) fn give_output(buffer: BytesMut) {
@@ -48,12 +96,7 @@ pub(crate) fn give_output(buffer: BytesMut) {
     }
 }
 
-fn give(pool: &'static std::thread::LocalKey<RefCell<Vec<BytesMut>>>, buffer: BytesMut) {
+fn give(pool: &'static std::thread::LocalKey<Pool>, buffer: BytesMut) {
     // While the thread ends there is no pool, and then the buffer is simply dropped.
-    let _ = pool.try_with(|pool| {
-        let mut pool = pool.borrow_mut();
-        if pool.len() < BUFFERS_MAX {
-            pool.push(buffer);
-        }
-    });
+    let _ = pool.try_with(|pool| pool.give(buffer));
 }

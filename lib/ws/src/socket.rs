@@ -6,7 +6,7 @@ use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures_core::Stream;
 use futures_sink::Sink;
 use switchboard_ws_proto::{
@@ -222,20 +222,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
                     return Poll::Ready(Some(Ok(message)));
                 }
             }
-            if let Some(buffer) = self.connection.reclaim_input() {
-                pool::give_input(buffer);
-            }
+            // The buffer that was just read, for the read that follows.
+            let buffer = self.connection.reclaim_input();
             let written = self.poll_write(cx);
-            if self.connection.is_finished() {
-                ready!(self.poll_end(cx, written.is_ready()));
+            if !self.connection.is_open() && ready!(self.poll_closing(cx, written.is_ready())) {
                 continue;
-            }
-            if written.is_ready() && self.connection.should_shut_down_write() && !self.shut_down {
-                self.shut_down = Pin::new(&mut self.io).poll_shutdown(cx).is_ready();
             }
             // Read even while output is stuck: two peers that both send and wait for the other to read would wait for ever. What may be queued
             // is bounded where it is queued, in `feed`; and what the protocol itself answers is bounded in the state machine.
-            if !self.read_ended && self.poll_read(cx).is_ready() {
+            if !self.read_ended && self.poll_read(cx, buffer).is_ready() {
                 continue;
             }
             if self.timer.poll(&mut self.connection, cx).is_pending() {
@@ -258,29 +253,37 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         None
     }
 
-    /// The last step: ends our side of the stream, unless nobody is there to see it.
-    fn poll_end(&mut self, cx: &mut Context<'_>, written: bool) -> Poll<()> {
+    /// Once closing has begun: ends our side of the stream when all is said. Ready with whether the state has changed.
+    #[cold]
+    fn poll_closing(&mut self, cx: &mut Context<'_>, written: bool) -> Poll<bool> {
+        if !self.connection.is_finished() {
+            if written && self.connection.should_shut_down_write() && !self.shut_down {
+                self.shut_down = Pin::new(&mut self.io).poll_shutdown(cx).is_ready();
+            }
+            return Poll::Ready(false);
+        }
         // With no timeout running, the peer is gone or was given up: nothing is waited for.
         let gone = self.connection.poll_timeout().is_none();
-        if !gone && !written {
-            return self.timer.poll(&mut self.connection, cx);
-        }
-        if !self.shut_down && Pin::new(&mut self.io).poll_shutdown(cx).is_pending() && !gone {
-            return self.timer.poll(&mut self.connection, cx);
+        let unwritten = !written && !gone;
+        if unwritten || (!self.shut_down && Pin::new(&mut self.io).poll_shutdown(cx).is_pending() && !gone) {
+            return self.timer.poll(&mut self.connection, cx).map(|()| true);
         }
         if self.error.is_none() && !self.connection.close_received() {
             self.error = Some(Error::CloseTimedOut);
         }
         self.ended = true;
-        Poll::Ready(())
+        Poll::Ready(true)
     }
 
     /// Ready when something was read, the end of the stream and a failure among it.
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, spare: Option<BytesMut>) -> Poll<()> {
         let read = if let Some(buffer) = self.connection.read_buffer() {
-            ready!(poll_read_buf(&mut self.io, buffer, cx))
+            if let Some(spare) = spare {
+                pool::give_input(spare);
+            }
+            ready!(poll_read_buf(&mut self.io, &mut buffer.limit(DIRECT_READ_BYTES_MAX), cx))
         } else {
-            let mut buffer = pool::take_input();
+            let mut buffer = spare.map_or_else(pool::take_input, pool::renew_input);
             let read = poll_read_buf(&mut self.io, &mut buffer, cx);
             if matches!(read, Poll::Ready(Ok(1..))) {
                 self.connection.receive(buffer);
@@ -424,12 +427,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocket<S> {
 
 fn poll_read_buf<S: AsyncRead + Unpin>(
     io: &mut S,
-    buffer: &mut BytesMut,
+    buffer: &mut impl BufMut,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<usize>> {
     // This future has no state of its own, and reads into capacity that nobody filled with zeros.
     pin!(io.read_buf(buffer)).poll(cx)
 }
+
+/// What one read of a large message may bring: what is unmasked right after is still in the cache then.
+const DIRECT_READ_BYTES_MAX: usize = 128 * 1024;
 
 /// Pieces for one system call.
 const SLICES_MAX: usize = 64;

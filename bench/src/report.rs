@@ -104,7 +104,9 @@ pub fn to_markdown(result: &Value) -> String {
     let has = |name: &str| servers.iter().any(|server| number(server, name).is_some());
     let (speed, latency) = (has("per_second"), has("latency_us_p50"));
 
+    let load: Vec<String> = list(result, "load").iter().filter_map(|arg| Some(arg.as_str()?.to_owned())).collect();
     let mut out = format!("### {} (`{}`)\n\n", text(result, "title"), text(result, "scenario"));
+    let _ = writeln!(out, "`load {}`\n", load.join(" "));
     let mut head =
         format!("| server | {} | lowest – highest | × {} |", text(result, "unit"), text(result, "reference"));
     let mut rule = "|---|---:|---:|---:|".to_owned();

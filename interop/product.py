@@ -125,6 +125,8 @@ def web_site() -> Iterator[int]:
     """The port of a site with an empty page. As `http://127.0.0.1:PORT` its origin is allowed, as `http://localhost:PORT` not."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page)
     server.daemon_threads = True
+    # A browser that goes away in the middle is none of our business.
+    server.handle_error = lambda *_: None
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

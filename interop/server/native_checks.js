@@ -134,6 +134,19 @@ globalThis.nativeChecks = (() => {
     return client;
   }
 
+  /** Two sockets in a raw room. Each has heard its own name: nothing else tells a raw client that it is in the room. */
+  async function there(url) {
+    const one = await new Socket(url).opened;
+    const two = await new Socket(url).opened;
+    const names = [room(), room()];
+    for (const [i, socket] of [one, two].entries()) {
+      socket.socket.send(names[i]);
+      while ((await socket.receive()) !== names[i]);
+    }
+    while ((await one.receive()) !== names[1]);
+    return [one, two];
+  }
+
   const withToken = (token) => ({ protocols: ["switchboard.v1.json", `switchboard.token.${token}`] });
 
   return {
@@ -271,8 +284,7 @@ globalThis.nativeChecks = (() => {
 
     async "raw rooms: text and binary"(server) {
       const path = `/raw/${room()}`;
-      const one = await new Socket(server.base + path).opened;
-      const two = await new Socket(server.base + path).opened;
+      const [one, two] = await there(server.base + path);
       one.socket.send("κόσμε — 🌍");
       for (const socket of [one, two]) equal(await socket.receive(), "κόσμε — 🌍");
       two.socket.send(Uint8Array.of(0, 255, 16));
@@ -283,10 +295,9 @@ globalThis.nativeChecks = (() => {
 
     async "chat needs nothing but an address"(server) {
       const text = room();
-      const one = await new Socket(`${server.base}/chat`).opened;
-      const two = await new Socket(`${server.base}/chat`).opened;
+      const [one, two] = await there(`${server.base}/chat`);
       one.socket.send(text);
-      for (const socket of [one, two]) while ((await socket.receive()) !== text);
+      for (const socket of [one, two]) equal(await socket.receive(), text);
       await one.close();
       await two.close();
     },

@@ -30,9 +30,11 @@ const join = (base) =>
   new Promise((resolve) => {
     globalThis.seen = [];
     globalThis.chat = new WebSocket(`${base}/chat`);
-    globalThis.chat.onopen = () => resolve("open");
+    const name = `${Math.random()}`;
+    globalThis.chat.onopen = () => globalThis.chat.send(name);
     globalThis.chat.onclose = ({ code }) => resolve(code);
-    globalThis.chat.onmessage = ({ data }) => globalThis.seen.push(data);
+    // Hearing its own name tells a page that it is in the room.
+    globalThis.chat.onmessage = ({ data }) => (data === name ? resolve("open") : globalThis.seen.push(data));
   });
 
 await main({

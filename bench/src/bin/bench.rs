@@ -273,6 +273,7 @@ fn about(settings: &Settings) -> Result<Value> {
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
     let compiler = Command::new("rustc").arg("--version").output().context("cannot run rustc")?;
+    let changed = git(&["status", "--porcelain", "--", ".", "../lib", "../crates"]).is_none_or(|list| !list.is_empty());
     let words: Vec<String> = std::env::args().skip(1).collect();
     Ok(json!({
         "command": format!("cargo xtask bench {}", words.join(" ")).trim(),
@@ -281,6 +282,7 @@ fn about(settings: &Settings) -> Result<Value> {
         "duration_ms": settings.duration.as_millis() as u64,
         "profile": settings.profile().1,
         "commit": git(&["rev-parse", "--short", "HEAD"]),
+        "uncommitted_changes": changed,
         "compiler": String::from_utf8_lossy(&compiler.stdout).trim(),
         "machine": machine::describe(),
     }))
@@ -290,9 +292,10 @@ fn headline(about: &Value) -> String {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let machine = &about["machine"];
     let mut line = format!(
-        "`{}` at {}: {} CPUs {}, Linux {}, {}, {} mode, {} rounds of {} ms",
+        "`{}` at {}{}: {} CPUs {}, Linux {}, {}, {} mode, {} rounds of {} ms",
         text(&about["command"]),
         text(&about["commit"]),
+        if about["uncommitted_changes"] == true { " and uncommitted changes" } else { "" },
         machine["cpus"],
         text(&machine["cpu"]),
         text(&machine["kernel"]),

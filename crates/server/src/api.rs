@@ -49,12 +49,12 @@ pub(crate) fn router(apps: Arc<Apps>, hub: HubHandle) -> Router {
 }
 
 /// Path and status only: a query or a header may hold a secret.
-pub(crate) async fn log_request(request: Request, next: Next) -> Response {
+async fn log_request(request: Request, next: Next) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let begin = Instant::now();
     let response = next.run(request).await;
-    let micros = u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX);
-    tracing::info!(target: "switchboard::access", %method, path, status = response.status().as_u16(), micros, "request");
+    let (status, micros) = (response.status().as_u16(), begin.elapsed().as_micros());
+    tracing::info!(target: "switchboard::access", %method, path, status, micros, "request");
     response
 }
 
@@ -139,13 +139,18 @@ struct PublishRequest<'a> {
 }
 
 fn parse(body: &[u8], data_bytes_max: usize) -> Result<(ChannelName, Publish), ApiError> {
+    let bad_json = |message: String| ApiError::new(StatusCode::BAD_REQUEST, RejectCode::BadJson.as_str(), message);
+    // serde would take the members in their order from an array.
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(bad_json("the body is not a JSON object".to_owned()));
+    }
     let request: PublishRequest<'_> = serde_json::from_slice(body).map_err(|error| {
         use serde_json::error::Category;
-        let code = match error.classify() {
-            Category::Data => RejectCode::BadRequest,
-            Category::Io | Category::Syntax | Category::Eof => RejectCode::BadJson,
-        };
-        ApiError::new(StatusCode::BAD_REQUEST, code.as_str(), format!("the body: {error}"))
+        let message = format!("the body: {error}");
+        match error.classify() {
+            Category::Data => ApiError::bad_request(message),
+            Category::Io | Category::Syntax | Category::Eof => bad_json(message),
+        }
     })?;
     let channel = ChannelName::parse(&request.channel)
         .map_err(|error| ApiError::new(StatusCode::BAD_REQUEST, RejectCode::BadChannel.as_str(), error.to_string()))?;
@@ -228,7 +233,9 @@ mod tests {
         for (body, code) in [
             ("", "bad_json"),
             ("{", "bad_json"),
-            ("[]", "bad_request"),
+            ("[]", "bad_json"),
+            (r#"["c",1,null,null,null]"#, "bad_json"),
+            ("1", "bad_json"),
             ("{}", "bad_request"),
             (r#"{"channel":"c"}"#, "bad_request"),
             (r#"{"channel":1,"data":1}"#, "bad_request"),

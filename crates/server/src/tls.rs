@@ -58,7 +58,10 @@ impl Certificates {
             }
             // Certificate and key are replaced one after the other: the second change comes soon.
             Err(error) => {
-                tracing::warn!(error = format!("{error:#}"), "the new certificate is no good; the old one stays in use");
+                tracing::warn!(
+                    error = format!("{error:#}"),
+                    "the new certificate is no good; the old one stays in use"
+                );
             }
         }
     }

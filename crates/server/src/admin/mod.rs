@@ -9,7 +9,7 @@ use crate::answer::{ApiError, json_response};
 use crate::apps::Apps;
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{get, post};
 use core::net::SocketAddr;
@@ -48,7 +48,6 @@ pub(crate) fn router(state: AdminState) -> Router {
         .fallback(assets::serve)
         .with_state(Arc::clone(&state))
         .layer(from_fn_with_state(state, check_host))
-        .layer(from_fn(crate::api::log_request))
 }
 
 async fn ready(State(state): State<Arc<AdminState>>) -> Response {
@@ -58,6 +57,8 @@ async fn ready(State(state): State<Arc<AdminState>>) -> Response {
 }
 
 async fn check_host(State(state): State<Arc<AdminState>>, request: Request, next: Next) -> Result<Response, ApiError> {
+    // The console asks every second: that is not worth a line each.
+    tracing::debug!(target: "switchboard::access", method = %request.method(), path = request.uri().path(), "admin request");
     if !state.is_own_host(request.headers()) {
         let message = "the header Host names none of this listener's addresses";
         return Err(ApiError::new(StatusCode::MISDIRECTED_REQUEST, "wrong_host", message));

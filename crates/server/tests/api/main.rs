@@ -1,1 +1,21 @@
 //! The server as a whole: in this process where a test looks inside, as the built binary where it does not.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    unreachable_pub,
+    missing_debug_implementations
+)]
+
+mod admin;
+mod binary;
+mod cli;
+mod http;
+mod secrets;
+mod shutdown;
+mod support;
+mod tls;
+mod upgrade;

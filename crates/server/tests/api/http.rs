@@ -1,0 +1,108 @@
+//! The HTTP API: what is published reaches every protocol, and what is wrong gets its status.
+
+use crate::support::{
+    API_KEY, TWO_APPS, ask, configured, connect, native, receive, receive_text, request, with_server,
+};
+use core::net::SocketAddr;
+use serde_json::{Value, json};
+use switchboard_ws::Message;
+
+async fn publish(address: SocketAddr, key: &str, body: &Value) -> crate::support::Answer {
+    let head = format!("POST /api/v1/publish\nAuthorization: Bearer {key}\nContent-Type: application/json");
+    request(address, &head, &body.to_string()).await
+}
+
+#[test]
+fn what_is_published_reaches_native_and_raw_subscribers() {
+    with_server(&configured(TWO_APPS), async |server| {
+        let address = server.address();
+        let mut subscriber = native(address).await;
+        let subscribed = ask(&mut subscriber, &json!({ "type": "subscribe", "id": 1, "channel": "room:lobby" })).await;
+        assert_eq!(subscribed["type"], "ok");
+        let mut raw = connect(&format!("ws://{address}/lobby")).await;
+        // The raw subscription is in place once its own message has come back.
+        raw.send("here").await.unwrap();
+        assert_eq!(receive_text(&mut raw).await, "here");
+        assert_eq!(receive(&mut subscriber).await["data"], "here");
+
+        let body = json!({ "channel": "room:lobby", "data": { "x": 1 }, "event": "e", "key": "k" });
+        let answer = publish(address, API_KEY, &body).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert!(answer.has_header("content-type: application/json"));
+        assert_eq!(answer.json()["channel"], "room:lobby");
+        assert_eq!(answer.json()["position"]["offset"], 2);
+        assert_eq!(answer.json()["position"]["epoch"], subscribed["position"]["epoch"]);
+
+        let message = receive(&mut subscriber).await;
+        assert_eq!(
+            (&message["data"], &message["event"], &message["offset"]),
+            (&json!({ "x": 1 }), &json!("e"), &json!(2))
+        );
+        assert_eq!(message.get("publisher"), None, "the application itself is nobody");
+        assert_eq!(receive_text(&mut raw).await, r#"{"x":1}"#);
+
+        publish(address, API_KEY, &json!({ "channel": "room:lobby", "data": "text" })).await;
+        assert_eq!(receive_text(&mut raw).await, "text");
+        publish(address, API_KEY, &json!({ "channel": "room:lobby", "data": "AP8Q", "encoding": "base64" })).await;
+        let binary = raw.recv().await.unwrap().unwrap();
+        assert_eq!(binary, Message::Binary(bytes::Bytes::from_static(b"\x00\xff\x10")));
+    });
+}
+
+#[test]
+fn a_key_opens_its_own_application_only() {
+    with_server(&configured(TWO_APPS), async |server| {
+        let mut subscriber = native(server.address()).await;
+        ask(&mut subscriber, &json!({ "type": "subscribe", "id": 1, "channel": "room:lobby" })).await;
+        let body = json!({ "channel": "room:lobby", "data": "from the other application" });
+        assert_eq!(publish(server.address(), "another-key-0123456789", &body).await.status, 200);
+        let body = json!({ "channel": "room:lobby", "data": "from this one" });
+        assert_eq!(publish(server.address(), API_KEY, &body).await.status, 200);
+        assert_eq!(receive(&mut subscriber).await["data"], "from this one");
+    });
+}
+
+#[test]
+fn wrong_requests_get_their_status() {
+    with_server(&configured(TWO_APPS), async |server| {
+        let address = server.address();
+        let good = json!({ "channel": "room:a", "data": 1 });
+        let with_key = |body: Value| async move {
+            let answer = publish(address, API_KEY, &body).await;
+            (answer.status, answer.code())
+        };
+        let refused = |status: u16, code: &str| (status, code.to_owned());
+        assert_eq!(with_key(json!({ "channel": "a#b", "data": 1 })).await, refused(400, "bad_channel"));
+        assert_eq!(with_key(json!({ "channel": "a" })).await, refused(400, "bad_request"));
+        assert_eq!(
+            with_key(json!({ "channel": "a", "data": "x".repeat(64 * 1024 + 1) })).await,
+            refused(413, "limit_exceeded")
+        );
+        assert_eq!(
+            with_key(json!({ "channel": "a", "data": "x".repeat(200 * 1024) })).await,
+            refused(413, "limit_exceeded")
+        );
+
+        for (key, code) in [("wrong-key-0123456789", "bad_key"), ("", "unauthenticated")] {
+            let answer = publish(address, key, &good).await;
+            assert_eq!((answer.status, answer.code()), refused(401, code));
+            assert!(answer.has_header("www-authenticate: bearer"));
+        }
+        for (head, body, status, code) in [
+            ("POST /api/v1/publish", "{}", 401, "unauthenticated"),
+            ("POST /api/v1/publish\nAuthorization: Basic YTpi", "{}", 401, "unauthenticated"),
+            ("POST /api/v1/publish\nAuthorization: Bearer api-key-0123456789", "", 400, "bad_json"),
+            ("POST /api/v1/publish\nAuthorization: Bearer api-key-0123456789", "{\"channel\"", 400, "bad_json"),
+            ("POST /api/v1/publish\nAuthorization: Bearer api-key-0123456789", "[1]", 400, "bad_json"),
+            ("GET /api/v1/publish", "", 405, "method_not_allowed"),
+            ("GET /", "", 404, "not_found"),
+            ("GET /nope?token=x", "", 404, "not_found"),
+            ("GET /metrics", "", 404, "not_found"),
+            ("GET /api/console/info", "", 404, "not_found"),
+        ] {
+            let answer = request(address, head, body).await;
+            assert_eq!((answer.status, answer.code()), refused(status, code), "{head}");
+        }
+        assert!(request(address, "PUT /api/v1/publish", "").await.has_header("allow: post"));
+    });
+}

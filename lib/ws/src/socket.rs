@@ -10,7 +10,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures_core::Stream;
 use futures_sink::Sink;
 use switchboard_ws_proto::{
-    CloseCode, CloseFrame, Config, Connection, Event, Limits, Message, Opcode, Role, SendError,
+    CloseCode, CloseFrame, Config, Connection, Event, Limits, Message, Opcode, Role, SendError, Transmit,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
@@ -212,6 +212,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     }
 
     /// As [`recv`](Self::recv).
+    // Apart, so that its variables lie together and not scattered over the frame of a task with many states.
+    #[inline(never)]
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
         loop {
             if self.ended {
@@ -329,13 +331,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     fn poll_write_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.connection.transmit_len() > 0 {
             let transmit = self.connection.transmit();
-            let mut io = Pin::new(&mut self.io);
+            let io = Pin::new(&mut self.io);
             let count = if transmit.chunk().len() == transmit.remaining() || !io.is_write_vectored() {
-                ready!(io.as_mut().poll_write(cx, transmit.chunk()))?
+                ready!(io.poll_write(cx, transmit.chunk()))?
             } else {
-                let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-                let count = transmit.chunks_vectored(&mut slices);
-                ready!(io.as_mut().poll_write_vectored(cx, slices.get(..count).unwrap_or_default()))?
+                ready!(poll_write_vectored(io, transmit, cx))?
             };
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
@@ -432,6 +432,18 @@ fn poll_read_buf<S: AsyncRead + Unpin>(
 ) -> Poll<io::Result<usize>> {
     // This future has no state of its own, and reads into capacity that nobody filled with zeros.
     pin!(io.read_buf(buffer)).poll(cx)
+}
+
+/// Apart, so that its array is not part of every caller's frame.
+#[inline(never)]
+fn poll_write_vectored<S: AsyncWrite>(
+    io: Pin<&mut S>,
+    transmit: &Transmit,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+    let count = transmit.chunks_vectored(&mut slices);
+    io.poll_write_vectored(cx, slices.get(..count).unwrap_or_default())
 }
 
 /// What one read of a large message may bring: what is unmasked right after is still in the cache then.

@@ -185,6 +185,8 @@ impl ClientHandshake {
     }
 }
 
+/// Its array of headers does not belong into the frame of a task that lives on after the handshake.
+#[inline(never)]
 fn parse(head: &Bytes) -> Result<(u16, String, Headers), HandshakeError> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut response = httparse::Response::new(&mut headers);

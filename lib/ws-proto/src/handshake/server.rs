@@ -83,6 +83,8 @@ impl ServerRequest {
     }
 }
 
+/// Its array of headers does not belong into the frame of a task that lives on after the handshake.
+#[inline(never)]
 fn parse(head: &Bytes) -> Result<ServerRequest, Rejection> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut request = httparse::Request::new(&mut headers);

@@ -1,0 +1,247 @@
+//! The receiving direction (RFC 7692 §7.2.2): inflates a message as its bytes arrive, and stops at the limit. Knows nothing of frames.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use bytes::{Bytes, BytesMut};
+use zlib_rs::{Inflate, InflateError, InflateFlush, Status};
+
+use super::{Params, TAIL, pool};
+use crate::ProtocolError;
+use crate::utf8::Utf8Stream;
+
+/// What one connection needs to receive compressed messages.
+pub(crate) struct Inbound {
+    /// The peer compresses with what it sent before.
+    takeover: bool,
+    /// With context takeover the connection's, else the current message's.
+    inflate: Option<Inflate>,
+    /// The current message, as far as it has come.
+    payload: Pieces,
+    /// Bytes of it that came.
+    received: u64,
+    /// The last of them ended a final block, behind which a stream may end too.
+    ended: bool,
+}
+
+impl Inbound {
+    pub(crate) fn new(params: &Params, server: bool) -> Self {
+        let (takeover, _) = params.ours(!server);
+        Self { takeover, inflate: None, payload: Pieces::default(), received: 0, ended: false }
+    }
+
+    /// Bytes of the current message that came, compressed.
+    pub(crate) fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Inflates a part of the message. Text is checked in the order of the stream, and so is the limit: whatever is wrong first fails first,
+    /// however the bytes are cut.
+    pub(crate) fn feed(
+        &mut self,
+        mut input: &[u8],
+        mut utf8: Option<&mut Utf8Stream>,
+        bytes_max: usize,
+    ) -> Result<(), ProtocolError> {
+        self.received += input.len() as u64;
+        pool::with_block(|block| {
+            while !input.is_empty() {
+                let step = self.step(input, block, InflateFlush::SyncFlush, utf8.as_deref_mut(), bytes_max)?;
+                input = input.get(step.consumed..).unwrap_or_default();
+                self.ended = step.status == Status::StreamEnd;
+                let stuck = step.consumed == 0 && step.produced == 0;
+                if self.ended {
+                    // §7.2.3.4 allows final blocks. What follows is a stream of its own, and knows nothing of what came before, as
+                    // a compressor that has ended its stream knows nothing.
+                    self.restart();
+                } else if stuck {
+                    return Err(ProtocolError::InvalidCompression);
+                }
+            }
+            self.drain(block, utf8, bytes_max)
+        })
+    }
+
+    /// The end of the message: what it was inflated to.
+    pub(crate) fn finish(&mut self, utf8: Option<&mut Utf8Stream>, bytes_max: usize) -> Result<Bytes, ProtocolError> {
+        // Nothing at all is what some compressors make of an empty message.
+        let complete = self.received == 0 || self.ended;
+        if !complete {
+            pool::with_block(|block| self.close(block, utf8, bytes_max))?;
+        }
+        self.received = 0;
+        self.ended = false;
+        if !self.takeover {
+            self.release();
+        }
+        Ok(core::mem::take(&mut self.payload).join())
+    }
+
+    /// §7.2.2: the tail that the sender has left out ends an empty block, so that the stream stands between two blocks then. One byte more
+    /// is offered; a stream that takes it stands elsewhere, and its last block is cut off.
+    fn close(
+        &mut self,
+        block: &mut [u8],
+        mut utf8: Option<&mut Utf8Stream>,
+        bytes_max: usize,
+    ) -> Result<(), ProtocolError> {
+        let [a, b, c, d] = TAIL;
+        let tail = [a, b, c, d, 0];
+        let mut rest = &tail[..];
+        for _ in 0..CLOSE_STEPS_MAX {
+            // `Block` stops wherever a block ends.
+            let step = self.step(rest, block, InflateFlush::Block, utf8.as_deref_mut(), bytes_max)?;
+            rest = rest.get(step.consumed..).unwrap_or_default();
+            let room = step.produced < block.len();
+            if rest.len() == 1 && room && step.status != Status::StreamEnd {
+                return Ok(());
+            }
+            if rest.is_empty() || step.status == Status::StreamEnd {
+                break;
+            }
+        }
+        Err(ProtocolError::InvalidCompression)
+    }
+
+    /// What a full block has left behind.
+    fn drain(
+        &mut self,
+        block: &mut [u8],
+        mut utf8: Option<&mut Utf8Stream>,
+        bytes_max: usize,
+    ) -> Result<(), ProtocolError> {
+        while self.inflate.is_some() && !self.ended {
+            let step = self.step(&[], block, InflateFlush::SyncFlush, utf8.as_deref_mut(), bytes_max)?;
+            if step.status == Status::StreamEnd {
+                self.ended = true;
+                self.restart();
+            }
+            if step.produced < block.len() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn step(
+        &mut self,
+        input: &[u8],
+        block: &mut [u8],
+        flush: InflateFlush,
+        utf8: Option<&mut Utf8Stream>,
+        bytes_max: usize,
+    ) -> Result<Step, ProtocolError> {
+        let inflate = self.inflate.get_or_insert_with(pool::take_inflate);
+        let (total_in, total_out) = (inflate.total_in(), inflate.total_out());
+        let status = inflate.decompress(input, block, flush);
+        let consumed = (inflate.total_in() - total_in) as usize;
+        let produced = (inflate.total_out() - total_out) as usize;
+        // What was inflated before the stream went wrong comes first.
+        self.payload.check_and_append(block.get(..produced).unwrap_or_default(), utf8, bytes_max)?;
+        match status {
+            Ok(status) => Ok(Step { status, consumed, produced }),
+            Err(
+                InflateError::DataError
+                | InflateError::NeedDict { .. }
+                | InflateError::StreamError
+                | InflateError::MemError,
+            ) => Err(ProtocolError::InvalidCompression),
+        }
+    }
+
+    fn restart(&mut self) {
+        if let Some(inflate) = &mut self.inflate {
+            inflate.reset(false);
+        }
+    }
+
+    fn release(&mut self) {
+        if let Some(inflate) = self.inflate.take() {
+            pool::give_inflate(inflate);
+        }
+    }
+}
+
+impl Drop for Inbound {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+impl fmt::Debug for Inbound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { takeover, received, .. } = self;
+        f.debug_struct("Inbound").field("takeover", takeover).field("received", received).finish_non_exhaustive()
+    }
+}
+
+struct Step {
+    status: Status,
+    consumed: usize,
+    produced: usize,
+}
+
+/// A payload whose length is not known before its end. It grows by pieces, so that what is there is never copied to make room, and less than
+/// the limit is ever held.
+#[derive(Default)]
+struct Pieces {
+    full: Vec<BytesMut>,
+    last: BytesMut,
+    len: usize,
+}
+
+impl Pieces {
+    fn check_and_append(
+        &mut self,
+        fresh: &[u8],
+        utf8: Option<&mut Utf8Stream>,
+        bytes_max: usize,
+    ) -> Result<(), ProtocolError> {
+        let within = fresh.get(..bytes_max.saturating_sub(self.len)).unwrap_or(fresh);
+        if let Some(utf8) = utf8 {
+            utf8.feed(within).map_err(|_| ProtocolError::InvalidUtf8)?;
+        }
+        if within.len() < fresh.len() {
+            return Err(ProtocolError::MessageTooBig { bytes: bytes_max as u64 + 1, max: bytes_max });
+        }
+        self.append(fresh, bytes_max);
+        Ok(())
+    }
+
+    fn append(&mut self, bytes: &[u8], bytes_max: usize) {
+        let room = self.last.capacity() - self.last.len();
+        let (here, rest) = bytes.split_at(room.min(bytes.len()));
+        self.last.extend_from_slice(here);
+        self.len += here.len();
+        if rest.is_empty() {
+            return;
+        }
+        // The first piece fits exactly: most messages are inflated in one step. Each further one is as large as all before it.
+        let more = self.len.min(PIECE_BYTES_MAX).min(bytes_max.saturating_sub(self.len));
+        let piece = BytesMut::with_capacity(rest.len().max(more));
+        if self.len > 0 {
+            self.full.push(core::mem::replace(&mut self.last, piece));
+        } else {
+            self.last = piece;
+        }
+        self.last.extend_from_slice(rest);
+        self.len += rest.len();
+    }
+
+    fn join(self) -> Bytes {
+        if self.full.is_empty() {
+            return self.last.freeze();
+        }
+        let mut whole = BytesMut::with_capacity(self.len);
+        for piece in self.full {
+            whole.extend_from_slice(&piece);
+        }
+        whole.extend_from_slice(&self.last);
+        whole.freeze()
+    }
+}
+
+const PIECE_BYTES_MAX: usize = 1 << 20;
+
+/// The tail has room for a handful of tiny blocks.
+const CLOSE_STEPS_MAX: usize = 64;

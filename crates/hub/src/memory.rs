@@ -14,7 +14,7 @@ use switchboard_core::{ChannelOptions, Epoch, Position, Publication, Time};
 #[derive(Debug)]
 pub struct MemoryBroker {
     logs: HashMap<ChannelKey, Log, foldhash::fast::RandomState>,
-    /// Each log at most once, by when its oldest publication is due.
+    /// Each log at most once, by when somebody must look at it.
     due: BTreeSet<(Time, ChannelKey)>,
     events: VecDeque<BrokerEvent>,
     epoch: u64,
@@ -34,14 +34,13 @@ impl MemoryBroker {
         while self.bytes > self.bytes_max {
             let Some((_, key)) = self.due.pop_first() else { return };
             let Some(log) = self.logs.get_mut(&key) else { continue };
+            log.due = None;
             if log.ring.is_empty() && !log.in_use {
                 self.forget(&key);
                 continue;
             }
             self.bytes -= log.pop();
-            if let Some(due) = log.reschedule() {
-                self.due.insert((due, key));
-            }
+            self.reschedule(&key);
         }
     }
 
@@ -53,26 +52,23 @@ impl MemoryBroker {
         }
     }
 
-    /// Puts the log where its next due time says, after something changed it.
+    /// Sees to it that the log stands in the list no later than it is due. It may stand earlier: a full log's oldest publication changes with
+    /// every new one, and moving the log each time would cost more than looking at it once in vain.
     fn reschedule(&mut self, key: &ChannelKey) {
         let Some(log) = self.logs.get_mut(key) else { return };
-        let before = log.due;
-        let after = log.reschedule();
-        if before == after {
-            return;
+        let Some(due) = log.next_due() else { return };
+        match log.due {
+            Some(listed) if listed <= due => return,
+            Some(listed) => _ = self.due.remove(&(listed, key.clone())),
+            None => {}
         }
-        if let Some(before) = before {
-            self.due.remove(&(before, key.clone()));
-        }
-        if let Some(after) = after {
-            self.due.insert((after, key.clone()));
-        }
+        log.due = Some(due);
+        self.due.insert((due, key.clone()));
     }
 
     fn trim(&mut self, now: Time, key: &ChannelKey) {
         let Some(log) = self.logs.get_mut(key) else { return };
         self.bytes -= log.expire(now);
-        self.reschedule(key);
     }
 }
 
@@ -116,14 +112,13 @@ impl Broker for MemoryBroker {
         {
             let Some((_, key)) = self.due.pop_first() else { return };
             let Some(log) = self.logs.get_mut(&key) else { continue };
+            log.due = None;
             self.bytes -= log.expire(now);
             if log.ring.is_empty() && !log.in_use && log.idle_until <= now {
                 self.forget(&key);
                 continue;
             }
-            if let Some(due) = log.reschedule() {
-                self.due.insert((due, key));
-            }
+            self.reschedule(&key);
         }
     }
 
@@ -146,9 +141,7 @@ impl History for MemoryBroker {
             Log::new(Epoch(self.epoch))
         });
         log.in_use = true;
-        let position = Position { epoch: log.epoch, offset: log.offset };
-        self.reschedule(key);
-        position
+        Position { epoch: log.epoch, offset: log.offset }
     }
 
     fn release(&mut self, now: Time, key: &ChannelKey) {
@@ -276,13 +269,12 @@ impl Log {
     }
 
     /// When somebody must look at the log again: as its oldest publication expires or, if it is empty, as it may be forgotten.
-    fn reschedule(&mut self) -> Option<Time> {
-        self.due = match self.ring.front() {
+    fn next_due(&self) -> Option<Time> {
+        match self.ring.front() {
             Some(oldest) => Some(oldest.timestamp + self.ttl),
             None if !self.in_use => Some(self.idle_until),
             None => None,
-        };
-        self.due
+        }
     }
 }
 

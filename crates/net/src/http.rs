@@ -5,6 +5,7 @@ use crate::framing::WEBSOCKET;
 use crate::io::Io;
 use crate::limits::{Full, Permit};
 use crate::shard_loop::Shared;
+use crate::state::State;
 use axum::Router;
 use axum::body::Body;
 use bytes::BytesMut;
@@ -16,6 +17,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::cell::RefCell;
 use std::rc::Rc;
+use switchboard_hub::SubscriberId;
 use switchboard_session::Client;
 use switchboard_session::admission::{self, Admission, Refusal, UpgradeRequest};
 use switchboard_ws_proto as proto;
@@ -78,15 +80,49 @@ async fn respond(
         return overloaded();
     }
     let subprotocol = admission.subprotocol;
+    let opened = Opened::new(admission, &shared.state);
+    // Whoever sees the connection open may rely on being subscribed where that is all that it is for.
+    shared.state.ready(opened.id).await;
+    if let Some(disconnect) = shared.state.sessions.borrow().closing(opened.id) {
+        shared.state.stats.borrow_mut().refused_upgrades += 1;
+        return json_error(StatusCode::FORBIDDEN, "permission_denied", &disconnect.reason);
+    }
     let upgraded = hyper::upgrade::on(&mut request);
-    let shared = Rc::clone(shared);
     spawn_local(async move {
         match upgraded.await {
-            Ok(upgraded) => begin(upgraded, admission, permit, shared).await,
+            Ok(upgraded) => begin(upgraded, opened, permit).await,
             Err(error) => tracing::debug!(%error, "an upgrade failed"),
         }
     });
     switching_protocols(&accept, subprotocol)
+}
+
+/// A session without a connection yet. It ends if it never gets one.
+struct Opened {
+    id: SubscriberId,
+    heartbeat: (Duration, Duration),
+    state: Rc<State>,
+    attached: bool,
+}
+
+impl Opened {
+    fn new(admission: Admission, state: &Rc<State>) -> Self {
+        let Admission { app, opening, identity, .. } = admission;
+        let heartbeat = (app.limits.heartbeat, app.limits.heartbeat_timeout);
+        let client = Client { app, opening, identity, framing: WEBSOCKET };
+        let id = state.sessions.borrow_mut().open(state.clock.now(), client);
+        state.want_turn();
+        Self { id, heartbeat, state: Rc::clone(state), attached: false }
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        if !self.attached {
+            self.state.sessions.borrow_mut().close(self.state.clock.now(), self.id);
+            self.state.want_turn();
+        }
+    }
 }
 
 fn check_handshake(request: &Request<Incoming>) -> Result<String, Box<Response<Body>>> {
@@ -127,25 +163,22 @@ fn switching_protocols(accept: &str, subprotocol: Option<&'static str>) -> Respo
     response
 }
 
-async fn begin(upgraded: hyper::upgrade::Upgraded, admission: Admission, permit: Permit, shared: Rc<Shared>) {
+async fn begin(upgraded: hyper::upgrade::Upgraded, opened: Opened, permit: Permit) {
     let Ok(parts) = upgraded.downcast::<TokioIo<Io>>() else { return };
-    let task = open(parts.io.into_inner(), &parts.read_buf, admission, permit, &shared);
-    // What is dropped here would otherwise live as long as the connection: the read buffer of its HTTP beginnings above all.
-    drop((parts.read_buf, shared));
+    let task = attach(parts.io.into_inner(), &parts.read_buf, opened, permit);
+    // It would otherwise live as long as the connection.
+    drop(parts.read_buf);
     task.await;
 }
 
-fn open(io: Io, early: &[u8], admission: Admission, permit: Permit, shared: &Shared) -> ConnectionTask {
-    let Admission { app, opening, identity, .. } = admission;
-    let heartbeat = (app.limits.heartbeat, app.limits.heartbeat_timeout);
-    let state = &shared.state;
-    let client = Client { app, opening, identity, framing: WEBSOCKET };
-    let id = state.sessions.borrow_mut().open(state.clock.now(), client);
+/// Gives a session its connection.
+fn attach(io: Io, early: &[u8], mut opened: Opened, permit: Permit) -> ConnectionTask {
+    let (id, state) = (opened.id, Rc::clone(&opened.state));
     let message_bytes = state.sessions.borrow().message_bytes(id);
     let config = proto::Config::default()
         .limits(limits(message_bytes))
-        .ping_interval(Some(heartbeat.0))
-        .pong_timeout(heartbeat.1)
+        .ping_interval(Some(opened.heartbeat.0))
+        .pong_timeout(opened.heartbeat.1)
         .close_timeout(CLOSE_TIMEOUT);
     let ws = proto::Connection::new(proto::Role::Server, config);
     let connection = Rc::new(Connection::new(id, io, ws, permit));
@@ -160,7 +193,10 @@ fn open(io: Io, early: &[u8], admission: Admission, permit: Permit, shared: &Sha
         }
         state.stats.borrow_mut().connections += 1;
     }
-    let mut task = ConnectionTask::new(connection, Rc::clone(state), message_bytes);
+    opened.attached = true;
+    // What was queued for the session before it had a connection.
+    connection.flush(&state);
+    let mut task = ConnectionTask::new(connection, Rc::clone(&state), message_bytes);
     task.receive_early(BytesMut::from(early));
     state.want_turn();
     task

@@ -7,7 +7,8 @@ use crate::connection::Connection;
 use crate::handle::{Counters, ShardStats};
 use bytes::BytesMut;
 use core::cell::{Cell, RefCell};
-use core::task::Waker;
+use core::future::poll_fn;
+use core::task::{Poll, Waker};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -36,6 +37,8 @@ pub(crate) struct State {
     unblocker: RefCell<Option<Waker>>,
     /// The task that reads the other shards' mail, while it waits for congestion to pass.
     pub(crate) mail_reader: RefCell<Option<Waker>>,
+    /// Clients that wait for their session to be ready.
+    opening: RefCell<Vec<Waker>>,
     /// Empty read buffers: a connection owns one only while it holds unread bytes.
     buffers: RefCell<Vec<BytesMut>>,
 }
@@ -64,6 +67,7 @@ impl State {
             turn_wanted: Cell::new(false),
             unblocker: RefCell::default(),
             mail_reader: RefCell::default(),
+            opening: RefCell::default(),
             buffers: RefCell::default(),
         }
     }
@@ -83,6 +87,18 @@ impl State {
 
     pub(crate) fn set_unblocker(&self, waker: &Waker) {
         keep(&self.unblocker, waker);
+    }
+
+    /// Waits until a session that has just begun is answered by the hub, which may be another shard's.
+    pub(crate) async fn ready(&self, id: SubscriberId) {
+        poll_fn(|cx| {
+            if self.sessions.borrow().is_ready(id) {
+                return Poll::Ready(());
+            }
+            self.opening.borrow_mut().push(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
     }
 
     pub(crate) fn take_buffer(&self) -> BytesMut {
@@ -114,6 +130,7 @@ impl State {
         }
         self.answer_tickets();
         self.wake_resumed();
+        self.opening.borrow_mut().drain(..).for_each(Waker::wake);
         self.send_mail();
         self.publish_stats();
         self.clock.end_turn();

@@ -52,7 +52,8 @@ pub struct Sessions<B> {
     pub(crate) shard: Shard<B>,
     pub(crate) directory: Arc<dyn Directory>,
     pub(crate) encoder: Encoder,
-    sessions: Vec<Option<Session>>,
+    /// By slot. Boxed, since a session is taken out and put back for each of its messages.
+    sessions: Vec<Option<Box<Session>>>,
     timers: Timers,
     out: BytesMut,
     commands: Commands,
@@ -89,7 +90,7 @@ impl<B: Broker + History> Sessions<B> {
         let dialect = AnyDialect::new(opening);
         let format = WireFormat { dialect: dialect.format(), framing };
         let (id, name) = self.shard.open(&app, format);
-        let mut session = Session {
+        let mut session = Box::new(Session {
             id,
             name,
             user: app.anonymous.is_some().then(|| UserId::guest(name)),
@@ -105,7 +106,7 @@ impl<B: Broker + History> Sessions<B> {
             app,
             dialect,
             format,
-        };
+        });
         if let Some(identity) = identity {
             session.identify(now, identity);
         } else if session.user.is_none() {
@@ -222,6 +223,11 @@ impl<B: Broker + History> Sessions<B> {
     /// The largest message that the client may send now, in bytes. It grows when the client authenticates.
     pub fn message_bytes(&self, id: SubscriberId) -> usize {
         self.get(id).map_or(0, Session::message_bytes)
+    }
+
+    /// Whether everything that the session asked when it began is answered: a raw client is subscribed from then on.
+    pub fn is_ready(&self, id: SubscriberId) -> bool {
+        self.get(id).is_none_or(|session| session.pending == 0 || session.closing.is_some())
     }
 
     /// Whether the transport shall read no more of this client for now; [`poll_resumed`](Self::poll_resumed) tells when it may again.
@@ -462,15 +468,15 @@ impl<B: Broker + History> Sessions<B> {
     }
 
     fn get(&self, id: SubscriberId) -> Option<&Session> {
-        self.sessions.get(id.slot as usize)?.as_ref().filter(|session| session.id == id)
+        self.sessions.get(id.slot as usize)?.as_deref().filter(|session| session.id == id)
     }
 
     /// A session is taken out while it is worked on, so that it and the rest can both be changed.
-    fn take(&mut self, id: SubscriberId) -> Option<Session> {
+    fn take(&mut self, id: SubscriberId) -> Option<Box<Session>> {
         self.sessions.get_mut(id.slot as usize)?.take_if(|session| session.id == id)
     }
 
-    fn put_back(&mut self, mut session: Session) {
+    fn put_back(&mut self, mut session: Box<Session>) {
         let slot = session.id.slot;
         let next = if session.closing.is_some() { None } else { session.deadlines.next() };
         self.timers.set(slot, &mut session.timer, next);

@@ -48,6 +48,7 @@ fn each_fault_of_a_handshake_has_its_status() {
         (upgrade("/raw/a%23b", &[]), "HTTP/1.1 400"),
         (upgrade("/raw/a?app=closed", &[]), "HTTP/1.1 401"),
         (upgrade("/ws/closed", &[("Authorization", "Bearer wrong")]), "HTTP/1.1 401"),
+        (upgrade("/raw/other?app=closed", &[("Authorization", "Bearer ANN")]), "HTTP/1.1 403"),
         (b"nonsense\r\n\r\n".to_vec(), "HTTP/1.1 400"),
         (format!("GET /ws HTTP/1.1\r\nHost: a\r\n{many}\r\n").into_bytes(), "HTTP/1.1 431"),
         (huge.into_bytes(), "HTTP/1.1 431"),

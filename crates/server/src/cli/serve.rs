@@ -177,7 +177,9 @@ fn announce(running: &Running) {
         println!("  token      {token}   (user ann, for a day)");
     }
     let insecure = if running.is_secure() { " --insecure" } else { "" };
+    // Whoever runs it from its sources has no `switchboard` in the path.
+    let cargo = if std::env::var_os("CARGO_MANIFEST_DIR").is_some() { "cargo " } else { "" };
     println!("\nOpen the console in a browser, and in another terminal try:\n");
-    println!("  switchboard connect{insecure} {ws}://{host}{}\n", DEVELOPMENT_CHAT.0);
+    println!("  {cargo}switchboard connect{insecure} {ws}://{host}{}\n", DEVELOPMENT_CHAT.0);
     println!("Ctrl-C stops it.");
 }

@@ -303,3 +303,29 @@ fn what_is_shown_can_be_read_again() {
     let again: RawConfig = toml::from_str(&toml::to_string(&raw).unwrap()).unwrap();
     assert_eq!(toml::to_string(&again).unwrap(), toml::to_string(&raw).unwrap());
 }
+
+const REFERENCE: &str = include_str!("../../../../docs/reference/configuration.md");
+
+#[test]
+fn the_reference_names_every_key() {
+    for table in super::raw::TABLES {
+        let section = REFERENCE.split("\n## ").find(|section| {
+            let title = section.lines().next().unwrap_or_default();
+            title == format!("`[{table}]`") || title == format!("`[[{table}]]`")
+        });
+        let section = section.unwrap_or_else(|| panic!("{table} has no section"));
+        for key in super::raw::keys_of(table).unwrap() {
+            assert!(section.contains(&format!("\n| `{key}` |")), "{table}.{key} is not described");
+        }
+    }
+}
+
+#[test]
+fn the_reference_shows_a_good_configuration() {
+    let example = REFERENCE.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    write!(file, "{SECRET}").unwrap();
+    let example = example.replace("/run/secrets/shop", file.path().to_str().unwrap());
+    let config = read(&example, &[("SHOP_API_KEY", API_KEY)]).unwrap();
+    assert_eq!((config.apps.len(), config.raw.len()), (1, 1));
+}

@@ -8,6 +8,7 @@
 
 mod process;
 mod runner;
+mod start;
 mod steps;
 mod tidy;
 mod tools;

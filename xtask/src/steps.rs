@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::process;
 use crate::runner::Outcome;
+use crate::start;
 use crate::tidy;
 use crate::tools::Tool;
 
@@ -116,6 +117,14 @@ const STEPS: &[Step] = &[
         needs: &[Tool::Python, Tool::Node, Tool::Chromium, Tool::Openssl],
         run: interop,
     },
+    Step {
+        name: "browser",
+        about: "the console and plain pages in Chromium, with a terminal in the same room",
+        tier: Tier::Full,
+        needs: &[Tool::Node, Tool::Chromium],
+        run: browser,
+    },
+    Step { name: "start", about: "the README's first command", tier: Tier::Full, needs: &[], run: start::check },
     Step {
         name: "bench",
         about: "the benchmark still runs; its figures decide nothing",
@@ -227,6 +236,14 @@ const AUTOBAHN: &str = "conformance/autobahn/run.py";
 
 fn interop(root: &Path) -> Result<()> {
     process::run(&mut python(root, "interop/run.py"), minutes(20))
+}
+
+fn browser(root: &Path) -> Result<()> {
+    cargo(root, &["build", "--locked", "--package", "switchboard-server"], minutes(20))?;
+    let mut command = Command::new("node");
+    command.arg("interop/browser/run.mjs").current_dir(root);
+    command.env("SWITCHBOARD_BIN", target_folder(root).join("debug/switchboard"));
+    process::run(&mut command, minutes(10))
 }
 
 /// The benchmark is a workspace of its own, so the steps for the product's workspace do not see it.

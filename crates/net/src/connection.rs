@@ -356,11 +356,13 @@ impl ConnectionTask {
             // The peer reads no more: what the kernel still holds for it is of no use to anybody.
             connection.io.borrow().abort();
         }
-        self.finish();
         Poll::Ready(())
     }
+}
 
-    fn finish(&self) {
+/// However the task ends, by a panic among the ways, its session ends with it.
+impl Drop for ConnectionTask {
+    fn drop(&mut self) {
         self.connection.end_session(&self.state);
         if let Some(place) = self.state.connections.borrow_mut().get_mut(self.connection.id.slot as usize) {
             *place = None;

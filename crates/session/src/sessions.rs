@@ -198,12 +198,14 @@ impl<B: Broker + History> Sessions<B> {
 
     /// The transport has ended.
     pub fn close(&mut self, now: Time, id: SubscriberId) {
-        let Some(mut session) = self.take(id) else { return };
-        self.timers.set(id.slot, &mut session.timer, None);
-        if let Some(count) = self.stats.sessions.get_mut(session.dialect.kind()) {
-            *count -= 1;
+        // A session that was lost to a panic while it was worked on has left its place, but not the hub.
+        if let Some(mut session) = self.take(id) {
+            self.timers.set(id.slot, &mut session.timer, None);
+            if let Some(count) = self.stats.sessions.get_mut(session.dialect.kind()) {
+                *count -= 1;
+            }
+            self.stats.subscriptions -= session.channels.len() as u64;
         }
-        self.stats.subscriptions -= session.channels.len() as u64;
         self.shard.close(now, id);
         self.drain_answers(now);
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use switchboard_core::{App, AppId, ChannelName, Identity, Reject, RejectCode, Time};
 use switchboard_session::Directory;
 
-/// Tokens are looked up, not verified.
+/// Tokens are looked up, not verified. The token `PANIC` is a bug.
 #[derive(Debug, Default)]
 pub struct FakeDirectory {
     /// The applications; the first is the default, and each one's key is its name.
@@ -36,6 +36,7 @@ impl Directory for FakeDirectory {
     }
 
     fn authenticate(&self, app: &AppId, token: &str, now: Time) -> Result<Identity, Reject> {
+        assert_ne!(token, "PANIC", "a bug, as a test wants it");
         match self.tokens.get(&(app.clone(), token.to_owned())) {
             Some(identity) if identity.expires.is_none_or(|expires| now < expires) => Ok(identity.clone()),
             Some(_) => Err(Reject::new(RejectCode::BadToken, "the token has expired")),

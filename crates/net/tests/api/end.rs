@@ -101,3 +101,23 @@ fn a_shutdown_tells_everybody_and_waits_for_them() {
     });
     server.stop();
 }
+
+#[test]
+fn a_bug_that_one_client_meets_ends_its_connection_and_no_other() {
+    let server = start(Limits::default(), |settings| settings.shards = 1);
+    block_on(async {
+        let mut innocent = Client::connect(&server, "/chat").await;
+        for _ in 0..3 {
+            let mut unlucky = Client::connect(&server, "/ws").await;
+            unlucky.text().await;
+            unlucky.send(r#"{"type":"subscribe","channel":"chat"}"#).await;
+            unlucky.text().await;
+            unlucky.send(r#"{"type":"authenticate","token":"PANIC"}"#).await;
+            assert!(unlucky.event().await.is_none_or(|event| matches!(event, switchboard_ws_proto::Event::Eof { .. })));
+            innocent.send("still here").await;
+            assert_eq!(innocent.text().await, "still here");
+        }
+        assert_eq!(server.hub().stats().total.connections, 1);
+    });
+    server.stop();
+}

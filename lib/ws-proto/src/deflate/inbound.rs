@@ -45,20 +45,22 @@ impl Inbound {
     ) -> Result<(), ProtocolError> {
         self.received += input.len() as u64;
         pool::with_block(|block| {
-            while !input.is_empty() {
+            let mut full = false;
+            while full || !input.is_empty() {
                 let step = self.step(input, block, InflateFlush::SyncFlush, utf8.as_deref_mut(), bytes_max)?;
                 input = input.get(step.consumed..).unwrap_or_default();
+                full = step.produced == block.len();
                 self.ended = step.status == Status::StreamEnd;
-                let stuck = step.consumed == 0 && step.produced == 0;
                 if self.ended {
                     // §7.2.3.4 allows final blocks. What follows is a stream of its own, and knows nothing of what came before, as
                     // a compressor that has ended its stream knows nothing.
                     self.restart();
-                } else if stuck {
+                    full = false;
+                } else if step.consumed == 0 && step.produced == 0 && !input.is_empty() {
                     return Err(ProtocolError::InvalidCompression);
                 }
             }
-            self.drain(block, utf8, bytes_max)
+            Ok(())
         })
     }
 
@@ -101,26 +103,6 @@ impl Inbound {
             }
         }
         Err(ProtocolError::InvalidCompression)
-    }
-
-    /// What a full block has left behind.
-    fn drain(
-        &mut self,
-        block: &mut [u8],
-        mut utf8: Option<&mut Utf8Stream>,
-        bytes_max: usize,
-    ) -> Result<(), ProtocolError> {
-        while self.inflate.is_some() && !self.ended {
-            let step = self.step(&[], block, InflateFlush::SyncFlush, utf8.as_deref_mut(), bytes_max)?;
-            if step.status == Status::StreamEnd {
-                self.ended = true;
-                self.restart();
-            }
-            if step.produced < block.len() {
-                break;
-            }
-        }
-        Ok(())
     }
 
     fn step(

@@ -7,8 +7,8 @@ use bytes::{Bytes, BytesMut};
 use zlib_rs::{Deflate, DeflateFlush};
 
 use super::pool::{self, Kind};
-use super::{Agreed, COMPRESSOR_WINDOW_BITS_MIN, TAIL, Tuning, WINDOW_BITS_MAX};
-use crate::frame::{FRAME_HEADER_BYTES_MAX, FrameHeader, Opcode, RSV1};
+use super::{Agreed, COMPRESSOR_WINDOW_BITS_MIN, RSV1, TAIL, Tuning, WINDOW_BITS_MAX};
+use crate::{FRAME_HEADER_BYTES_MAX, FrameHeader, Opcode};
 
 /// What one connection needs to send compressed messages.
 pub(crate) struct Outbound {
@@ -161,10 +161,7 @@ fn compress(deflate: &mut Deflate, mut input: &[u8], output: &mut Vec<u8>, bytes
 
 /// §7.2.1. Where nothing had to be flushed there is no tail to leave out, and §7.2.3.6 has the byte that stands for an empty block.
 fn without_tail(compressed: &[u8]) -> &[u8] {
-    match compressed.strip_suffix(&TAIL) {
-        Some([]) | None => EMPTY_BLOCK,
-        Some(rest) => rest,
-    }
+    if compressed.is_empty() { EMPTY_BLOCK } else { compressed.strip_suffix(&TAIL).unwrap_or(compressed) }
 }
 
 const EMPTY_BLOCK: &[u8] = &[0];

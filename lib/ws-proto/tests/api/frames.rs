@@ -213,6 +213,19 @@ fn more_than_the_frame_read_in_place_is_the_next_frames() {
 }
 
 #[test]
+fn frames_read_in_place_behind_a_message_wait_like_others() {
+    let mut connection = server();
+    let frames = [masked(&frame(true, Opcode::Binary, &[1; 40_000])), masked(&hex("81 01 61"))].concat();
+    assert!(feed(&mut connection, &frames[..20_000]).is_empty());
+    connection.read_buffer().unwrap().extend_from_slice(&frames[20_000..]);
+    assert!(connection.poll_event().is_some());
+    // A whole frame is left, which must not be taken for the beginning of a header.
+    assert!(connection.message_waiting() && connection.reclaim_input().is_none());
+    connection.receive(BytesMut::from(&masked(&hex("81 01 62"))[..]));
+    assert_eq!(events(&mut connection), ["Text(a)", "Text(b)"]);
+}
+
+#[test]
 fn a_waiting_message_is_seen() {
     let mut connection = server();
     assert!(!connection.message_waiting());

@@ -20,7 +20,7 @@
 //!
 //! - [`accept`], [`accept_with`], [`read_request`]: a server on any stream.
 //! - [`connect`], [`Connector`] (feature `client`): ws://, and wss:// with the feature `tls`.
-//! - [`hyper`](crate::hyper) and [`axum`](crate::axum) (features of those names): upgrading a request of an HTTP server.
+//! - The modules `hyper` and `axum` (features of those names): upgrading a request of an HTTP server.
 //! - [`WebSocket`]: receiving and sending; a `Stream` and a `Sink` too.
 //!
 //! Owns reading, writing, timers and buffers. What the bytes mean is [`switchboard_ws_proto`]'s, whose types are exported here.

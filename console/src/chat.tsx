@@ -39,7 +39,10 @@ export function Chat(props: Props) {
   );
 }
 
-/** Where to, and as whom. Nothing changes until it is sent. */
+/**
+ * Where to, and as whom. Nothing changes until it is sent. The fields have keys, for one must not become another: what a name was
+ * limited to, a token would be too.
+ */
 function Entrance({ info, app, seat, join }: Props) {
   const [draft, setDraft] = useState(seat);
   useEffect(() => setDraft(seat), [seat]);
@@ -54,24 +57,24 @@ function Entrance({ info, app, seat, join }: Props) {
   const same = draft.channel === seat.channel && draft.name === seat.name && draft.token === seat.token && draft.app === seat.app;
   return (
     <form class="entrance" onSubmit={submit}>
-      <label>
+      <label key="channel">
         Channel
         <input name="channel" value={draft.channel} onInput={(event) => set({ channel: event.currentTarget.value })} maxLength={200} required spellcheck={false} autocomplete="off" autocapitalize="off" />
       </label>
       {named && !(tokenShown || draft.token) && (
-        <label>
+        <label key="name">
           Name
           <input name="name" value={draft.name} onInput={(event) => set({ name: event.currentTarget.value })} maxLength={128} required spellcheck={false} autocomplete="off" autocapitalize="off" />
         </label>
       )}
       {(wantsToken || tokenShown || draft.token) && (
-        <label>
+        <label key="token">
           Token
           <input name="token" type="password" value={draft.token} onInput={(event) => set({ token: event.currentTarget.value })} placeholder={app?.anonymous ? "none: a guest" : "paste a token"} spellcheck={false} autocomplete="off" />
         </label>
       )}
       {info && info.apps.length > 1 && (
-        <label>
+        <label key="app">
           App
           <select name="app" value={draft.app || app?.id} onChange={(event) => set({ app: event.currentTarget.value })}>
             {info.apps.map(({ id }) => (

@@ -62,9 +62,10 @@ export class ConsolePage {
     }
   }
 
-  /** A counter's number, as text, by the tile's name. */
-  async counter(name) {
-    return this.page.locator(".tile", { has: this.page.getByText(name, { exact: true }) }).locator(".big").textContent();
+  /** Waits until a counter's tile says a text: its number and what stands below it. */
+  async counter(name, text) {
+    const tile = this.page.locator(".tile", { has: this.page.getByText(name, { exact: true }) });
+    await tile.getByRole("definition").filter({ hasText: new RegExp(`^${text}$`) }).waitFor();
   }
 
   frames() {

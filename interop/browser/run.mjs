@@ -110,9 +110,8 @@ async function together() {
 /** The numbers at the top follow what happens. */
 async function counts() {
   await check("the counters count", async () => {
-    await ann.page.waitForFunction(() => document.querySelector(".tiles")?.textContent?.includes("2 native, 1 raw"));
-    equal(await ann.counter("Connections"), "3");
-    equal(await ann.counter("Subscriptions"), "3");
+    await ann.counter("Connections", "32 native, 1 raw");
+    await ann.counter("Subscriptions", "3in 1 channel");
     const before = await total(ann);
     for (let count = 0; count < 20; count += 1) terminal.types(`tick ${count}`);
     await bob.sees("tick 19");
@@ -344,6 +343,20 @@ async function comesBack() {
     await channel.fill(CHANNEL);
     await bob.page.keyboard.press("Enter");
     await ann.presence((users) => users.includes("bob"));
+  });
+  await check("a token can be pasted, and a wrong one is refused in words", async () => {
+    const { page } = bob;
+    const { token } = await (await fetch(`${origin}/api/console/info`)).json();
+    await page.getByRole("button", { name: "Use a token" }).click();
+    await page.getByLabel("Token", { exact: true }).fill(`${token.slice(0, -6)}forged`);
+    await page.keyboard.press("Enter");
+    await page.getByRole("status").getByText(/^Disconnected: the token was refused/).waitFor();
+    await page.getByLabel("Token", { exact: true }).fill(token);
+    await page.keyboard.press("Enter");
+    await page.getByText("Connected as ann", { exact: true }).waitFor();
+    await page.getByRole("button", { name: "Use a name" }).click();
+    await page.getByRole("button", { name: "Change" }).click();
+    await bob.connected();
   });
   await check("the server stops in good order, and the windows say so", async () => {
     for (const one of windows) one.expectErrors = true;

@@ -28,7 +28,7 @@ cargo xtask bench [SCENARIO…] [options]      (or, in bench/: cargo run --relea
   --servers A,B    only these servers
   --mode M         same-core (default): server and generator share one CPU; split: one CPU each, with latencies
   --rounds N       --duration-ms N
-  --save NAME      keeps the figures as results/NAME.json (otherwise results/latest.json)
+  --save NAME      keeps them as results/NAME.json and NAME.md (otherwise latest)
   --list           what there is";
 
 struct Settings {
@@ -73,21 +73,28 @@ fn run() -> Result<()> {
 
     build(&settings, &scenarios)?;
     let about = about(&settings)?;
-    println!("{}\n", headline(&about));
+    let mut tables = headline(&about) + "\n";
+    println!("{tables}");
     let started = Instant::now();
     let mut results = Vec::new();
     for scenario in scenarios {
         let result = measure(&settings, scenario)?;
-        println!("{}", report::to_markdown(&result));
+        let table = report::to_markdown(&result);
+        println!("{table}");
+        tables = tables + "\n" + &table;
         results.push(result);
     }
     let seconds = started.elapsed().as_secs();
     let count = results.len();
-    let path = settings.root.join("results").join(format!("{}.json", settings.save));
-    fs::create_dir_all(settings.root.join("results"))?;
+    let results_folder = settings.root.join("results");
+    fs::create_dir_all(&results_folder)?;
     let all = json!({ "about": about, "seconds": seconds, "results": results });
-    fs::write(&path, serde_json::to_string_pretty(&all)? + "\n")?;
-    println!("{count} scenarios ran in {seconds} s; every round is in bench/results/{}.json", settings.save);
+    fs::write(results_folder.join(format!("{}.json", settings.save)), serde_json::to_string_pretty(&all)? + "\n")?;
+    fs::write(results_folder.join(format!("{}.md", settings.save)), tables)?;
+    println!(
+        "{count} scenarios ran in {seconds} s; every round is in bench/results/{}.json, the tables in {0}.md",
+        settings.save
+    );
     Ok(())
 }
 

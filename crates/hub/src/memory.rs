@@ -92,8 +92,12 @@ impl Broker for MemoryBroker {
             publisher,
             exclude,
         });
+        let sooner = app.channels.history_ttl < log.ttl;
         self.bytes = self.bytes + log.append(&publication, &app.channels) - log.trim_to_size(&app.channels);
-        self.reschedule(&key);
+        // A log that is listed is never due sooner for a new publication. To look at its oldest each time would be a cache miss.
+        if log.due.is_none() || sooner {
+            self.reschedule(&key);
+        }
         self.make_room();
         self.events.push_back(BrokerEvent::Published { key, publication, origin });
     }

@@ -1,22 +1,16 @@
-//! Reads /proc: the CPU time and the memory of a process, and what the machine is. Linux only.
+//! The CPU time and the memory of a process, and what the machine is. Linux only.
 
 use std::fs;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-/// CPU nanoseconds of all threads of a process so far (the first field of /proc/PID/task/*/schedstat). A thread that has ended
-/// no longer counts.
+use crate::sys;
+
+/// CPU nanoseconds of a process so far: its CPU clock, which sums what /proc/PID/task/*/schedstat shows and the threads that have
+/// ended.
 pub fn cpu_ns(pid: u32) -> Result<u64> {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).with_context(|| format!("process {pid} is gone"))?;
-    let mut sum = 0;
-    for task in tasks {
-        let path = task?.path().join("schedstat");
-        let Ok(text) = fs::read_to_string(&path) else { continue };
-        let ns = text.split_ascii_whitespace().next().and_then(|field| field.parse::<u64>().ok());
-        sum += ns.with_context(|| format!("{} has no CPU time", path.display()))?;
-    }
-    Ok(sum)
+    sys::process_cpu_ns(pid).with_context(|| format!("cannot read the CPU clock of process {pid}"))
 }
 
 /// Resident memory of a process in bytes (VmRSS).
@@ -42,4 +36,35 @@ pub fn describe() -> Value {
         "tcp_congestion_control": congestion.trim(),
         "memory_gib": memory_kib / (1024 * 1024),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cpu_clock_agrees_with_schedstat() {
+        let sum = |path: &str| -> u64 {
+            let tasks = fs::read_dir(path).unwrap().map(|task| task.unwrap().path().join("schedstat"));
+            tasks.filter_map(|path| fs::read_to_string(path).ok()?.split(' ').next()?.parse::<u64>().ok()).sum()
+        };
+        // A process of one thread that has worked and now waits.
+        let script = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; echo; read line";
+        let mut command = std::process::Command::new("sh");
+        let pipes =
+            command.args(["-c", script]).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+        let mut child = pipes.spawn().unwrap();
+        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        let clock = cpu_ns(child.id()).unwrap();
+        let schedstat = sum(&format!("/proc/{}/task", child.id()));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(clock > 1_000_000 && clock == schedstat, "{clock} ns by the clock, {schedstat} by schedstat");
+    }
+
+    #[test]
+    fn a_process_that_is_gone_is_an_error() {
+        assert!(cpu_ns(u32::MAX >> 4).unwrap_err().to_string().contains("cannot read the CPU clock"));
+    }
 }

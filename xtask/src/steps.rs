@@ -13,7 +13,7 @@ use crate::process;
 use crate::runner::Outcome;
 use crate::start;
 use crate::tidy;
-use crate::tools::Tool;
+use crate::tools::{self, Tool};
 
 /// What a step needs around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -243,6 +243,9 @@ fn browser(root: &Path) -> Result<()> {
     let mut command = Command::new("node");
     command.arg("interop/browser/run.mjs").current_dir(root);
     command.env("SWITCHBOARD_BIN", target_folder(root).join("debug/switchboard"));
+    if let Some(chromium) = tools::chromium() {
+        command.env("CHROMIUM", chromium);
+    }
     process::run(&mut command, minutes(10))
 }
 

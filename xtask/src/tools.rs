@@ -3,7 +3,7 @@
 //! Knows nothing of what they are used for. Installs from crates.io and Debian only what is missing; where it may not
 //! (no root, no apt), it says what is missing and how to get it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -103,10 +103,15 @@ fn spec_of(tool: Tool) -> Spec {
         Tool::CargoDeny => ("cargo-deny", |_| cargo_has("deny"), Source::Cargo("cargo-deny")),
         Tool::Python => ("Python 3.11 with venv and pip", |_| python_is_whole(), Source::Debian(PYTHON)),
         Tool::Node => ("Node 20 with npm", |_| node_is_whole(), Source::Debian(&["nodejs", "npm"])),
-        Tool::Chromium => ("chromium", |_| find_program("chromium").is_some(), Source::Debian(&["chromium"])),
+        Tool::Chromium => ("chromium", |_| chromium().is_some(), Source::Debian(&["chromium"])),
         Tool::Openssl => ("openssl", |_| find_program("openssl").is_some(), Source::Debian(&["openssl"])),
     };
     Spec { name, present, source }
+}
+
+/// The browser, by any of the names that systems give it.
+pub(crate) fn chromium() -> Option<PathBuf> {
+    ["chromium", "chromium-browser", "google-chrome"].into_iter().find_map(find_program)
 }
 
 const PYTHON: &[&str] = &["python3", "python3-venv", "python3-pip"];

@@ -5,6 +5,7 @@
 mod client;
 mod config;
 mod connect;
+mod editor;
 mod exit;
 mod native;
 mod publish;

@@ -1,13 +1,13 @@
 //! Lines in and messages out, on a terminal (with editing, history, and messages that do not break the line being typed) or through pipes.
 
+use super::editor::{Editor, Typed};
 use super::exit::Failure;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
-use rustyline::error::ReadlineError;
-use rustyline::{DefaultEditor, ExternalPrinter};
+use nix::sys::termios::{InputFlags, LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 use serde_json::{Value, json};
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use switchboard_ws::Message;
 use tokio::sync::mpsc;
 
@@ -28,11 +28,15 @@ const LINES_AHEAD: usize = 64;
 /// Where what arrives is shown.
 pub(super) struct Output {
     json: bool,
-    /// Prints above the line that is being typed.
-    printer: Option<Box<dyn ExternalPrinter + Send>>,
-    /// How the terminal was before: whoever types a line leaves it raw when the program ends meanwhile.
+    /// The line being typed, above which all else is printed.
+    screen: Option<Screen>,
+    /// How the terminal was before.
     before: Option<Termios>,
 }
+
+/// The line being typed, shared by who reads keys and who prints.
+#[derive(Clone, Default)]
+struct Screen(Arc<Mutex<Editor>>);
 
 /// Begins to read lines.
 pub(super) fn start(interactive: bool, json: bool) -> Result<(mpsc::Receiver<Input>, Output), Failure> {
@@ -41,12 +45,79 @@ pub(super) fn start(interactive: bool, json: bool) -> Result<(mpsc::Receiver<Inp
         std::thread::spawn(move || read_lines(io::stdin().lock(), &sender));
         return Ok((inputs, Output::lines(json)));
     }
-    let failed = |error: ReadlineError| Failure::other(format!("cannot use the terminal: {error}"));
-    let before = tcgetattr(io::stdin()).ok();
-    let mut editor = DefaultEditor::new().map_err(failed)?;
-    let printer = editor.create_external_printer().map_err(failed)?;
-    std::thread::spawn(move || edit_lines(&mut editor, &sender));
-    Ok((inputs, Output { json, printer: Some(Box::new(printer)), before }))
+    let before = take_keys().map_err(|error| Failure::other(format!("cannot use the terminal: {error}")))?;
+    let screen = Screen::default();
+    let typing = screen.clone();
+    std::thread::spawn(move || typing.read_keys(&sender));
+    Ok((inputs, Output { json, screen: Some(screen), before: Some(before) }))
+}
+
+/// Has every key delivered as it is pressed, unseen. Returns how the terminal was.
+fn take_keys() -> nix::Result<Termios> {
+    let before = tcgetattr(io::stdin())?;
+    let mut keys = before.clone();
+    keys.local_flags.remove(LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG | LocalFlags::IEXTEN);
+    keys.input_flags.remove(InputFlags::ICRNL | InputFlags::IXON);
+    tcsetattr(io::stdin(), SetArg::TCSADRAIN, &keys)?;
+    Ok(before)
+}
+
+impl Screen {
+    fn read_keys(&self, lines: &mpsc::Sender<Input>) {
+        let mut bytes = [0; 1024];
+        loop {
+            let Ok(count @ 1..) = io::stdin().lock().read(&mut bytes) else { return };
+            for byte in bytes.iter().take(count) {
+                let Some(typed) = self.receive(*byte) else { continue };
+                let input = match typed {
+                    Typed::Line(line) => Input::Text(line),
+                    Typed::Interrupted => Input::Interrupted,
+                    Typed::End => return,
+                };
+                // Not under the lock: what arrives has to be shown meanwhile.
+                if lines.blocking_send(input).is_err() {
+                    return;
+                }
+            }
+            self.draw();
+        }
+    }
+
+    fn receive(&self, byte: u8) -> Option<Typed> {
+        let mut editor = self.lock();
+        let typed = editor.receive(byte);
+        if let Some(Typed::Line(line)) = &typed {
+            // It stays where it was typed.
+            let _ = write!(io::stdout(), "\r\x1b[K> {}\n", printable(line));
+        }
+        typed
+    }
+
+    fn draw(&self) {
+        // A terminal that is gone is found by the next read.
+        let _ = write_line(&self.lock());
+    }
+
+    /// Prints above the line being typed.
+    fn print(&self, text: &str) -> io::Result<()> {
+        let editor = self.lock();
+        write!(io::stdout(), "\r\x1b[K{text}\n")?;
+        write_line(&editor)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Editor> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+const PROMPT: &str = "> ";
+
+fn write_line(editor: &Editor) -> io::Result<()> {
+    let columns = terminal_size::terminal_size().map_or(80, |(width, _)| usize::from(width.0));
+    let (visible, column) = editor.view(columns.saturating_sub(PROMPT.len()));
+    let mut stdout = io::stdout();
+    write!(stdout, "\r\x1b[K{PROMPT}{visible}\r\x1b[{}C", PROMPT.len() + column)?;
+    stdout.flush()
 }
 
 /// Messages that are known already.
@@ -83,27 +154,10 @@ fn read_lines(mut input: impl BufRead, lines: &mpsc::Sender<Input>) {
     }
 }
 
-fn edit_lines(editor: &mut DefaultEditor, lines: &mpsc::Sender<Input>) {
-    loop {
-        let input = match editor.readline("> ") {
-            Ok(line) => {
-                // Only what is unlike the last line is kept; that it was kept says nothing.
-                let _ = editor.add_history_entry(line.as_str());
-                Input::Text(line)
-            }
-            Err(ReadlineError::Interrupted) => Input::Interrupted,
-            Err(_) => return,
-        };
-        if lines.blocking_send(input).is_err() {
-            return;
-        }
-    }
-}
-
 impl Output {
     /// Without a line being typed.
     pub(super) fn lines(json: bool) -> Self {
-        Self { json, printer: None, before: None }
+        Self { json, screen: None, before: None }
     }
 
     /// A message from the server.
@@ -118,14 +172,14 @@ impl Output {
             };
             return self.line(&event.to_string());
         }
-        let terminal = self.printer.is_some() || io::stdout().is_terminal();
+        let terminal = self.screen.is_some() || io::stdout().is_terminal();
         let shown = match message {
             // A server's message shall not move the cursor or change the window's title.
             Message::Text(text) if terminal => printable(text),
             Message::Text(text) => (**text).to_owned(),
             Message::Binary(bytes) => format!("{} bytes, base64: {}", bytes.len(), STANDARD.encode(bytes)),
         };
-        let prefix = if self.printer.is_some() { "< " } else { "" };
+        let prefix = if self.screen.is_some() { "< " } else { "" };
         self.line(&format!("{prefix}{shown}"))
     }
 
@@ -137,10 +191,9 @@ impl Output {
 
     /// Something that happened, for people.
     pub(super) fn notice(&mut self, text: &str) {
-        match &mut self.printer {
-            Some(_) => {
-                let _ = self.line(&printable(text));
-            }
+        match &self.screen {
+            // A terminal that is gone is found by the next message.
+            Some(screen) => drop(screen.print(&printable(text))),
             None => eprintln!("{}", printable(text)),
         }
     }
@@ -150,13 +203,14 @@ impl Output {
         if let Some(before) = self.before.take() {
             // There is nothing that could be done about it.
             let _ = tcsetattr(io::stdin(), SetArg::TCSADRAIN, &before);
-            println!();
+            print!("\r\x1b[K");
+            let _ = io::stdout().flush();
         }
     }
 
     fn line(&mut self, line: &str) -> io::Result<()> {
-        match &mut self.printer {
-            Some(printer) => printer.print(format!("{line}\n")).map_err(io::Error::other),
+        match &self.screen {
+            Some(screen) => screen.print(line),
             None => writeln!(io::stdout(), "{line}"),
         }
     }

@@ -273,3 +273,39 @@ fn connect_by_tls_trusts_what_it_is_told_to() {
     }
     serving.stop();
 }
+
+/// What a terminal shows for keys that come in bursts, as from a paste or a script.
+#[test]
+fn connect_on_a_terminal_keeps_the_line_being_typed() {
+    let serving = Serving::start(&[]);
+    let pty = nix::pty::openpty(None, None).unwrap();
+    let before = nix::sys::termios::tcgetattr(&pty.slave).unwrap();
+    let side = || Stdio::from(pty.slave.try_clone().unwrap());
+    let mut connect = switchboard(&["connect", &serving.url("/chat")]);
+    let mut child = connect.stdin(side()).stdout(side()).stderr(side()).spawn().unwrap();
+    let mut terminal = fs::File::from(pty.master);
+    let mut keys = terminal.try_clone().unwrap();
+    let mut shown = String::new();
+    // Reads until the screen ends so. What never comes is cut off by the runner's time limit.
+    let mut expect = |end: &str| {
+        let mut bytes = [0; 1024];
+        while !shown.ends_with(end) {
+            let count = std::io::Read::read(&mut terminal, &mut bytes).unwrap();
+            shown.push_str(&String::from_utf8_lossy(&bytes[..count]));
+        }
+    };
+    expect("\r\x1b[K> \r\x1b[2C");
+    keys.write_all(b"hello\r").unwrap();
+    expect("\r\x1b[K< hello\r\n\r\x1b[K> \r\x1b[2C");
+    keys.write_all(b"half typed").unwrap();
+    expect("\r\x1b[K> half typed\r\x1b[12C");
+    let elsewhere = run(&["publish", "-u", &serving.url("/ws"), "chat", "from elsewhere \u{1b}[2J"]);
+    assert_eq!(elsewhere.code, 0, "{}", elsewhere.stderr);
+    // Above the line, which is still there; and an escape sequence is shown, not obeyed.
+    expect("\r\x1b[K< from elsewhere \\u{1b}[2J\r\n\r\x1b[K> half typed\r\x1b[12C");
+    keys.write_all(b"\x03").unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let after = nix::sys::termios::tcgetattr(&pty.slave).unwrap();
+    assert_eq!(after.local_flags, before.local_flags, "the terminal is left as it was");
+    serving.stop();
+}

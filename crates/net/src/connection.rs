@@ -365,7 +365,8 @@ impl Drop for ConnectionTask {
     fn drop(&mut self) {
         self.connection.end_session(&self.state);
         if let Some(place) = self.state.connections.borrow_mut().get_mut(self.connection.id.slot as usize) {
-            *place = None;
+            // The session may have ended long before its socket, and another has the slot by now.
+            place.take_if(|known| known.id == self.connection.id);
         }
         self.state.stats.borrow_mut().connections -= 1;
         self.state.want_turn();

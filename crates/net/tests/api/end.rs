@@ -121,3 +121,22 @@ fn a_bug_that_one_client_meets_ends_its_connection_and_no_other() {
     });
     server.stop();
 }
+
+#[test]
+fn a_connection_that_ends_late_does_not_take_the_place_of_the_next() {
+    let server = start(Limits::default(), |settings| settings.shards = 1);
+    block_on(async {
+        // Its session ends with the fault, its socket only when the client lets go.
+        let mut failed = Client::connect(&server, "/chat").await;
+        failed.stream.write_all(&[0x81, 0x01, b'x']).await.unwrap();
+        while !matches!(failed.event().await, Some(switchboard_ws_proto::Event::Close(_))) {}
+        let mut next = Client::connect(&server, "/chat").await;
+        drop(failed);
+        for _ in 0..50 {
+            next.send("still here").await;
+            assert_eq!(next.text().await, "still here");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    });
+    server.stop();
+}

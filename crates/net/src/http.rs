@@ -69,14 +69,14 @@ async fn respond(
     let accept = match check_handshake(&request) {
         Ok(accept) => accept,
         Err(response) => {
-            shared.state.stats.borrow_mut().refused_upgrades += 1;
+            shared.state.count(|stats| stats.refused_upgrades += 1);
             return *response;
         }
     };
     let Some(mut permit) = permit.borrow_mut().take() else { return overloaded() };
     if let Err(full) = permit.assign(admission.client) {
         tracing::info!(client = %admission.client, ?full, "a WebSocket was refused: too many connections");
-        shared.state.stats.borrow_mut().refused_full += 1;
+        shared.state.count(|stats| stats.refused_full += 1);
         return overloaded();
     }
     let subprotocol = admission.subprotocol;
@@ -84,7 +84,7 @@ async fn respond(
     // Whoever sees the connection open may rely on being subscribed where that is all that it is for.
     shared.state.ready(opened.id).await;
     if let Some(disconnect) = shared.state.sessions.borrow().closing(opened.id) {
-        shared.state.stats.borrow_mut().refused_upgrades += 1;
+        shared.state.count(|stats| stats.refused_upgrades += 1);
         return json_error(StatusCode::FORBIDDEN, "permission_denied", &disconnect.reason);
     }
     let upgraded = hyper::upgrade::on(&mut request);
@@ -215,7 +215,7 @@ async fn call_api(request: Request<Incoming>, peer: IpAddr, api: &Router) -> Res
 }
 
 fn refuse(refusal: &Refusal, request: &Request<Incoming>, peer: IpAddr, shared: &Shared) -> Response<Body> {
-    shared.state.stats.borrow_mut().refused_upgrades += 1;
+    shared.state.count(|stats| stats.refused_upgrades += 1);
     // The path only: the query may hold a token.
     let path = request.uri().path();
     tracing::info!(status = refusal.status.as_u16(), reason = %refusal.message, %path, %peer, "a WebSocket was refused");

@@ -85,7 +85,7 @@ async fn accept(listener: TcpListener, shared: Rc<Shared>) {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let peer = std::net::SocketAddr::new(peer.ip().to_canonical(), peer.port());
-                shared.state.stats.borrow_mut().accepted += 1;
+                shared.state.count(|stats| stats.accepted += 1);
                 let address = (!shared.settings.proxies.contains(peer.ip())).then(|| peer.ip());
                 match shared.limits.take(address) {
                     Ok(permit) => {
@@ -97,7 +97,7 @@ async fn accept(listener: TcpListener, shared: Rc<Shared>) {
                         });
                     }
                     Err(full) => {
-                        shared.state.stats.borrow_mut().refused_full += 1;
+                        shared.state.count(|stats| stats.refused_full += 1);
                         tracing::info!(peer = %peer.ip(), ?full, "a connection was refused: too many");
                         spawn_local(turn_away(stream, http::refused_early(full), shared.settings.tls.is_some()));
                     }

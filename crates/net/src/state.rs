@@ -81,6 +81,12 @@ impl State {
         }
     }
 
+    /// Counts something that happened outside of a turn; the end of the next one publishes it.
+    pub(crate) fn count(&self, count: impl FnOnce(&mut ShardStats)) {
+        count(&mut self.stats.borrow_mut());
+        self.want_turn();
+    }
+
     pub(crate) fn set_flusher(&self, waker: &Waker) {
         keep(&self.flusher, waker);
     }
@@ -122,6 +128,8 @@ impl State {
     pub(crate) fn end_turn(&self) -> bool {
         let now = self.clock.now();
         let more = self.sessions.borrow_mut().end_turn(now);
+        // Whoever gets an answer finds it counted.
+        self.publish_stats();
         loop {
             let Some(id) = self.sessions.borrow_mut().poll_dirty() else { break };
             if let Some(connection) = self.connection(id) {

@@ -4,12 +4,16 @@ use std::io;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+#[cfg(feature = "deflate")]
+use switchboard_ws_proto::handshake::UpgradeRequest;
 use switchboard_ws_proto::handshake::{InvalidHeader, Rejection, ServerHandshake, ServerRequest, error_response};
 use switchboard_ws_proto::{Config, Role};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use crate::WebSocket;
+#[cfg(feature = "deflate")]
+use crate::deflate::{Agreed, Params, Policy};
 
 /// How a server accepts.
 ///
@@ -29,6 +33,9 @@ pub struct AcceptOptions {
     pub subprotocols: Vec<String>,
     /// How long the request may take. Default 10 s.
     pub request_timeout: Duration,
+    /// Which compression is agreed to if the client offers it. Default: none.
+    #[cfg(feature = "deflate")]
+    pub deflate: Option<Policy>,
 }
 
 impl AcceptOptions {
@@ -50,6 +57,13 @@ impl AcceptOptions {
         self
     }
 
+    /// Sets [`deflate`](Self#structfield.deflate).
+    #[cfg(feature = "deflate")]
+    pub fn deflate(mut self, policy: Option<Policy>) -> Self {
+        self.deflate = policy;
+        self
+    }
+
     /// The client's favourite of those that the server speaks.
     pub(crate) fn choose<'a>(&self, offered: &'a [String]) -> Option<&'a str> {
         offered.iter().find(|offer| self.subprotocols.contains(offer)).map(String::as_str)
@@ -58,7 +72,13 @@ impl AcceptOptions {
 
 impl Default for AcceptOptions {
     fn default() -> Self {
-        Self { config: Config::default(), subprotocols: Vec::new(), request_timeout: Duration::from_secs(10) }
+        Self {
+            config: Config::default(),
+            subprotocols: Vec::new(),
+            request_timeout: Duration::from_secs(10),
+            #[cfg(feature = "deflate")]
+            deflate: None,
+        }
     }
 }
 
@@ -147,7 +167,15 @@ where
     let read = timeout(options.request_timeout, read_head(&mut stream, &mut handshake)).await;
     match read.unwrap_or(Err(AcceptError::Timeout)) {
         Ok(request) => {
-            Ok(PendingUpgrade { stream, request, leftover: handshake.into_leftover(), config: options.config.clone() })
+            let (leftover, config) = (handshake.into_leftover(), options.config.clone());
+            Ok(PendingUpgrade {
+                stream,
+                request,
+                leftover,
+                config,
+                #[cfg(feature = "deflate")]
+                deflate: options.deflate,
+            })
         }
         Err(error) => {
             if let Some(response) = answer(&error) {
@@ -166,6 +194,8 @@ pub struct PendingUpgrade<S> {
     request: ServerRequest,
     leftover: BytesMut,
     config: Config,
+    #[cfg(feature = "deflate")]
+    deflate: Option<Policy>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> PendingUpgrade<S> {
@@ -174,10 +204,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PendingUpgrade<S> {
         &self.request
     }
 
-    /// Upgrades, with one of the client's subprotocols and with more headers.
+    /// Limits and timeouts for this connection, instead of those of the options.
+    pub fn set_config(&mut self, config: Config) {
+        self.config = config;
+    }
+
+    /// Compression for this connection, instead of that of the options.
+    #[cfg(feature = "deflate")]
+    pub fn set_deflate(&mut self, policy: Option<Policy>) {
+        self.deflate = policy;
+    }
+
+    /// Upgrades, with one of the client's subprotocols and with more headers. If compression is allowed, and the client's offer of it is no
+    /// list of extensions, the client is told so by an HTTP answer.
     ///
     /// # Errors
-    /// [`AcceptError::InvalidHeader`] and [`AcceptError::Io`].
+    /// [`AcceptError::InvalidHeader`], [`AcceptError::Io`] and [`AcceptError::Rejected`].
     ///
     /// # Cancel safety
     /// Dropping the future drops the stream.
@@ -186,6 +228,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PendingUpgrade<S> {
         subprotocol: Option<&str>,
         headers: &[(&str, &str)],
     ) -> Result<WebSocket<S>, AcceptError> {
+        #[cfg(feature = "deflate")]
+        let response = {
+            let params = match agree(&self.request.upgrade, self.deflate, &mut self.config) {
+                Ok(params) => params,
+                Err(rejection) => {
+                    let _ = timeout(REJECT_TIMEOUT, end_with(&mut self.stream, &rejection.response())).await;
+                    return Err(rejection.into());
+                }
+            };
+            self.request.accept_with(subprotocol, params.as_ref(), headers)?
+        };
+        #[cfg(not(feature = "deflate"))]
         let response = self.request.accept(subprotocol, headers)?;
         self.stream.write_all(&response).await?;
         self.stream.flush().await?;
@@ -204,6 +258,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PendingUpgrade<S> {
         let ended = timeout(REJECT_TIMEOUT, end_with(&mut self.stream, &response)).await;
         Ok(ended.map_err(|_| AcceptError::Timeout)??)
     }
+}
+
+/// What the server agrees to of the client's offers, and the connection's configuration for it.
+#[cfg(feature = "deflate")]
+pub(crate) fn agree(
+    request: &UpgradeRequest,
+    policy: Option<Policy>,
+    config: &mut Config,
+) -> Result<Option<Params>, Rejection> {
+    let params = policy.map(|policy| request.deflate(&policy)).transpose()?.flatten();
+    let tuning = policy.unwrap_or_default().tuning;
+    config.deflate = params.map(|params| Agreed { params, tuning });
+    Ok(params)
 }
 
 async fn read_head<S>(stream: &mut S, handshake: &mut ServerHandshake) -> Result<ServerRequest, AcceptError>

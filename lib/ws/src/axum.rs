@@ -10,7 +10,7 @@ use ::hyper::upgrade::OnUpgrade;
 use switchboard_ws_proto::Config;
 use switchboard_ws_proto::handshake::{Rejection, UpgradeRequest};
 
-use crate::hyper::{UpgradeFuture, UpgradedStream, check_parts, rejection, response};
+use crate::hyper::{UpgradeFuture, UpgradedStream, accept, check_parts, rejection};
 use crate::{AcceptOptions, WebSocket};
 
 /// A request that can be upgraded. Route it with `any` or `get`.
@@ -60,19 +60,31 @@ impl WebSocketUpgrade {
         self
     }
 
+    /// Which compression is agreed to if the client offers it. Default: none.
+    #[cfg(feature = "deflate")]
+    #[must_use]
+    pub fn deflate(mut self, policy: Option<crate::deflate::Policy>) -> Self {
+        self.options = self.options.deflate(policy);
+        self
+    }
+
     /// The subprotocol that is chosen.
     pub fn chosen_protocol(&self) -> Option<&str> {
         self.options.choose(&self.request.subprotocols)
     }
 
     /// The answer; and in a task of its own, `handler` with the WebSocket once the answer is written. If the client goes away before that,
-    /// `handler` is not called.
+    /// `handler` is not called. Nor is it if the client's offer of compression is malformed, which the answer says then.
     pub fn on_upgrade<F>(self, handler: impl FnOnce(WebSocket<UpgradedStream>) -> F + Send + 'static) -> Response
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let response: http::Response<::axum::body::Body> = response(&self.request, self.chosen_protocol());
-        let upgraded = UpgradeFuture::new(self.upgrade, self.options.config);
+        let (response, config): (http::Response<::axum::body::Body>, Config) =
+            match accept(&self.request, &self.options) {
+                Ok(accepted) => accepted,
+                Err(error) => return rejection(&error).into_response(),
+            };
+        let upgraded = UpgradeFuture::new(self.upgrade, config);
         tokio::spawn(async move {
             if let Ok(socket) = upgraded.await {
                 handler(socket).await;

@@ -11,6 +11,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+#[cfg(feature = "deflate")]
+use crate::deflate::{Agreed, Policy};
 use crate::{MaybeTls, WebSocket};
 
 /// Why there is no connection.
@@ -84,6 +86,8 @@ pub struct Connector {
     origin: Option<String>,
     headers: Vec<(String, String)>,
     timeout: Duration,
+    #[cfg(feature = "deflate")]
+    deflate: Option<Policy>,
     #[cfg(feature = "tls")]
     tls: Option<std::sync::Arc<rustls::ClientConfig>>,
 }
@@ -97,6 +101,8 @@ impl Connector {
             origin: None,
             headers: Vec::new(),
             timeout: Duration::from_secs(10),
+            #[cfg(feature = "deflate")]
+            deflate: None,
             #[cfg(feature = "tls")]
             tls: None,
         }
@@ -129,6 +135,13 @@ impl Connector {
     /// For all of connecting: name lookup, TCP, TLS, handshake.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// Offers compression; what the server made of it is in [`ClientResponse::deflate`]. Default: none.
+    #[cfg(feature = "deflate")]
+    pub fn deflate(mut self, policy: Option<Policy>) -> Self {
+        self.deflate = policy;
         self
     }
 
@@ -185,6 +198,8 @@ impl Connector {
             origin: self.origin.clone(),
             subprotocols: self.subprotocols.clone(),
             headers: self.headers.clone(),
+            #[cfg(feature = "deflate")]
+            deflate: self.deflate.map(|policy| policy.offer()),
         };
         let mut handshake = ClientHandshake::new(request, random()?)?;
         stream.write_all(&handshake.request()).await?;
@@ -199,7 +214,14 @@ impl Connector {
             }
         };
         let role = Role::Client { mask_seed: random()? };
-        Ok((WebSocket::from_upgraded(stream, buffer.freeze(), role, self.config.clone()), response))
+        #[cfg(feature = "deflate")]
+        let config = {
+            let tuning = self.deflate.unwrap_or_default().tuning;
+            self.config.clone().deflate(response.deflate.map(|params| Agreed { params, tuning }))
+        };
+        #[cfg(not(feature = "deflate"))]
+        let config = self.config.clone();
+        Ok((WebSocket::from_upgraded(stream, buffer.freeze(), role, config), response))
     }
 
     #[cfg(not(feature = "tls"))]

@@ -52,9 +52,8 @@ pub fn upgrade<B, R: Default>(
     options: &AcceptOptions,
 ) -> Result<(Response<R>, UpgradeFuture), Rejection> {
     let checked = check(request.method(), request.version(), request.headers())?;
-    let subprotocol = options.choose(&checked.subprotocols);
-    let response = response(&checked, subprotocol);
-    Ok((response, UpgradeFuture::new(on(request), options.config.clone())))
+    let (response, config) = accept(&checked, options)?;
+    Ok((response, UpgradeFuture::new(on(request), config)))
 }
 
 /// As [`UpgradeRequest::check`], for the parts of a request.
@@ -89,9 +88,13 @@ fn check(method: &Method, version: Version, headers: &http::HeaderMap) -> Result
     UpgradeRequest::check(method.as_str(), version, headers)
 }
 
-/// The answer that upgrades. `subprotocol` is one of the client's.
-pub(crate) fn response<R: Default>(request: &UpgradeRequest, subprotocol: Option<&str>) -> Response<R> {
-    let mut response = Response::new(R::default());
+/// The answer that upgrades, and the configuration of the connection.
+pub(crate) fn accept<R: Default>(
+    request: &UpgradeRequest,
+    options: &AcceptOptions,
+) -> Result<(Response<R>, Config), Rejection> {
+    #[cfg_attr(not(feature = "deflate"), expect(unused_mut, reason = "nothing is agreed"))]
+    let (mut response, mut config) = (Response::new(R::default()), options.config.clone());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
@@ -100,10 +103,16 @@ pub(crate) fn response<R: Default>(request: &UpgradeRequest, subprotocol: Option
     if let Ok(accept) = HeaderValue::try_from(accept_key(&request.key)) {
         headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
     }
-    if let Some(Ok(subprotocol)) = subprotocol.map(HeaderValue::from_str) {
+    if let Some(Ok(subprotocol)) = options.choose(&request.subprotocols).map(HeaderValue::from_str) {
         headers.insert(SEC_WEBSOCKET_PROTOCOL, subprotocol);
     }
-    response
+    #[cfg(feature = "deflate")]
+    if let Some(params) = crate::accept::agree(request, options.deflate, &mut config)?
+        && let Ok(params) = HeaderValue::try_from(params.to_string())
+    {
+        headers.insert(http::header::SEC_WEBSOCKET_EXTENSIONS, params);
+    }
+    Ok((response, config))
 }
 
 /// Becomes the WebSocket once the answer is written. Fails if the client is gone, or if the connection is not served `with_upgrades`.

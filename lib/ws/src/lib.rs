@@ -44,10 +44,12 @@ pub use accept::{AcceptError, AcceptOptions, PendingUpgrade, accept, accept_with
 #[cfg(feature = "client")]
 pub use connect::{ConnectError, Connector, connect};
 pub use error::Error;
-pub use socket::WebSocket;
+pub use socket::{Received, WebSocket};
 pub use split::{Receiver, Sender};
 #[cfg(feature = "client")]
 pub use stream::MaybeTls;
+#[cfg(feature = "deflate")]
+pub use switchboard_ws_proto::deflate;
 pub use switchboard_ws_proto::{
     self as proto, CloseCode, CloseFrame, Config, Limits, Message, Opcode, ProtocolError, Role, SendError, Utf8Bytes,
     handshake,

@@ -17,6 +17,17 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use crate::timer::Timer;
 use crate::{Error, pool};
 
+/// What [`WebSocket::recv_event`] tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// A whole message.
+    Message(Message),
+    /// The peer has asked whether we live, and is answered.
+    Ping(Bytes),
+    /// The peer lives.
+    Pong(Bytes),
+}
+
 /// A WebSocket connection over `S`.
 ///
 /// Pings are answered while [`recv`](Self::recv) (or any other method) is awaited. [`recv`](Self::recv) has to be awaited for the connection
@@ -94,6 +105,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         poll_fn(|cx| self.poll_recv(cx)).await
     }
 
+    /// The next message, ping or pong: [`recv`](Self::recv) for whoever looks at the connection itself. A ping is answered already when it is told.
+    ///
+    /// # Errors
+    /// As [`recv`](Self::recv).
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub async fn recv_event(&mut self) -> Option<Result<Received, Error>> {
+        poll_fn(|cx| self.poll_recv_event(cx)).await
+    }
+
     /// Sends a message: queues it and writes everything that is queued.
     ///
     /// # Errors
@@ -129,6 +151,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     pub async fn feed_fragment(&mut self, opcode: Opcode, fin: bool, payload: impl Into<Bytes>) -> Result<(), Error> {
         self.room().await?;
         self.queue(|connection| connection.send_fragment(opcode, fin, payload.into()))
+    }
+
+    /// Queues frames that were encoded once for many receivers, as [`Connection::send_encoded`] takes them.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), [`SendError::ClientMustMask`] on a client, and [`SendError::CompressionNotAgreed`].
+    ///
+    /// # Cancel safety
+    /// The frames are queued only when the future completes.
+    pub async fn feed_encoded(&mut self, frames: Bytes) -> Result<(), Error> {
+        self.room().await?;
+        self.queue(|connection| connection.send_encoded(frames))
     }
 
     /// Sends a ping of at most 125 bytes. `recv` takes the pong silently; to be told of dead peers, set
@@ -196,6 +230,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         self.output_bytes_max = bytes;
     }
 
+    /// As [`Connection::deflate_window_bits`]: whether, and with which window, messages are compressed for the peer.
+    #[cfg(feature = "deflate")]
+    pub fn deflate_window_bits(&self) -> Option<u8> {
+        self.connection.deflate_window_bits()
+    }
+
     /// The stream.
     pub fn get_ref(&self) -> &S {
         &self.io
@@ -215,13 +255,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     // Apart, so that its variables lie together and not scattered over the frame of a task with many states.
     #[inline(never)]
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
+        self.poll_events(cx, |event| match event {
+            Event::Message(message) => Ok(message),
+            other => Err(other),
+        })
+    }
+
+    /// As [`recv_event`](Self::recv_event).
+    #[inline(never)]
+    pub fn poll_recv_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Received, Error>>> {
+        self.poll_events(cx, |event| match event {
+            Event::Message(message) => Ok(Received::Message(message)),
+            Event::Ping(payload) => Ok(Received::Ping(payload)),
+            Event::Pong(payload) => Ok(Received::Pong(payload)),
+            other => Err(other),
+        })
+    }
+
+    /// `wanted` gives what is told to the caller; all else is handled here.
+    #[inline(always)]
+    fn poll_events<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        wanted: impl Fn(Event) -> Result<T, Event>,
+    ) -> Poll<Option<Result<T, Error>>> {
         loop {
             if self.ended {
                 return Poll::Ready(self.error.take().map(Err));
             }
             while let Some(event) = self.connection.poll_event() {
-                if let Some(message) = self.on_event(event) {
-                    return Poll::Ready(Some(Ok(message)));
+                match wanted(event) {
+                    Ok(wanted) => return Poll::Ready(Some(Ok(wanted))),
+                    Err(event) => self.on_event(event),
                 }
             }
             // The buffer that was just read, for the read that follows.
@@ -241,9 +306,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         }
     }
 
-    fn on_event(&mut self, event: Event) -> Option<Message> {
+    fn on_event(&mut self, event: Event) {
         match event {
-            Event::Message(message) => return Some(message),
             Event::Close(frame) => self.close_frame = frame,
             Event::Failed(error) => self.error = Some(error.into()),
             Event::Unresponsive => self.error = Some(Error::Unresponsive),
@@ -252,7 +316,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             }
             _ => {}
         }
-        None
     }
 
     /// Once closing has begun: ends our side of the stream when all is said. Ready with whether the state has changed.

@@ -8,7 +8,7 @@ use futures_core::Stream;
 use switchboard_ws_proto::{CloseCode, CloseFrame, Message};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::{Error, WebSocket};
+use crate::{Error, Received, WebSocket};
 
 /// The half that receives. It also answers pings and finishes the closing handshake, so keep awaiting [`recv`](Self::recv).
 #[derive(Debug)]
@@ -91,6 +91,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Receiver<S> {
     /// Dropping the future loses nothing.
     pub async fn recv(&mut self) -> Option<Result<Message, Error>> {
         poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    /// As [`WebSocket::recv_event`].
+    ///
+    /// # Errors
+    /// As [`WebSocket::recv`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub async fn recv_event(&mut self) -> Option<Result<Received, Error>> {
+        poll_fn(|cx| {
+            let waiting = &self.0.waiting;
+            self.0.poll(&waiting.receiver, &waiting.sender, cx, WebSocket::poll_recv_event)
+        })
+        .await
     }
 
     /// As [`WebSocket::close_frame`].

@@ -8,7 +8,7 @@ use core::pin::pin;
 use core::time::Duration;
 use serde_json::json;
 use std::io::IsTerminal;
-use switchboard_ws::{CloseCode, CloseFrame, MaybeTls, Message, Receiver, Sender};
+use switchboard_ws::{CloseCode, CloseFrame, MaybeTls, Message, Received, Receiver, Sender};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
@@ -37,6 +37,9 @@ pub(super) struct Connect {
     /// Send at most one message, and end with the first that arrives
     #[arg(short = '1', long)]
     one_message: bool,
+    /// Show pings and pongs; on a terminal and with --json they are shown anyway
+    #[arg(short = 'P', long)]
+    show_ping_pong: bool,
     /// Print everything that happens as JSON, one object a line
     #[arg(long)]
     json: bool,
@@ -180,8 +183,10 @@ impl Connect {
 
     async fn receive(&self, receiver: &mut Receiver<MaybeTls<TcpStream>>, output: &mut Output) -> Result<End, Failure> {
         loop {
-            match receiver.recv().await {
-                Some(Ok(message)) => {
+            match receiver.recv_event().await {
+                Some(Ok(Received::Ping(payload))) => self.report_control(output, "ping", &payload),
+                Some(Ok(Received::Pong(payload))) => self.report_control(output, "pong", &payload),
+                Some(Ok(Received::Message(message))) => {
                     output.message(&message).map_err(|_| Failure::other("nobody reads the output any longer"))?;
                     if self.one_message {
                         return Ok(End::One);
@@ -196,6 +201,15 @@ impl Connect {
                     return Ok(End::Closed(frame));
                 }
             }
+        }
+    }
+
+    fn report_control(&self, output: &mut Output, kind: &str, payload: &[u8]) {
+        let text = String::from_utf8_lossy(payload);
+        if self.json {
+            output.event(&json!({ "type": kind, "data": text }));
+        } else if self.show_ping_pong || output.is_interactive() {
+            output.notice(format!("{kind} {text}").trim_end());
         }
     }
 

@@ -183,6 +183,11 @@ impl Output {
         self.line(&format!("{prefix}{shown}"))
     }
 
+    /// Whether somebody sits in front of it and types.
+    pub(super) fn is_interactive(&self) -> bool {
+        self.screen.is_some()
+    }
+
     /// Something that happened, for programs.
     pub(super) fn event(&mut self, event: &Value) {
         // The end of the output is found by the next message.

@@ -44,6 +44,28 @@ fn connect_sends_lines_and_prints_what_arrives() {
 }
 
 #[test]
+fn connect_shows_pings_when_asked() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let url = format!("ws://{}/", listener.local_addr().unwrap());
+    runtime.spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let mut socket = switchboard_ws::accept(stream).await.unwrap();
+            socket.ping(b"are you there").await.unwrap();
+            socket.send("hello").await.unwrap();
+            socket.close(switchboard_ws::CloseCode::NORMAL, "").await.unwrap();
+        }
+    });
+    let plain = finish(&mut switchboard(&["connect", "-n", &url]), b"");
+    assert_eq!((plain.code, plain.stdout.as_str()), (0, "hello\n"), "{}", plain.stderr);
+    assert!(!plain.stderr.contains("ping"), "{}", plain.stderr);
+    let shown = finish(&mut switchboard(&["connect", "-n", "-P", &url]), b"");
+    assert!(shown.stderr.contains("ping are you there"), "{}", shown.stderr);
+    let json = finish(&mut switchboard(&["connect", "-n", "--json", &url]), b"");
+    assert!(json.stdout.contains(r#"{"data":"are you there","type":"ping"}"#), "{}", json.stdout);
+}
+
+#[test]
 fn connect_carries_a_great_deal_both_ways() {
     let serving = Serving::start_with(&[], |command| command.env("SWITCHBOARD_LIMITS__OPERATIONS_PER_SECOND", "0"));
     let input: String = (0..20_000).map(|i| format!("line {i} {}\n", "x".repeat(100))).collect();

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use switchboard_ws::{CloseCode, Config, Error, Limits, Message, Opcode, ProtocolError};
+use switchboard_ws::{CloseCode, Config, Error, Limits, Message, Opcode, ProtocolError, Received};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::*;
@@ -120,4 +120,17 @@ async fn limits_are_the_callers() {
     assert_eq!(client.close_frame().unwrap().code, CloseCode::MESSAGE_TOO_BIG);
     assert!(server.recv().await.is_none(), "an error is told once");
     assert!(server.send("x").await.is_err());
+}
+
+#[tokio::test]
+async fn pings_and_pongs_are_told_to_whoever_asks_and_are_answered_all_the_same() {
+    let (mut client, mut server) = tcp(Config::default()).await;
+    server.ping(b"there?").await.unwrap();
+    server.send("hello").await.unwrap();
+    assert_eq!(soon(client.recv_event()).await.unwrap().unwrap(), Received::Ping(Bytes::from_static(b"there?")));
+    assert_eq!(soon(client.recv_event()).await.unwrap().unwrap(), Received::Message(Message::from("hello")));
+    client.send("answer").await.unwrap();
+    assert_eq!(soon(server.recv_event()).await.unwrap().unwrap(), Received::Pong(Bytes::from_static(b"there?")));
+    let (mut receiver, _sender) = server.split();
+    assert_eq!(soon(receiver.recv_event()).await.unwrap().unwrap(), Received::Message(Message::from("answer")));
 }

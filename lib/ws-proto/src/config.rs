@@ -80,6 +80,9 @@ pub struct Config {
     pub pong_timeout: Duration,
     /// How long to wait for the peer's part of closing. Default 5 s.
     pub close_timeout: Duration,
+    /// What the handshake has agreed about compression. Default: none, and nothing is compressed.
+    #[cfg(feature = "deflate")]
+    pub deflate: Option<crate::deflate::Agreed>,
 }
 
 impl Config {
@@ -106,6 +109,13 @@ impl Config {
         self.close_timeout = timeout;
         self
     }
+
+    /// Sets [`deflate`](Self#structfield.deflate).
+    #[cfg(feature = "deflate")]
+    pub fn deflate(mut self, agreed: Option<crate::deflate::Agreed>) -> Self {
+        self.deflate = agreed;
+        self
+    }
 }
 
 impl Default for Config {
@@ -115,6 +125,8 @@ impl Default for Config {
             ping_interval: None,
             pong_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(5),
+            #[cfg(feature = "deflate")]
+            deflate: None,
         }
     }
 }

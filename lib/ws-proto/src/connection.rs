@@ -6,7 +6,8 @@ use alloc::boxed::Box;
 use bytes::{Bytes, BytesMut};
 
 use crate::close::reason_that_fits;
-use crate::frame::{FrameHeader, Opcode};
+use crate::deflate::Outbound;
+use crate::frame::{FrameHeader, Opcode, RSV1};
 use crate::input::{Incoming, Input};
 use crate::keepalive::{Due, Keepalive};
 use crate::mask::MaskKeys;
@@ -66,8 +67,12 @@ pub struct Connection {
     eof: bool,
     /// Nobody will answer any more.
     gave_up: bool,
+    /// If compression is agreed.
+    outbound: Option<Box<Outbound>>,
     /// Text or binary whose last fragment is still to be sent.
     sending_fragments: Option<Opcode>,
+    /// They are compressed.
+    sending_compressed: bool,
     sending_utf8: utf8::Utf8Stream,
     /// An answer that waits until output has drained: the last ping's only (§5.5.3).
     pong_due: Option<Bytes>,
@@ -82,8 +87,12 @@ impl Connection {
     )]
     pub fn new(role: Role, config: Config) -> Self {
         let Config { limits, .. } = config;
+        #[cfg(feature = "deflate")]
+        let (inbound, outbound) = deflate_directions(&config, role.is_server());
+        #[cfg(not(feature = "deflate"))]
+        let (inbound, outbound) = (None, None);
         Self {
-            input: Input::new(),
+            input: Input::new(inbound),
             transmit: Transmit::default(),
             limits,
             mask_keys: match role {
@@ -97,7 +106,9 @@ impl Connection {
             failed: false,
             eof: false,
             gave_up: false,
+            outbound,
             sending_fragments: None,
+            sending_compressed: false,
             sending_utf8: utf8::Utf8Stream::default(),
             pong_due: None,
             waiting: None,
@@ -117,6 +128,14 @@ impl Connection {
     /// What holds now.
     pub fn limits(&self) -> Limits {
         self.limits
+    }
+
+    /// The window that the peer has agreed to inflate with: 9 to 15 bits, `None` if this side does not compress. A frame of
+    /// [`compress_frame`](crate::deflate::compress_frame) with this window or a smaller one may be given to
+    /// [`send_encoded`](Self::send_encoded).
+    #[cfg(feature = "deflate")]
+    pub fn deflate_window_bits(&self) -> Option<u8> {
+        self.outbound.as_ref().map(|outbound| outbound.window_bits())
     }
 }
 
@@ -259,6 +278,9 @@ impl Connection {
             Message::Text(text) => (Opcode::Text, text.into_bytes()),
             Message::Binary(bytes) => (Opcode::Binary, bytes),
         };
+        if self.outbound.is_some() && self.push_compressed(opcode, &payload) {
+            return Ok(());
+        }
         let header = self.header(opcode, true, payload.len());
         self.transmit.push(&header, payload);
         Ok(())
@@ -271,7 +293,7 @@ impl Connection {
     #[inline]
     pub fn send_text(&mut self, text: &str) -> Result<(), SendError> {
         self.may_begin_message()?;
-        self.push_copied(Opcode::Text, true, text.as_bytes());
+        self.push_message(Opcode::Text, text.as_bytes());
         Ok(())
     }
 
@@ -287,7 +309,7 @@ impl Connection {
             Opcode::Text => return Err(SendError::InvalidUtf8),
             _ => return Err(SendError::NotData),
         }
-        self.push_copied(opcode, true, payload);
+        self.push_message(opcode, payload);
         Ok(())
     }
 
@@ -327,21 +349,30 @@ impl Connection {
             }
         }
         self.sending_fragments = (!fin).then_some(message);
+        if self.outbound.is_some() && self.push_compressed_fragment(opcode, fin, &payload) {
+            return Ok(());
+        }
         let header = self.header(opcode, fin, payload.len());
         self.transmit.push(&header, payload);
         Ok(())
     }
 
     /// Queues frames that were encoded once for many receivers: whole, unmasked data frames that make whole messages (see
-    /// [`FrameHeader::encode`]). That they are so is the caller's promise.
+    /// [`FrameHeader::encode`]). That they are so is the caller's promise. They may be compressed if the peer has agreed to it; where context
+    /// takeover is agreed too, the context starts anew behind them.
     ///
     /// # Errors
-    /// As [`send`](Self::send), and [`SendError::ClientMustMask`] on a client.
+    /// As [`send`](Self::send), [`SendError::ClientMustMask`] on a client, and [`SendError::CompressionNotAgreed`].
     #[inline]
     pub fn send_encoded(&mut self, frames: Bytes) -> Result<(), SendError> {
         self.may_begin_message()?;
         if !self.is_server() {
             return Err(SendError::ClientMustMask);
+        }
+        if let Some(outbound) = &mut self.outbound {
+            outbound.sent_elsewhere(&frames);
+        } else if frames.first().is_some_and(|first| first & (RSV1 << 4) != 0) {
+            return Err(SendError::CompressionNotAgreed);
         }
         self.transmit.push_encoded(frames);
         Ok(())
@@ -426,6 +457,44 @@ impl Connection {
     fn push_copied(&mut self, opcode: Opcode, fin: bool, payload: &[u8]) {
         let header = self.header(opcode, fin, payload.len());
         self.transmit.push_copied(&header, payload);
+    }
+
+    #[inline]
+    fn push_message(&mut self, opcode: Opcode, payload: &[u8]) {
+        if self.outbound.is_none() || !self.push_compressed(opcode, payload) {
+            self.push_copied(opcode, true, payload);
+        }
+    }
+
+    /// Answers `false` if the message is better sent as it is.
+    #[inline(never)]
+    fn push_compressed(&mut self, opcode: Opcode, payload: &[u8]) -> bool {
+        let Some(outbound) = &mut self.outbound else { return false };
+        let (mask_keys, transmit) = (&mut self.mask_keys, &mut self.transmit);
+        let pushed = outbound.message(payload, |compressed| {
+            let mask = mask_keys.as_mut().map(|keys| keys.next_key());
+            transmit.push_slice(&FrameHeader { fin: true, rsv: RSV1, opcode, mask, payload_len: 0 }, compressed);
+        });
+        pushed.is_some()
+    }
+
+    /// All fragments of a message or none: answers `false` for none.
+    #[inline(never)]
+    fn push_compressed_fragment(&mut self, opcode: Opcode, fin: bool, payload: &[u8]) -> bool {
+        let first = opcode != Opcode::Continuation;
+        if first && fin {
+            return self.push_compressed(opcode, payload);
+        }
+        self.sending_compressed |= first;
+        let Some(outbound) = self.outbound.as_mut().filter(|_| self.sending_compressed) else { return false };
+        let (mask_keys, transmit) = (&mut self.mask_keys, &mut self.transmit);
+        let pushed = outbound.fragment(fin, payload, |compressed| {
+            let mask = mask_keys.as_mut().map(|keys| keys.next_key());
+            let rsv = if first { RSV1 } else { 0 };
+            transmit.push_slice(&FrameHeader { fin, rsv, opcode, mask, payload_len: 0 }, compressed);
+        });
+        self.sending_compressed = !fin && pushed.is_some();
+        pushed.is_some()
     }
 
     fn control(&mut self, opcode: Opcode, payload: &[u8]) -> Result<(), SendError> {
@@ -532,6 +601,13 @@ impl Connection {
         let ended = self.eof && (self.transmit.len() == 0 || !self.close_sent);
         self.gave_up || closed || ended
     }
+}
+
+#[cfg(feature = "deflate")]
+fn deflate_directions(config: &Config, server: bool) -> (Option<Box<crate::deflate::Inbound>>, Option<Box<Outbound>>) {
+    let Some(agreed) = &config.deflate else { return (None, None) };
+    let inbound = crate::deflate::Inbound::new(&agreed.params, server);
+    (Some(Box::new(inbound)), Outbound::new(agreed, server).map(Box::new))
 }
 
 /// Answers to pings may fill this much while output is stuck.

@@ -45,6 +45,9 @@ pub enum ProtocolError {
     /// Text that is not UTF-8 (§8.1), or the reason of a Close.
     #[error("text is not UTF-8")]
     InvalidUtf8,
+    /// A compressed message that cannot be inflated (RFC 7692 §7.2.2).
+    #[error("message cannot be inflated")]
+    InvalidCompression,
     /// A Close with a payload of one byte (§5.5.1).
     #[error("close frame has a payload of one byte")]
     CloseTooShort,
@@ -91,7 +94,8 @@ impl ProtocolError {
             | Self::ExpectedContinuation
             | Self::CloseTooShort
             | Self::InvalidCloseCode(_) => CloseCode::PROTOCOL_ERROR,
-            Self::InvalidUtf8 => CloseCode::INVALID_PAYLOAD,
+            // RFC 7692 names no code. §7.4.1: data that is not consistent with the type of the message.
+            Self::InvalidUtf8 | Self::InvalidCompression => CloseCode::INVALID_PAYLOAD,
             Self::FrameTooBig { .. } | Self::MessageTooBig { .. } | Self::TooManyFragments { .. } => {
                 CloseCode::MESSAGE_TOO_BIG
             }
@@ -133,6 +137,9 @@ pub enum SendError {
     /// Text that is not UTF-8 (§5.6).
     #[error("text is not UTF-8")]
     InvalidUtf8,
+    /// Frames encoded for many receivers are compressed, and the peer has not agreed to that (RFC 7692 §6).
+    #[error("compression was not agreed")]
+    CompressionNotAgreed,
     /// Frames encoded for many receivers are unmasked, which only a server may send (§5.1).
     #[error("a client masks each frame on its own")]
     ClientMustMask,

@@ -49,6 +49,9 @@ impl Opcode {
 /// The longest header: two bytes, a 64-bit length and a masking key.
 pub const FRAME_HEADER_BYTES_MAX: usize = 14;
 
+/// In [`FrameHeader::rsv`]: the first frame of a compressed message (RFC 7692 §6).
+pub(crate) const RSV1: u8 = 0b100;
+
 /// What precedes a frame's payload.
 ///
 /// ```

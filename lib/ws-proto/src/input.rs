@@ -1,9 +1,12 @@
 //! From bytes to frames to messages. Owns the buffers of what came and the rules between frames: fragmentation (RFC 6455 §5.4), limits,
-//! unmasking, UTF-8. Knows nothing of closing, of output or of time.
+//! unmasking, UTF-8. Inflating is `deflate`'s. Knows nothing of closing, of output or of time.
+
+use alloc::boxed::Box;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use crate::frame::{FRAME_HEADER_BYTES_MAX, FrameHeader, Opcode};
+use crate::deflate::Inbound;
+use crate::frame::{FRAME_HEADER_BYTES_MAX, FrameHeader, Opcode, RSV1};
 use crate::utf8::{self, Utf8Stream};
 use crate::{Limits, Message, ProtocolError, Utf8Bytes, mask};
 
@@ -22,6 +25,9 @@ pub(crate) struct Input {
     payload_done: usize,
     /// Text or Binary, between a message's first frame and its last.
     message: Option<Opcode>,
+    /// It is compressed: what has come of it is in `inbound`, not in `payload`.
+    compressed: bool,
+    inbound: Option<Box<Inbound>>,
     fragments: usize,
     utf8: Utf8Stream,
     /// The payload so far of a control frame that was cut.
@@ -53,7 +59,8 @@ struct PartialHead {
 }
 
 impl Input {
-    pub(crate) fn new() -> Self {
+    /// With `inbound` if the handshake has agreed to compression.
+    pub(crate) fn new(inbound: Option<Box<Inbound>>) -> Self {
         Self {
             chunk: BytesMut::new(),
             starved: true,
@@ -62,6 +69,8 @@ impl Input {
             payload: BytesMut::new(),
             payload_done: 0,
             message: None,
+            compressed: false,
+            inbound,
             fragments: 0,
             utf8: Utf8Stream::default(),
             control: BytesMut::new(),
@@ -119,7 +128,7 @@ impl Input {
     }
 
     pub(crate) fn clear(&mut self) {
-        *self = Self { chunk: core::mem::take(&mut self.chunk), ..Self::new() };
+        *self = Self { chunk: core::mem::take(&mut self.chunk), ..Self::new(None) };
         self.chunk.clear();
     }
 
@@ -128,7 +137,7 @@ impl Input {
     pub(crate) fn poll(&mut self, masked: bool, limits: &Limits) -> Result<Option<Incoming>, ProtocolError> {
         loop {
             if self.frame.is_some() {
-                match self.continue_frame()? {
+                match self.continue_frame(limits)? {
                     Progress::Incoming(incoming) => return Ok(Some(incoming)),
                     Progress::Fragment => continue,
                     Progress::Starved => break,
@@ -138,7 +147,8 @@ impl Input {
             let key = self.check(&header, masked, limits)?;
             // As `check` has compared it with a limit, or it is a control frame's, the length fits.
             let length = header.payload_len as usize;
-            if self.chunk.len() >= length && (header.opcode.is_control() || (header.fin && self.message.is_none())) {
+            let alone = header.fin && self.message.is_none() && header.rsv == 0;
+            if self.chunk.len() >= length && (header.opcode.is_control() || alone) {
                 return self.whole(header.opcode, key, length).map(Some);
             }
             self.begin(&header, key);
@@ -160,9 +170,8 @@ impl Input {
     /// The rules between this frame and the connection, the limits and the frames before. Answers the masking key.
     #[inline]
     fn check(&self, header: &FrameHeader, masked: bool, limits: &Limits) -> Result<[u8; 4], ProtocolError> {
-        // No extension gives them a meaning yet (§5.2).
         if header.rsv != 0 {
-            return Err(ProtocolError::ReservedBits(header.rsv));
+            self.check_rsv(header)?;
         }
         let key = match (header.mask, masked) {
             (Some(key), true) => key,
@@ -181,14 +190,37 @@ impl Input {
         if header.payload_len > limits.frame_bytes_max as u64 {
             return Err(ProtocolError::FrameTooBig { bytes: header.payload_len, max: limits.frame_bytes_max });
         }
-        let bytes = header.payload_len.saturating_add(self.payload.len() as u64);
-        if bytes > limits.message_bytes_max as u64 {
+        let (received, bytes_max) = if header.rsv == 0 && !self.compressed {
+            (self.payload.len() as u64, limits.message_bytes_max as u64)
+        } else {
+            self.compressed_bytes(limits)
+        };
+        let bytes = header.payload_len.saturating_add(received);
+        if bytes > bytes_max {
             return Err(ProtocolError::MessageTooBig { bytes, max: limits.message_bytes_max });
         }
         if self.fragments >= limits.fragments_max {
             return Err(ProtocolError::TooManyFragments { max: limits.fragments_max });
         }
         Ok(key)
+    }
+
+    /// RFC 7692 §6: RSV1 marks the first frame of a compressed message, and means nothing on any other, nor unless that was agreed (§5.2).
+    #[cold]
+    fn check_rsv(&self, header: &FrameHeader) -> Result<(), ProtocolError> {
+        let first = matches!(header.opcode, Opcode::Text | Opcode::Binary) && self.message.is_none();
+        if header.rsv == RSV1 && first && self.inbound.is_some() {
+            return Ok(());
+        }
+        Err(ProtocolError::ReservedBits(header.rsv))
+    }
+
+    /// What came of a compressed message, and how much may: the limit is of what it is inflated to, which may be less. But a message that
+    /// inflates to nothing has to end too.
+    #[cold]
+    fn compressed_bytes(&self, limits: &Limits) -> (u64, u64) {
+        let received = self.inbound.as_ref().map_or(0, |inbound| inbound.received());
+        (received, (limits.message_bytes_max as u64).saturating_mul(2).saturating_add(COMPRESSED_BYTES_MORE))
     }
 
     /// A frame that lies whole in the buffer and needs no other: split off, without a copy.
@@ -219,6 +251,7 @@ impl Input {
         if !header.opcode.is_control() {
             if header.opcode != Opcode::Continuation {
                 self.message = Some(header.opcode);
+                self.compressed = header.rsv != 0;
             }
             self.fragments += 1;
         }
@@ -226,7 +259,7 @@ impl Input {
     }
 
     /// Takes what has come of the frame's payload, and ends the frame if that was all.
-    fn continue_frame(&mut self) -> Result<Progress, ProtocolError> {
+    fn continue_frame(&mut self, limits: &Limits) -> Result<Progress, ProtocolError> {
         let Some(frame) = &mut self.frame else { return Ok(Progress::Fragment) };
         if frame.opcode.is_control() {
             let length = self.chunk.len().min(frame.remaining as usize);
@@ -246,7 +279,11 @@ impl Input {
                 _ => Incoming::Pong(payload),
             }));
         }
-        self.absorb()?;
+        if self.compressed {
+            self.inflate(limits)?;
+        } else {
+            self.absorb()?;
+        }
         match &self.frame {
             Some(frame) if frame.remaining > 0 => Ok(Progress::Starved),
             Some(frame) if frame.fin => self.finish_message(),
@@ -286,12 +323,31 @@ impl Input {
         Ok(())
     }
 
+    /// The same for a compressed message, which is inflated as it comes and never held as it was sent.
+    fn inflate(&mut self, limits: &Limits) -> Result<(), ProtocolError> {
+        let (Some(frame), Some(inbound)) = (&mut self.frame, &mut self.inbound) else { return Ok(()) };
+        let length = (self.chunk.len() as u64).min(frame.remaining) as usize;
+        let fresh = self.chunk.get_mut(..length).unwrap_or_default();
+        mask::apply(frame.key, fresh);
+        frame.key = mask::rotated(frame.key, length);
+        frame.remaining -= length as u64;
+        let utf8 = (self.message == Some(Opcode::Text)).then_some(&mut self.utf8);
+        let inflated = inbound.feed(fresh, utf8, limits.message_bytes_max);
+        self.chunk.advance(length);
+        inflated
+    }
+
     fn finish_message(&mut self) -> Result<Progress, ProtocolError> {
         self.frame = None;
         self.fragments = 0;
         self.payload_done = 0;
-        let payload = core::mem::take(&mut self.payload).freeze();
-        Ok(Progress::Incoming(Incoming::Message(if self.message.take() == Some(Opcode::Text) {
+        let text = self.message.take() == Some(Opcode::Text);
+        let compressed = core::mem::take(&mut self.compressed);
+        let payload = match &mut self.inbound {
+            Some(inbound) if compressed => inbound.finish()?,
+            _ => core::mem::take(&mut self.payload).freeze(),
+        };
+        Ok(Progress::Incoming(Incoming::Message(if text {
             self.utf8.finish().map_err(|_| ProtocolError::InvalidUtf8)?;
             Message::Text(Utf8Bytes::from_checked(payload))
         } else {
@@ -334,6 +390,9 @@ impl PartialHead {
         }
     }
 }
+
+/// What compression may add where it cannot shorten, and the ends of many small fragments.
+const COMPRESSED_BYTES_MORE: u64 = 16 * 1024;
 
 /// From this size on, a payload is read directly into its own buffer.
 const DIRECT_BYTES_MIN: usize = 16 * 1024;

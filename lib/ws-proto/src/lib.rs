@@ -2,7 +2,7 @@
 //!
 //! Owns framing, masking, fragmentation, UTF-8, the closing handshake, keep-alive and the opening handshakes of both roles.
 //! Knows nothing of sockets, clocks, threads or randomness: those are arguments, so one state machine serves every runtime, a
-//! simulator and a fuzzer alike. `no_std` with `alloc` when the feature `std` is off.
+//! simulator and a fuzzer alike. `no_std` with `alloc` when the feature `std` is off. With the feature `deflate` it compresses messages (RFC 7692).
 //!
 //! ```
 //! use bytes::{Buf, BytesMut};
@@ -33,6 +33,11 @@ extern crate alloc;
 mod close;
 mod config;
 mod connection;
+#[cfg(feature = "deflate")]
+pub mod deflate;
+#[cfg(not(feature = "deflate"))]
+#[path = "no_deflate.rs"]
+mod deflate;
 mod error;
 mod frame;
 pub mod handshake;

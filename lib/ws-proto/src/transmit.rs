@@ -52,6 +52,16 @@ impl Transmit {
         }
     }
 
+    /// As [`push_copied`](Self::push_copied), for a payload of any size, whose length the header need not know.
+    pub(crate) fn push_slice(&mut self, header: &FrameHeader, payload: &[u8]) {
+        let header = FrameHeader { payload_len: payload.len() as u64, ..*header };
+        if payload.len() < LARGE_BYTES_MIN {
+            self.push_copied(&header, payload);
+        } else {
+            self.push(&header, Bytes::copy_from_slice(payload));
+        }
+    }
+
     /// A frame whose payload is kept as it is if it is large.
     #[inline]
     pub(crate) fn push(&mut self, header: &FrameHeader, payload: Bytes) {

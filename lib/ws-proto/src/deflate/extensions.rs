@@ -188,7 +188,12 @@ mod tests {
 
     #[test]
     fn long_lines_take_one_pass() {
-        for line in ["a,".repeat(30_000), "a;b=\"\\c\"".to_owned() + &";b=\"\\c\"".repeat(9_000), " ".repeat(60_000), "\"".repeat(60_000)] {
+        for line in [
+            "a,".repeat(30_000),
+            "a;b=\"\\c\"".to_owned() + &";b=\"\\c\"".repeat(9_000),
+            " ".repeat(60_000),
+            "\"".repeat(60_000),
+        ] {
             let _ = parse(&line);
         }
     }

@@ -47,10 +47,10 @@ impl Inbound {
         pool::with_block(|block| {
             let mut full = false;
             while full || !input.is_empty() {
-                let step = self.step(input, block, InflateFlush::SyncFlush, utf8.as_deref_mut(), bytes_max)?;
+                let step = self.step(input, block, utf8.as_deref_mut(), bytes_max)?;
                 input = input.get(step.consumed..).unwrap_or_default();
                 full = step.produced == block.len();
-                self.ended = step.status == Status::StreamEnd;
+                self.ended = step.status == Ok(Status::StreamEnd);
                 if self.ended {
                     // §7.2.3.4 allows final blocks. What follows is a stream of its own, and knows nothing of what came before, as
                     // a compressor that has ended its stream knows nothing.
@@ -65,11 +65,11 @@ impl Inbound {
     }
 
     /// The end of the message: what it was inflated to.
-    pub(crate) fn finish(&mut self, utf8: Option<&mut Utf8Stream>, bytes_max: usize) -> Result<Bytes, ProtocolError> {
+    pub(crate) fn finish(&mut self) -> Result<Bytes, ProtocolError> {
         // Nothing at all is what some compressors make of an empty message.
         let complete = self.received == 0 || self.ended;
-        if !complete {
-            pool::with_block(|block| self.close(block, utf8, bytes_max))?;
+        if !complete && !self.stands_between_blocks() {
+            return Err(ProtocolError::InvalidCompression);
         }
         self.received = 0;
         self.ended = false;
@@ -80,55 +80,37 @@ impl Inbound {
     }
 
     /// §7.2.2: the tail that the sender has left out ends an empty block, so that the stream stands between two blocks then. One byte more
-    /// is offered; a stream that takes it stands elsewhere, and its last block is cut off.
-    fn close(
-        &mut self,
-        block: &mut [u8],
-        mut utf8: Option<&mut Utf8Stream>,
-        bytes_max: usize,
-    ) -> Result<(), ProtocolError> {
+    /// is offered; a stream that takes it, or makes anything of the tail, stood inside of a block.
+    fn stands_between_blocks(&mut self) -> bool {
+        let Some(inflate) = &mut self.inflate else { return false };
         let [a, b, c, d] = TAIL;
-        let tail = [a, b, c, d, 0];
-        let mut rest = &tail[..];
-        for _ in 0..CLOSE_STEPS_MAX {
+        let mut rest = &[a, b, c, d, 0][..];
+        for _ in 0..TAIL_STEPS_MAX {
             // `Block` stops wherever a block ends.
-            let step = self.step(rest, block, InflateFlush::Block, utf8.as_deref_mut(), bytes_max)?;
+            let step = Step::take(inflate, rest, &mut [0], InflateFlush::Block);
             rest = rest.get(step.consumed..).unwrap_or_default();
-            let room = step.produced < block.len();
-            if rest.len() == 1 && room && step.status != Status::StreamEnd {
-                return Ok(());
+            if step.status != Ok(Status::Ok) || step.produced > 0 || rest.is_empty() {
+                return false;
             }
-            if rest.is_empty() || step.status == Status::StreamEnd {
-                break;
+            if rest.len() == 1 {
+                return true;
             }
         }
-        Err(ProtocolError::InvalidCompression)
+        false
     }
 
     fn step(
         &mut self,
         input: &[u8],
         block: &mut [u8],
-        flush: InflateFlush,
         utf8: Option<&mut Utf8Stream>,
         bytes_max: usize,
     ) -> Result<Step, ProtocolError> {
         let inflate = self.inflate.get_or_insert_with(pool::take_inflate);
-        let (total_in, total_out) = (inflate.total_in(), inflate.total_out());
-        let status = inflate.decompress(input, block, flush);
-        let consumed = (inflate.total_in() - total_in) as usize;
-        let produced = (inflate.total_out() - total_out) as usize;
+        let step = Step::take(inflate, input, block, InflateFlush::SyncFlush);
         // What was inflated before the stream went wrong comes first.
-        self.payload.check_and_append(block.get(..produced).unwrap_or_default(), utf8, bytes_max)?;
-        match status {
-            Ok(status) => Ok(Step { status, consumed, produced }),
-            Err(
-                InflateError::DataError
-                | InflateError::NeedDict { .. }
-                | InflateError::StreamError
-                | InflateError::MemError,
-            ) => Err(ProtocolError::InvalidCompression),
-        }
+        self.payload.check_and_append(block.get(..step.produced).unwrap_or_default(), utf8, bytes_max)?;
+        if step.status.is_err() { Err(ProtocolError::InvalidCompression) } else { Ok(step) }
     }
 
     fn restart(&mut self) {
@@ -158,9 +140,19 @@ impl fmt::Debug for Inbound {
 }
 
 struct Step {
-    status: Status,
+    status: Result<Status, InflateError>,
     consumed: usize,
     produced: usize,
+}
+
+impl Step {
+    fn take(inflate: &mut Inflate, input: &[u8], output: &mut [u8], flush: InflateFlush) -> Self {
+        let (total_in, total_out) = (inflate.total_in(), inflate.total_out());
+        let status = inflate.decompress(input, output, flush);
+        let consumed = (inflate.total_in() - total_in) as usize;
+        let produced = (inflate.total_out() - total_out) as usize;
+        Self { status, consumed, produced }
+    }
 }
 
 /// A payload whose length is not known before its end. It grows by pieces, so that what is there is never copied to make room, and less than
@@ -226,4 +218,4 @@ impl Pieces {
 const PIECE_BYTES_MAX: usize = 1 << 20;
 
 /// The tail has room for a handful of tiny blocks.
-const CLOSE_STEPS_MAX: usize = 64;
+const TAIL_STEPS_MAX: usize = 64;

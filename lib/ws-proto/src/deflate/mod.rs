@@ -88,9 +88,6 @@ impl Agreed {
     }
 }
 
-/// RFC 7692 §6: set on the first frame of a compressed message.
-pub(crate) const RSV1: u8 = 0b100;
-
 /// RFC 7692 §7.2.1: what a compressor's flush ends with, and no message carries.
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
 

@@ -7,8 +7,8 @@ use bytes::{Bytes, BytesMut};
 use zlib_rs::{Deflate, DeflateFlush};
 
 use super::pool::{self, Kind};
-use super::{Agreed, COMPRESSOR_WINDOW_BITS_MIN, RSV1, TAIL, Tuning, WINDOW_BITS_MAX};
-use crate::{FRAME_HEADER_BYTES_MAX, FrameHeader, Opcode};
+use super::{Agreed, COMPRESSOR_WINDOW_BITS_MIN, TAIL, Tuning, WINDOW_BITS_MAX};
+use crate::frame::{FRAME_HEADER_BYTES_MAX, FrameHeader, Opcode, RSV1};
 
 /// What one connection needs to send compressed messages.
 pub(crate) struct Outbound {
@@ -42,7 +42,8 @@ impl Outbound {
             return None;
         }
         // To send a message as it is after it was compressed costs the context, for the peer will not know it. That is worth a few bytes.
-        let bytes_max = if self.takeover { payload.len() + CONTEXT_WORTH_BYTES } else { payload.len().saturating_sub(1) };
+        let bytes_max =
+            if self.takeover { payload.len() + CONTEXT_WORTH_BYTES } else { payload.len().saturating_sub(1) };
         pool::with_output(|output| {
             let kind = self.kind;
             let deflate = self.deflate.get_or_insert_with(|| pool::take_deflate(kind));
@@ -68,9 +69,18 @@ impl Outbound {
         })
     }
 
-    /// The peer has got, or will get, a compressed message that this compressor has not seen: it must not look back behind that.
-    pub(crate) fn forget(&mut self) {
-        self.release();
+    /// These frames were not made here. If messages among them are compressed, the peer's decompressor has seen what our compressor has not,
+    /// which must not look back behind that.
+    pub(crate) fn sent_elsewhere(&mut self, mut frames: &[u8]) {
+        while self.deflate.is_some()
+            && let Ok(Some((header, length))) = FrameHeader::parse(frames)
+        {
+            if header.rsv & RSV1 != 0 {
+                self.release();
+            }
+            let end = length.saturating_add(header.payload_len as usize);
+            frames = frames.get(end..).unwrap_or_default();
+        }
     }
 
     fn release(&mut self) {
@@ -123,7 +133,8 @@ pub fn compress_frame(opcode: Opcode, payload: &[u8], window_bits: u8, tuning: T
         message_bytes_min: tuning.message_bytes_min,
         deflate: None,
     };
-    let compressed = if opcode.is_control() { None } else { outbound.message(payload, |bytes| encode(opcode, RSV1, bytes)) };
+    let compressed =
+        if opcode.is_control() { None } else { outbound.message(payload, |bytes| encode(opcode, RSV1, bytes)) };
     compressed.unwrap_or_else(|| encode(opcode, 0, payload))
 }
 

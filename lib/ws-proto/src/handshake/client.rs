@@ -30,6 +30,9 @@ pub struct ClientRequest {
     pub subprotocols: Vec<String>,
     /// More headers.
     pub headers: Vec<(String, String)>,
+    /// Compression to offer.
+    #[cfg(feature = "deflate")]
+    pub deflate: Option<crate::deflate::Offer>,
 }
 
 impl ClientRequest {
@@ -62,6 +65,8 @@ pub struct ClientHandshake {
     request: Bytes,
     accept: String,
     subprotocols: Vec<String>,
+    #[cfg(feature = "deflate")]
+    deflate: Option<crate::deflate::Offer>,
     end: HeadEnd,
     received: usize,
 }
@@ -72,6 +77,9 @@ pub struct ClientHandshake {
 pub struct ClientResponse {
     /// One of those that were offered, if the server chose one.
     pub subprotocol: Option<String>,
+    /// The compression that the server agreed to.
+    #[cfg(feature = "deflate")]
+    pub deflate: Option<crate::deflate::Params>,
     /// Everything.
     pub headers: Headers,
 }
@@ -107,6 +115,10 @@ pub enum HandshakeError {
     /// The server uses an extension that was not offered.
     #[error("the server chose an extension, and none was offered")]
     ExtensionNotOffered,
+    /// The server's answer to the offer of compression is none.
+    #[cfg(feature = "deflate")]
+    #[error(transparent)]
+    Deflate(#[from] crate::deflate::NegotiationError),
 }
 
 impl ClientHandshake {
@@ -120,6 +132,8 @@ impl ClientHandshake {
             request: write_request(&request, &key)?,
             accept: accept_key(&key),
             subprotocols: request.subprotocols,
+            #[cfg(feature = "deflate")]
+            deflate: request.deflate,
             end: HeadEnd::default(),
             received: 0,
         })
@@ -167,9 +181,10 @@ impl ClientHandshake {
         if !headers.get_all("sec-websocket-accept").eq([self.accept.as_bytes()]) {
             return Err(HandshakeError::WrongHeader("Sec-WebSocket-Accept"));
         }
-        if headers.get_all("sec-websocket-extensions").any(|value| !value.is_empty()) {
-            return Err(HandshakeError::ExtensionNotOffered);
-        }
+        #[cfg(feature = "deflate")]
+        let deflate = self.check_deflate(&headers)?;
+        #[cfg(not(feature = "deflate"))]
+        check_no_extensions(&headers)?;
         let mut chosen = headers.get_all("sec-websocket-protocol");
         let subprotocol = chosen.next().map(|value| String::from_utf8_lossy(value).into_owned());
         if chosen.next().is_some() {
@@ -181,8 +196,27 @@ impl ClientHandshake {
         {
             return Err(HandshakeError::SubprotocolNotOffered(chosen.clone()));
         }
-        Ok(ClientResponse { subprotocol, headers })
+        Ok(ClientResponse {
+            subprotocol,
+            #[cfg(feature = "deflate")]
+            deflate,
+            headers,
+        })
     }
+
+    #[cfg(feature = "deflate")]
+    fn check_deflate(&self, headers: &Headers) -> Result<Option<crate::deflate::Params>, HandshakeError> {
+        let Some(offer) = &self.deflate else { return check_no_extensions(headers).map(|()| None) };
+        let lines = headers.get_all("sec-websocket-extensions").map(core::str::from_utf8);
+        let lines: Vec<&str> =
+            lines.collect::<Result<_, _>>().map_err(|_| crate::deflate::NegotiationError::Malformed)?;
+        Ok(offer.check(lines)?)
+    }
+}
+
+fn check_no_extensions(headers: &Headers) -> Result<(), HandshakeError> {
+    let chosen = headers.get_all("sec-websocket-extensions").any(|value| !value.is_empty());
+    if chosen { Err(HandshakeError::ExtensionNotOffered) } else { Ok(()) }
 }
 
 /// Its array of headers does not belong into the frame of a task that lives on after the handshake.
@@ -225,6 +259,10 @@ fn write_request(request: &ClientRequest, key: &str) -> Result<Bytes, InvalidHea
             return Err(InvalidHeader("Sec-WebSocket-Protocol".into()));
         }
         write_own(&mut out, "Sec-WebSocket-Protocol", &request.subprotocols.join(", "));
+    }
+    #[cfg(feature = "deflate")]
+    if let Some(offer) = &request.deflate {
+        write_own(&mut out, "Sec-WebSocket-Extensions", &alloc::string::ToString::to_string(offer));
     }
     if let Some(origin) = &request.origin {
         write_header(&mut out, "Origin", origin)?;

@@ -1,8 +1,8 @@
 //! The opening handshake (RFC 6455 §4): bytes of HTTP/1.1 in, a checked request or response out.
 //!
 //! [`UpgradeRequest::check`] is the server's check of a request that somebody else parsed (hyper, axum). [`ServerHandshake`] and
-//! [`ClientHandshake`] parse the bytes of a socket themselves. None of them knows extensions yet: an offer is told as it came, an answer
-//! with one is refused.
+//! [`ClientHandshake`] parse the bytes of a socket themselves. Of extensions they know permessage-deflate, with the feature `deflate`: a
+//! server answers an offer only if it is told to, a client takes an answer only to what it offered.
 
 mod client;
 mod headers;
@@ -16,6 +16,8 @@ pub use client::{ClientHandshake, ClientRequest, ClientResponse, HandshakeError}
 pub use headers::{HEAD_BYTES_MAX, HEADERS_MAX, Headers, InvalidHeader};
 pub use rejection::Rejection;
 pub use request::{HttpVersion, UpgradeRequest};
+#[cfg(feature = "deflate")]
+pub use response::accept_response_with;
 pub use response::{accept_response, error_response};
 pub use server::{ServerHandshake, ServerRequest};
 

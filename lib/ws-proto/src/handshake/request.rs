@@ -73,6 +73,17 @@ impl UpgradeRequest {
         }
         found.finish()
     }
+
+    /// What the server agrees to of the compression that the client offers, for [`accept_response_with`](super::accept_response_with) and
+    /// [`Config::deflate`](crate::Config::deflate). `None` for a connection without.
+    ///
+    /// # Errors
+    /// [`Rejection::InvalidHeader`] if the header is no list of extensions (§9.1).
+    #[cfg(feature = "deflate")]
+    pub fn deflate(&self, policy: &crate::deflate::Policy) -> Result<Option<crate::deflate::Params>, Rejection> {
+        let lines = self.extensions.iter().map(String::as_str);
+        policy.answer(lines).map_err(|_| Rejection::InvalidHeader(EXTENSIONS))
+    }
 }
 
 #[derive(Default)]

@@ -18,6 +18,29 @@ pub fn accept_response(
     subprotocol: Option<&str>,
     headers: &[(&str, &str)],
 ) -> Result<Bytes, InvalidHeader> {
+    build_accept(request, subprotocol, None, headers)
+}
+
+/// As [`accept_response`], with compression as [`UpgradeRequest::deflate`] has agreed it.
+///
+/// # Errors
+/// As [`accept_response`].
+#[cfg(feature = "deflate")]
+pub fn accept_response_with(
+    request: &UpgradeRequest,
+    subprotocol: Option<&str>,
+    deflate: Option<&crate::deflate::Params>,
+    headers: &[(&str, &str)],
+) -> Result<Bytes, InvalidHeader> {
+    build_accept(request, subprotocol, deflate.map(ToString::to_string).as_deref(), headers)
+}
+
+fn build_accept(
+    request: &UpgradeRequest,
+    subprotocol: Option<&str>,
+    extensions: Option<&str>,
+    headers: &[(&str, &str)],
+) -> Result<Bytes, InvalidHeader> {
     let mut out = BytesMut::with_capacity(256);
     out.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n");
     write_own(&mut out, "Sec-WebSocket-Accept", &accept_key(&request.key));
@@ -26,6 +49,9 @@ pub fn accept_response(
             return Err(InvalidHeader("Sec-WebSocket-Protocol".into()));
         }
         write_own(&mut out, "Sec-WebSocket-Protocol", subprotocol);
+    }
+    if let Some(extensions) = extensions {
+        write_own(&mut out, "Sec-WebSocket-Extensions", extensions);
     }
     for (name, value) in headers {
         write_header(&mut out, name, value)?;

@@ -81,6 +81,20 @@ impl ServerRequest {
     pub fn accept(&self, subprotocol: Option<&str>, headers: &[(&str, &str)]) -> Result<Bytes, InvalidHeader> {
         accept_response(&self.upgrade, subprotocol, headers)
     }
+
+    /// As [`accept`](Self::accept), with compression as [`UpgradeRequest::deflate`] has agreed it.
+    ///
+    /// # Errors
+    /// As [`accept_response`].
+    #[cfg(feature = "deflate")]
+    pub fn accept_with(
+        &self,
+        subprotocol: Option<&str>,
+        deflate: Option<&crate::deflate::Params>,
+        headers: &[(&str, &str)],
+    ) -> Result<Bytes, InvalidHeader> {
+        super::accept_response_with(&self.upgrade, subprotocol, deflate, headers)
+    }
 }
 
 /// Its array of headers does not belong into the frame of a task that lives on after the handshake.

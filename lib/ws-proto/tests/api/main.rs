@@ -8,6 +8,10 @@
 )]
 
 mod closing;
+#[cfg(feature = "deflate")]
+mod deflate;
+#[cfg(feature = "deflate")]
+mod deflate_negotiation;
 mod frames;
 mod handshakes;
 mod memory;

@@ -45,17 +45,19 @@ fn connect_sends_lines_and_prints_what_arrives() {
 
 #[test]
 fn connect_shows_pings_when_asked() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
     let url = format!("ws://{}/", listener.local_addr().unwrap());
-    runtime.spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
+    let serve = async move {
+        for _ in 0..3 {
+            let (stream, _) = listener.accept().await.unwrap();
             let mut socket = switchboard_ws::accept(stream).await.unwrap();
             socket.ping(b"are you there").await.unwrap();
             socket.send("hello").await.unwrap();
             socket.close(switchboard_ws::CloseCode::NORMAL, "").await.unwrap();
         }
-    });
+    };
+    let serving = std::thread::spawn(move || runtime.block_on(serve));
     let plain = finish(&mut switchboard(&["connect", "-n", &url]), b"");
     assert_eq!((plain.code, plain.stdout.as_str()), (0, "hello\n"), "{}", plain.stderr);
     assert!(!plain.stderr.contains("ping"), "{}", plain.stderr);
@@ -63,6 +65,7 @@ fn connect_shows_pings_when_asked() {
     assert!(shown.stderr.contains("ping are you there"), "{}", shown.stderr);
     let json = finish(&mut switchboard(&["connect", "-n", "--json", &url]), b"");
     assert!(json.stdout.contains(r#"{"data":"are you there","type":"ping"}"#), "{}", json.stdout);
+    serving.join().unwrap();
 }
 
 #[test]

@@ -138,6 +138,13 @@ impl Running {
         self.server.hub()
     }
 
+    /// Waits until the server can no longer serve all channels. The process should end then.
+    ///
+    /// Cancel safety: safe.
+    pub async fn failed(&self) {
+        self.server.failed().await;
+    }
+
     /// Has the certificate read again.
     pub fn reload(&self) {
         self.reload.notify_one();

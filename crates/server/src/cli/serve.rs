@@ -92,8 +92,15 @@ async fn run(config: Config) -> Result<(), Failure> {
     let running = start(&config).await.map_err(|error| Failure::other(format!("{error:#}")))?;
     announce(&running);
     supervisor::notify("READY=1");
-    while let Asked::Reload = signals.next().await {
-        running.reload();
+    loop {
+        tokio::select! {
+            asked = signals.next() => match asked {
+                Asked::Reload => running.reload(),
+                Asked::Stop(_) => break,
+            },
+            // Whoever supervises the process shall start it again: a part of the channels is gone.
+            () = running.failed() => return Err(Failure::other("a shard has failed, see the log")),
+        }
     }
     supervisor::notify("STOPPING=1");
     tokio::select! {

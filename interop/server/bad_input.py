@@ -215,6 +215,22 @@ async def connections_that_break_off(server):
 
 
 @with_an_innocent_client
+async def who_is_slow_to_go_takes_nothing_along(server):
+    """Its session ends at once, its TCP connection only when the next client has come and perhaps got its place."""
+    for _ in range(20):
+        async with Raw(server) as raw:
+            await raw.upgrade()
+            await raw.send(frame(TEXT, b"\xff"))
+            while (await raw.frame())[0] != CLOSE:
+                pass
+            async with Client(server) as next_one:
+                raw.reset()
+                await asyncio.sleep(0.02)
+                async with asyncio.timeout(5):
+                    await next_one.ask("ping")
+
+
+@with_an_innocent_client
 async def too_fast(server):
     room = f"room:{uuid.uuid4().hex}"
     async with Client(server) as client:
@@ -265,6 +281,7 @@ if __name__ == "__main__":
         text_that_is_not_utf_8,
         messages_that_are_too_large,
         connections_that_break_off,
+        who_is_slow_to_go_takes_nothing_along,
         too_fast,
         a_reader_that_stops_is_cut_off,
     )

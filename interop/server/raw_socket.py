@@ -67,8 +67,9 @@ class Raw:
 
     def reset(self) -> None:
         """Ends the TCP connection with RST instead of FIN."""
-        raw = self.writer.get_extra_info("socket")
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        # None when TLS has closed it already.
+        if raw := self.writer.get_extra_info("socket"):
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 
     async def response(self) -> tuple[int, dict[str, str]]:

@@ -4,7 +4,11 @@
 //! cargo run -p switchboard-ws-proto --example blocking
 //! ```
 #![allow(clippy::print_stdout)]
-#![allow(clippy::disallowed_types, reason = "this shows what a driver does, with sockets")]
+#![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "this shows what a driver does, with sockets and threads"
+)]
 
 use std::error::Error;
 use std::io::{Read, Write};

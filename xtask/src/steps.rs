@@ -146,18 +146,35 @@ fn tidy_step(root: &Path) -> Result<()> {
 }
 
 fn clippy(root: &Path) -> Result<()> {
-    let arguments = ["clippy", "--workspace", "--all-targets", "--locked", "--keep-going", "--", "-D", "warnings"];
-    cargo(root, &arguments, minutes(30))
+    let with = [
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--all-features",
+        "--locked",
+        "--keep-going",
+        "--",
+        "-D",
+        "warnings",
+    ];
+    cargo(root, &with, minutes(30))?;
+    // Without features the protocol needs no standard library.
+    let without = ["clippy", "--package", PROTOCOL, "--no-default-features", "--locked", "--", "-D", "warnings"];
+    cargo(root, &without, minutes(10))
 }
 
 fn unit(root: &Path) -> Result<()> {
-    cargo(root, &["nextest", "run", "--workspace", "--locked", "--no-fail-fast"], minutes(40))
+    cargo(root, &["nextest", "run", "--workspace", "--all-features", "--locked", "--no-fail-fast"], minutes(40))?;
+    // Compression takes another way through the protocol: the one without it is tested too.
+    cargo(root, &["nextest", "run", "--package", PROTOCOL, "--locked", "--no-fail-fast"], minutes(10))
 }
 
+const PROTOCOL: &str = "switchboard-ws-proto";
+
 fn doc(root: &Path) -> Result<()> {
-    cargo(root, &["test", "--workspace", "--doc", "--locked"], minutes(15))?;
+    cargo(root, &["test", "--workspace", "--all-features", "--doc", "--locked"], minutes(15))?;
     let mut command = cargo_command(root);
-    command.args(["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-D warnings");
+    command.args(["doc", "--workspace", "--all-features", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-D warnings");
     process::run(&mut command, minutes(15))
 }
 

@@ -30,10 +30,12 @@ from processes import STOP_SECONDS_MAX, Child, Failed  # noqa: E402
 TIERS = {"ci": ["1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "10.*"]}
 # 9.*: messages up to 16 MiB, a million round trips.
 TIERS["full"] = [*TIERS["ci"], "9.*"]
+# Compression: 216 cases of a thousand messages each, which take the testsuite an hour.
+TIERS["compression"] = ["12.*", "13.*"]
 
 # How long one case may take. Most of 9.* give a peer 100 s.
-IDLE_SECONDS_MAX = {"ci": 60, "full": 150}
-TOTAL_SECONDS_MAX = {"ci": 900, "full": 3600}
+IDLE_SECONDS_MAX = {"ci": 60, "full": 150, "compression": 300}
+TOTAL_SECONDS_MAX = {"ci": 900, "full": 3600, "compression": 4 * 3600}
 START_SECONDS_MAX = 600  # an echo server may have to be built first
 
 

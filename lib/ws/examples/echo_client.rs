@@ -23,6 +23,8 @@ async fn main() -> Result<()> {
             // Most cases are there to fail.
             eprintln!("case {case}: {error}");
         }
+        // A sign of life: some cases take long.
+        println!("case {case} of {count}");
     }
     let mut socket = connect(&format!("{url}/updateReports?agent={agent}")).await?;
     while let Some(message) = socket.recv().await {

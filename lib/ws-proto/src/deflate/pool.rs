@@ -11,7 +11,7 @@ use zlib_rs::{Deflate, DeflateConfig, Inflate};
 use super::WINDOW_BITS_MAX;
 
 /// What a message is inflated by: the most that is held of it before it is checked.
-pub(super) const BLOCK_BYTES: usize = 16 * 1024;
+pub(super) const BLOCK_BYTES: usize = 12 * 1024;
 
 /// Which compressor: they differ in window and level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

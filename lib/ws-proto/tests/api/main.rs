@@ -11,7 +11,11 @@ mod closing;
 #[cfg(feature = "deflate")]
 mod deflate;
 #[cfg(feature = "deflate")]
+mod deflate_memory;
+#[cfg(feature = "deflate")]
 mod deflate_negotiation;
+#[cfg(feature = "deflate")]
+mod deflate_sending;
 mod frames;
 mod handshakes;
 mod memory;

@@ -1,0 +1,164 @@
+//! From requests to frames. Knows nothing of when they are sent.
+
+use bytes::{BufMut, BytesMut};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use switchboard_ws::Message as Frame;
+
+use crate::types::{Data, Position};
+use crate::{Refusal, RequestError};
+
+/// What an application asks of the server.
+///
+/// ```
+/// use switchboard_client::core::Request;
+///
+/// let request = Request::Presence { channel: "room:lobby".into() };
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Request {
+    /// Publish to a channel.
+    Publish {
+        /// Where.
+        channel: String,
+        /// What.
+        data: Data,
+        /// A name for this kind of message.
+        event: Option<String>,
+        /// Which earlier message it replaces, on channels that keep the latest.
+        key: Option<String>,
+        /// Not to this connection.
+        exclude_self: bool,
+    },
+    /// Who is on a channel.
+    Presence {
+        /// Where.
+        channel: String,
+    },
+    /// What was published to a channel.
+    History {
+        /// Where.
+        channel: String,
+        /// Only what came after it.
+        since: Option<Position>,
+        /// How many messages at most.
+        limit: Option<u32>,
+    },
+}
+
+/// A message of the client with all members that any has.
+#[derive(Serialize, Default)]
+struct Outgoing<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channel: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a str>,
+    #[serde(skip_serializing_if = "is_false")]
+    exclude_self: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<&'a Position>,
+    #[serde(skip_serializing_if = "is_false")]
+    presence: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<&'a RawValue>,
+}
+
+pub(super) fn request(id: u64, request: &Request) -> Result<Frame, RequestError> {
+    let id = Some(id);
+    let outgoing = match request {
+        Request::Publish { channel, data, event, key, exclude_self } => {
+            let (event, key, exclude_self) = (event.as_deref(), key.as_deref(), *exclude_self);
+            let publish = Outgoing {
+                kind: "publish",
+                id,
+                channel: Some(channel),
+                event,
+                key,
+                exclude_self,
+                ..Outgoing::default()
+            };
+            match data {
+                Data::Json(json) => Outgoing { data: Some(json), ..publish },
+                Data::Bytes(payload) => return binary(&publish, payload),
+            }
+        }
+        Request::Presence { channel } => {
+            Outgoing { kind: "presence", id, channel: Some(channel), ..Outgoing::default() }
+        }
+        Request::History { channel, since, limit } => {
+            let (since, limit) = (since.as_ref(), *limit);
+            Outgoing { kind: "history", id, channel: Some(channel), since, limit, ..Outgoing::default() }
+        }
+    };
+    outgoing.text()
+}
+
+fn binary(header: &Outgoing<'_>, payload: &[u8]) -> Result<Frame, RequestError> {
+    let header = header.json()?;
+    let too_large = |_| RequestError::TooLarge { bytes: header.len(), bytes_max: usize::from(u16::MAX) };
+    let length = u16::try_from(header.len()).map_err(too_large)?;
+    let mut frame = BytesMut::with_capacity(2 + header.len() + payload.len());
+    frame.put_u16(length);
+    frame.put_slice(header.as_bytes());
+    frame.put_slice(payload);
+    Ok(frame.freeze().into())
+}
+
+pub(super) fn subscribe(
+    id: u64,
+    channel: &str,
+    since: Option<&Position>,
+    presence: bool,
+) -> Result<Frame, RequestError> {
+    Outgoing { kind: "subscribe", id: Some(id), channel: Some(channel), since, presence, ..Outgoing::default() }.text()
+}
+
+pub(super) fn unsubscribe(channel: &str) -> Result<Frame, RequestError> {
+    Outgoing { kind: "unsubscribe", channel: Some(channel), ..Outgoing::default() }.text()
+}
+
+pub(super) fn authenticate(id: u64, token: &str) -> Result<Frame, RequestError> {
+    Outgoing { kind: "authenticate", id: Some(id), token: Some(token), ..Outgoing::default() }.text()
+}
+
+pub(super) fn ping() -> Frame {
+    r#"{"type":"ping"}"#.into()
+}
+
+/// What the server would refuse as a name, so that it is known without a connection.
+pub(super) fn check_channel(name: &str) -> Result<(), Refusal> {
+    let what = match name {
+        "" => "the name is empty",
+        name if name.len() > CHANNEL_BYTES_MAX => "the name is longer than 200 bytes",
+        name if name.contains(['+', '#']) || name.contains(char::is_control) => "the name has a forbidden character",
+        _ => return Ok(()),
+    };
+    Err(Refusal::new("bad_channel", what))
+}
+
+impl Outgoing<'_> {
+    fn json(&self) -> Result<String, RequestError> {
+        serde_json::to_string(self).map_err(|error| RequestError::Json(error.to_string()))
+    }
+
+    fn text(&self) -> Result<Frame, RequestError> {
+        Ok(self.json()?.into())
+    }
+}
+
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+const CHANNEL_BYTES_MAX: usize = 200;

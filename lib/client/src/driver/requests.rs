@@ -1,0 +1,263 @@
+//! What is chosen before something is awaited.
+
+use std::future::IntoFuture;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::client::Client;
+use super::inbox::Inbox;
+use super::subscription::Subscription;
+use crate::core::{Answer, Request};
+use crate::types::{Data, HistoryPage, Position};
+use crate::{Ended, RequestError, SubscribeError};
+
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// A subscription to be. Await it.
+///
+/// It resolves with the server's first answer, however long there is no connection; refusals that are temporary are not told but tried again.
+///
+/// # Errors
+/// [`SubscribeError`].
+///
+/// # Cancel safety
+/// Dropping the future ends the subscription.
+///
+/// ```no_run
+/// # async fn run(client: switchboard_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+///
+/// let lobby = tokio::time::timeout(Duration::from_secs(5), client.subscribe("room:lobby").into_future()).await??;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+#[must_use = "nothing happens before it is awaited"]
+pub struct Subscribe {
+    client: Client,
+    channel: String,
+    since: Option<Position>,
+    presence: bool,
+}
+
+impl Subscribe {
+    pub(super) fn new(client: Client, channel: String) -> Self {
+        Self { client, channel, since: None, presence: false }
+    }
+
+    /// Begins behind this position: what came since then is told first, or that it is [`Lost`](crate::SubscriptionEvent::Lost).
+    ///
+    /// ```no_run
+    /// # async fn run(client: switchboard_client::Client) -> Result<(), switchboard_client::SubscribeError> {
+    /// let scores = client.subscribe("scores").since(switchboard_client::Position::new("e1", 7)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn since(mut self, position: Position) -> Self {
+        self.since = Some(position);
+        self
+    }
+
+    /// Tells who is there, comes and leaves.
+    ///
+    /// ```no_run
+    /// # async fn run(client: switchboard_client::Client) -> Result<(), switchboard_client::SubscribeError> {
+    /// let lobby = client.subscribe("room:lobby").presence().await?;
+    /// println!("{:?}", lobby.subscribed().users);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn presence(mut self) -> Self {
+        self.presence = true;
+        self
+    }
+
+    async fn run(self) -> Result<Subscription, SubscribeError> {
+        let Self { client, channel, since, presence } = self;
+        let config = &client.config;
+        let inbox = Arc::new(Inbox::new(config.inbox_events_max, config.inbox_bytes_max));
+        let (sender, receiver) = oneshot::channel();
+        let first = since.clone();
+        let id = client.handle.0.change(|state, _| {
+            let id = state.core.subscribe(&channel, since, presence)?;
+            state.subscribing.insert(id, sender);
+            state.inboxes.insert(id, Arc::clone(&inbox));
+            Ok::<_, SubscribeError>(id)
+        })?;
+        // From here on, dropping it ends the subscription.
+        let pending = Subscription::pending(client.handle, id, channel, inbox, first);
+        let subscribed = receiver.await.unwrap_or(Err(SubscribeError::Ended(Ended::Runtime)))?;
+        Ok(pending.begin(subscribed))
+    }
+}
+
+impl IntoFuture for Subscribe {
+    type Output = Result<Subscription, SubscribeError>;
+    type IntoFuture = BoxFuture<Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}
+
+/// A publication to be. Await it: it resolves with its position.
+///
+/// Without a connection it waits in the client's queue. It is sent at most once: if the connection is lost before the answer, the error is
+/// [`Interrupted`](RequestError::Interrupted), and whether it was published is unknown.
+///
+/// # Errors
+/// [`RequestError`].
+///
+/// # Cancel safety
+/// It is queued at the first poll; dropping the future after that loses only the answer.
+///
+/// ```no_run
+/// # async fn run(client: switchboard_client::Client) -> Result<(), switchboard_client::RequestError> {
+/// let position = client.publish("room:lobby", &"hello").await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+#[must_use = "nothing is sent before it is awaited"]
+pub struct Publish {
+    client: Client,
+    channel: String,
+    data: Result<Data, RequestError>,
+    event: Option<String>,
+    key: Option<String>,
+    exclude_self: bool,
+}
+
+impl Publish {
+    pub(super) fn new(client: Client, channel: String, data: Result<Data, RequestError>) -> Self {
+        Self { client, channel, data, event: None, key: None, exclude_self: false }
+    }
+
+    /// A name for this kind of message, at most 200 bytes.
+    ///
+    /// ```no_run
+    /// # fn run(client: switchboard_client::Client) {
+    /// let publish = client.publish("room:lobby", &"hello").event("said");
+    /// # }
+    /// ```
+    pub fn event(mut self, event: impl Into<String>) -> Self {
+        self.event = Some(event.into());
+        self
+    }
+
+    /// Which earlier message it replaces for subscribers that fall behind on a channel that keeps the latest, at most 200 bytes.
+    ///
+    /// ```no_run
+    /// # fn run(client: switchboard_client::Client) {
+    /// let publish = client.publish("market", &101.5).key("ACME");
+    /// # }
+    /// ```
+    pub fn key(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// To everybody but this client.
+    ///
+    /// ```no_run
+    /// # fn run(client: switchboard_client::Client) {
+    /// let publish = client.publish("room:lobby", &"hello").exclude_self();
+    /// # }
+    /// ```
+    pub fn exclude_self(mut self) -> Self {
+        self.exclude_self = true;
+        self
+    }
+
+    async fn run(self) -> Result<Position, RequestError> {
+        let Self { client, channel, data, event, key, exclude_self } = self;
+        let request = Request::Publish { channel, data: data?, event, key, exclude_self };
+        match client.handle.0.ask(&request).await? {
+            Answer::Published(position) => Ok(position),
+            // An answer is read by what was asked for.
+            _ => Err(RequestError::Interrupted),
+        }
+    }
+}
+
+impl IntoFuture for Publish {
+    type Output = Result<Position, RequestError>;
+    type IntoFuture = BoxFuture<Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}
+
+/// A look into a channel's history. Await it.
+///
+/// # Errors
+/// [`RequestError`], but not [`Interrupted`](RequestError::Interrupted): it is asked again after a lost connection.
+///
+/// # Cancel safety
+/// Dropping the future loses only the answer.
+///
+/// ```no_run
+/// # async fn run(client: switchboard_client::Client) -> Result<(), switchboard_client::RequestError> {
+/// let latest = client.history("scores").await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+#[must_use = "nothing is asked before it is awaited"]
+pub struct History {
+    client: Client,
+    channel: String,
+    since: Option<Position>,
+    limit: Option<u32>,
+}
+
+impl History {
+    pub(super) fn new(client: Client, channel: String) -> Self {
+        Self { client, channel, since: None, limit: None }
+    }
+
+    /// The first messages behind this position, in place of the latest.
+    ///
+    /// ```no_run
+    /// # fn run(client: switchboard_client::Client) {
+    /// let history = client.history("scores").since(switchboard_client::Position::new("e1", 7));
+    /// # }
+    /// ```
+    pub fn since(mut self, position: Position) -> Self {
+        self.since = Some(position);
+        self
+    }
+
+    /// So many messages at most; 100 if it is not said, and never more than 1,000.
+    ///
+    /// ```no_run
+    /// # fn run(client: switchboard_client::Client) {
+    /// let history = client.history("scores").limit(10);
+    /// # }
+    /// ```
+    pub fn limit(mut self, messages: u32) -> Self {
+        self.limit = Some(messages);
+        self
+    }
+
+    async fn run(self) -> Result<HistoryPage, RequestError> {
+        let Self { client, channel, since, limit } = self;
+        match client.handle.0.ask(&Request::History { channel, since, limit }).await? {
+            Answer::History(page) => Ok(page),
+            // An answer is read by what was asked for.
+            _ => Err(RequestError::Interrupted),
+        }
+    }
+}
+
+impl IntoFuture for History {
+    type Output = Result<HistoryPage, RequestError>;
+    type IntoFuture = BoxFuture<Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}

@@ -86,7 +86,7 @@ impl Driver {
             state.core.handle_timeout(now);
             busy = true;
         }
-        self.obey(&mut state);
+        busy |= self.obey(&mut state);
         busy |= self.exchange(&mut state, now, cx);
         busy |= self.obey(&mut state);
         busy |= self.arm(&state, now, cx);
@@ -103,7 +103,7 @@ impl Driver {
         busy
     }
 
-    /// Does what the state machine says. True if it said anything.
+    /// Does what the state machine says. True if that began something that has not been polled yet.
     fn obey(&mut self, state: &mut State) -> bool {
         let mut busy = false;
         while let Some(output) = state.poll_output() {
@@ -154,6 +154,7 @@ impl Driver {
             let _ = Pin::new(&mut *socket).start_send(frame);
         }
         let _ = Pin::new(&mut *socket).poll_flush(cx);
+        let mut busy = false;
         for _ in 0..FRAMES_A_TURN {
             // `obey` may have hung up.
             let Some(socket) = &mut self.socket else { return true };
@@ -169,10 +170,12 @@ impl Driver {
                     }
                     return true;
                 }
-                Poll::Pending => return false,
+                Poll::Pending => return busy,
             }
             // Each frame by itself: a reader that it fills is stopped before the next.
             self.obey(state);
+            // What was read may have something to be sent.
+            busy = true;
         }
         true
     }

@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod bounds;
+mod driver;
 mod ending;
+mod server;
+mod simulation;
 mod support;
 mod transcripts;

@@ -1,0 +1,4 @@
+//! Any bytes in any pieces to a server's connection, with compression and without: see `switchboard_fuzz::connection`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| switchboard_fuzz::connection::check(true, data));

@@ -78,9 +78,8 @@ impl Peer {
 
     /// The client closes; what it said before is none.
     pub(crate) async fn closed(mut self) -> Option<CloseCode> {
-        while let Some(message) = self.ws.recv().await {
-            panic!("{message:?} and no close");
-        }
+        let message = self.ws.recv().await;
+        assert!(message.is_none(), "{message:?} and no close");
         self.ws.close_frame().map(|frame| frame.code)
     }
 }

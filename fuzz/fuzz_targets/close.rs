@@ -10,7 +10,8 @@ use bytes::BytesMut;
 use libfuzzer_sys::fuzz_target;
 use switchboard_fuzz::{CLIENT, Input, decoded_by, frames, written};
 use switchboard_ws_proto::{
-    CloseCode, CloseFrame, Config, Connection, Event, FrameHeader, Message, Opcode, ProtocolError, Role, SendError, Time,
+    CloseCode, CloseFrame, Config, Connection, Event, FrameHeader, Message, Opcode, ProtocolError, Role, SendError,
+    Time,
 };
 
 fuzz_target!(|data: &[u8]| {
@@ -86,7 +87,7 @@ fn calls(role: Role, other: Role, input: &mut Input<'_>) {
     let config = Config::default().ping_interval(Some(Duration::from_secs(1)));
     let mut connection = Connection::new(role, config);
     let mut now = Time::from_micros(1);
-    let (mut output, mut events) = (Vec::new(), Vec::new());
+    let (mut output, mut events, mut ended) = (Vec::new(), Vec::new(), false);
     while !input.is_empty() {
         let (call, argument) = (input.byte(), input.byte());
         let open = connection.is_open();
@@ -94,8 +95,13 @@ fn calls(role: Role, other: Role, input: &mut Input<'_>) {
             0 => drop(connection.close(CloseCode::new(u16::from(argument) * 20), "bye")),
             1 => assert!(connection.send(Message::from("hello")).is_ok() || !open || sending(&mut connection)),
             2 => drop(connection.ping(&vec![0; usize::from(argument)])),
+            // A stream that has ended brings nothing more.
+            3 | 4 if ended => {}
             3 => connection.receive(BytesMut::from(&frames(input.take(usize::from(argument)), role.is_server())[..])),
-            4 => connection.receive_eof(),
+            4 => {
+                ended = true;
+                connection.receive_eof();
+            }
             5 => {
                 now = now + Duration::from_millis(u64::from(argument) * 40);
                 connection.handle_timeout(now);

@@ -37,12 +37,14 @@ fn messages(events: &[Event]) -> Vec<&Message> {
 
 /// Pings that were answered, and the number of Closes.
 fn answers(events: &[Event]) -> Answers {
-    let pongs = events.iter().filter_map(|event| if let Event::Pong(bytes) = event { Some(bytes.clone()) } else { None });
+    let pongs =
+        events.iter().filter_map(|event| if let Event::Pong(bytes) = event { Some(bytes.clone()) } else { None });
     Answers { pongs: pongs.collect(), closes: events.iter().filter(|event| matches!(event, Event::Close(_))).count() }
 }
 
 fn expected_answers(events: &[Event]) -> Answers {
-    let pings = events.iter().filter_map(|event| if let Event::Ping(bytes) = event { Some(bytes.clone()) } else { None });
+    let pings =
+        events.iter().filter_map(|event| if let Event::Ping(bytes) = event { Some(bytes.clone()) } else { None });
     let ends = events.iter().filter(|event| matches!(event, Event::Close(_) | Event::Failed(_))).count();
     Answers { pongs: pings.collect(), closes: ends }
 }

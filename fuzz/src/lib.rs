@@ -2,8 +2,8 @@
 //!
 //! Knows no target. A broken promise is a panic, which is what a fuzzer looks for.
 
-mod drive;
 pub mod connection;
+mod drive;
 mod stream;
 
 pub use drive::{CLIENT, Outcome, decoded_by, drive, drop_all, send_all, written};

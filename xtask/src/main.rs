@@ -6,6 +6,7 @@
 // A command-line tool for developers talks on its standard output.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod fuzz;
 mod process;
 mod runner;
 mod start;
@@ -51,6 +52,7 @@ fn dispatch(words: &[&str]) -> Result<Outcome> {
             tools::install_for(&root, &chosen)
         }
         [command @ ("conformance" | "interop" | "bench"), rest @ ..] => steps::passthrough(&root, command, rest),
+        ["fuzz", rest @ ..] => fuzz::run(&root, rest),
         [other, ..] => bail!("there is no command `{other}`; `cargo xtask help` lists what there is"),
     }
 }
@@ -66,7 +68,8 @@ fn help() -> String {
          deps [STEP…]        only install the tools that the steps need\n\
          conformance [ARG…]  conformance/autobahn/run.py, with its own arguments\n\
          interop [ARG…]      interop/run.py, with its own arguments\n\
-         bench [ARG…]        the benchmark driver, with its own arguments\n\n\
+         bench [ARG…]        the benchmark driver, with its own arguments\n\
+         fuzz [ARG…]         every fuzz target for 20 s each; [TARGET] [--seconds N] for more\n\n\
          steps:\n",
     );
     for Step { name, about, .. } in steps::all() {

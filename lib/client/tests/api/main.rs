@@ -4,6 +4,7 @@
 mod bounds;
 mod driver;
 mod ending;
+mod hostile;
 mod server;
 mod simulation;
 mod support;

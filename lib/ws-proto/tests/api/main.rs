@@ -18,6 +18,8 @@ mod deflate_negotiation;
 mod deflate_sending;
 mod frames;
 mod handshakes;
+#[cfg(feature = "deflate")]
+mod looking_back;
 mod memory;
 mod properties;
 mod sending;

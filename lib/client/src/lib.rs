@@ -26,7 +26,7 @@
 //! - A subscription whose reader falls behind is stopped and later resumed from the server's history: it holds a bounded number of bytes here,
 //!   and does not hold up the others.
 //!
-//! [`core`](crate::core) is all of that as a pure state machine, without sockets, clock or randomness; [`Client`] drives it with tokio.
+//! [`core`] is all of that as a pure state machine, without sockets, clock or randomness; [`Client`] drives it with tokio.
 
 pub mod core;
 mod driver;

@@ -23,6 +23,7 @@
 
 mod backoff;
 pub(crate) mod config;
+mod link;
 mod output;
 mod read;
 mod receive;
@@ -31,15 +32,16 @@ mod subscriptions;
 mod write;
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use switchboard_ws::Message as Frame;
 use switchboard_ws::proto::Time;
 
-use crate::types::{ConnectionEvent, Position, SubscriptionEvent, Unsubscribed};
+use crate::types::{ConnectionEvent, Position};
 use crate::{Cause, Config, Ended, RequestError, SubscribeError};
 use backoff::Random;
+use link::{Link, Next, Refresh};
 pub use output::{Answer, ConnectFailure, Output, RequestId, TokenFailure, Tokens};
 use requests::{Kind, Requests};
 pub use subscriptions::SubscriptionId;
@@ -54,7 +56,6 @@ pub use write::Request;
 /// let core = Core::new(switchboard_client::Config::default(), Tokens::None, 7);
 /// assert!(core.ended().is_none());
 /// ```
-#[derive(Debug)]
 pub struct Core {
     config: Config,
     tokens: Tokens,
@@ -76,41 +77,6 @@ pub struct Core {
     output: VecDeque<Output>,
 }
 
-#[derive(Debug)]
-enum Link {
-    Idle,
-    FetchingToken {
-        deadline: Time,
-    },
-    Connecting,
-    /// Open; `welcome` is to come.
-    Greeting {
-        deadline: Time,
-    },
-    Online(Online),
-    Waiting {
-        until: Time,
-    },
-    Ended(Ended),
-}
-
-#[derive(Debug)]
-struct Online {
-    since: Time,
-    heard_at: Time,
-    heartbeat: Duration,
-    asked: bool,
-}
-
-/// A fresh token for a connection that stands.
-#[derive(Debug, PartialEq, Eq)]
-enum Refresh {
-    None,
-    Fetching { deadline: Time, attempt: u32 },
-    Authenticating { attempt: u32 },
-    Waiting { until: Time, attempt: u32 },
-}
-
 /// What is sent before any request. At most a few for each subscription that the server knows.
 #[derive(Debug)]
 enum Control {
@@ -120,11 +86,13 @@ enum Control {
     Ping,
 }
 
-/// What comes after a lost connection.
-enum Next {
-    Backoff,
-    After(Duration),
-    End(Ended),
+impl fmt::Debug for Core {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the tokens, nor what the application publishes.
+        let mut core = formatter.debug_struct("Core");
+        core.field("link", &self.link).field("attempt", &self.attempt).field("closing", &self.closing);
+        core.finish_non_exhaustive()
+    }
 }
 
 impl Core {
@@ -268,16 +236,6 @@ impl Core {
                 self.lose(now, Cause::ByServer { code, reason: reason.into() }, next);
             }
             None => self.lose(now, Cause::Lost(reason.into()), Next::Backoff),
-        }
-    }
-
-    /// What a close code means where nothing more was said.
-    fn after_close(&self, code: u16, reason: &str) -> Next {
-        match code {
-            // A fresh token is what has to change.
-            TOKEN_EXPIRED if self.tokens == Tokens::Fresh => Next::Backoff,
-            1002 | 1007 | 1009 | 4000..=4099 => Next::End(Ended::ByServer { code, reason: reason.into() }),
-            _ => Next::Backoff,
         }
     }
 
@@ -547,39 +505,6 @@ impl Core {
         }
     }
 
-    fn handle_timeout_online(&mut self, now: Time) {
-        match self.refresh {
-            Refresh::Fetching { deadline, attempt } if deadline <= now => {
-                self.retry_refresh(now, attempt, "the callback does not answer".into());
-            }
-            Refresh::Waiting { until, attempt } if until <= now => self.fetch_for_refresh(now, attempt),
-            _ => {}
-        }
-        for id in self.subscriptions.retry(now) {
-            self.ask_for(id);
-        }
-        let Link::Online(online) = &self.link else { return };
-        if self.silence_ends(online) > now {
-            return;
-        }
-        let asked = online.asked;
-        if let Link::Online(online) = &mut self.link {
-            online.asked = true;
-        }
-        if asked {
-            self.output.push_back(Output::Abort);
-            self.lose(now, Cause::Silent, Next::Backoff);
-        } else {
-            self.control.push_back(Control::Ping);
-        }
-    }
-
-    /// When silence is answered: first by a question, then by giving the server up.
-    fn silence_ends(&self, online: &Online) -> Time {
-        let grace = if online.asked { self.config.heartbeat_grace } else { self.config.heartbeat_grace / 2 };
-        online.heard_at + online.heartbeat + grace
-    }
-
     /// Why there will be no further attempt.
     ///
     /// ```
@@ -619,103 +544,6 @@ impl Core {
         matches!(self.link, Link::Online(_))
     }
 
-    fn begin(&mut self, now: Time) {
-        self.output.push_back(Output::Connection(ConnectionEvent::Connecting));
-        self.link = Link::Connecting;
-        match &self.tokens {
-            Tokens::None => self.output.push_back(Output::Connect { token: None }),
-            Tokens::Fixed(token) => self.output.push_back(Output::Connect { token: Some(token.clone()) }),
-            Tokens::Fresh => {
-                self.link = Link::FetchingToken { deadline: now + self.config.token_timeout };
-                self.output.push_back(Output::FetchToken);
-            }
-        }
-    }
-
-    /// The connection, or the attempt to make it, is over.
-    fn lose(&mut self, now: Time, cause: Cause, next: Next) {
-        if let Link::Online(online) = &self.link
-            && now.saturating_sub(online.since) >= self.config.stable_after
-        {
-            self.attempt = 0;
-        }
-        self.control.clear();
-        self.refresh = Refresh::None;
-        self.subscriptions.detach();
-        for id in self.requests.interrupt() {
-            self.answer(id, Err(RequestError::Interrupted));
-        }
-        let retry_in = match next {
-            Next::End(ended) => return self.end(ended),
-            // It will not come to a connection again.
-            _ if self.closing.is_some() => return self.end(Ended::Closed),
-            Next::After(wait) => wait.min(AFTER_MAX),
-            Next::Backoff => {
-                let delay = self.random.delay(self.config.backoff_base, self.config.backoff_max, self.attempt);
-                self.attempt = self.attempt.saturating_add(1);
-                delay
-            }
-        };
-        self.link = Link::Waiting { until: now + retry_in };
-        self.output.push_back(Output::Connection(ConnectionEvent::Disconnected { cause, retry_in }));
-    }
-
-    fn say_goodbye(&mut self) {
-        self.output.push_back(Output::Close { code: 1000, reason: "" });
-        self.end(Ended::Closed);
-    }
-
-    fn end(&mut self, ended: Ended) {
-        self.closing = None;
-        self.refresh = Refresh::None;
-        self.control.clear();
-        for id in self.requests.take_all() {
-            self.answer(id, Err(RequestError::Ended(ended.clone())));
-        }
-        for (id, subscription) in self.subscriptions.take_all() {
-            self.output.push_back(if subscription.told {
-                let event = SubscriptionEvent::Unsubscribed(Unsubscribed::Ended(ended.clone()));
-                Output::Subscription { id, event, position: subscription.position }
-            } else {
-                Output::Subscribed { id, result: Err(SubscribeError::Ended(ended.clone())) }
-            });
-        }
-        self.output.push_back(Output::Connection(ConnectionEvent::Ended(ended.clone())));
-        self.link = Link::Ended(ended);
-    }
-
-    fn on_no_answer(&mut self, now: Time, id: u64, kind: Kind) {
-        match kind {
-            Kind::Publish | Kind::Presence | Kind::History => self.answer(id, Err(RequestError::TimedOut)),
-            Kind::Authenticate => self.on_refresh_refused(now, "no answer".into()),
-            // What the server made of it is unknown; a new connection is a clean start.
-            Kind::Subscribe(subscription_id) => {
-                let asked = |subscription: &mut Subscription| subscription.state == State::Asked(id);
-                if self.is_online() && self.subscriptions.get(subscription_id).is_some_and(asked) {
-                    self.output.push_back(Output::Abort);
-                    self.lose(now, Cause::NoAnswer, Next::Backoff);
-                }
-            }
-        }
-    }
-
-    fn fetch_for_refresh(&mut self, now: Time, attempt: u32) {
-        self.refresh = Refresh::Fetching { deadline: now + self.config.token_timeout, attempt };
-        self.output.push_back(Output::FetchToken);
-    }
-
-    fn retry_refresh(&mut self, now: Time, attempt: u32, why: String) {
-        let delay = self.random.delay(self.config.backoff_base, self.config.backoff_max, attempt);
-        self.refresh = Refresh::Waiting { until: now + delay, attempt: attempt.saturating_add(1) };
-        self.output.push_back(Output::Connection(ConnectionEvent::RefreshFailed(why)));
-    }
-
-    fn on_refresh_refused(&mut self, now: Time, why: String) {
-        if let Refresh::Authenticating { attempt } = self.refresh {
-            self.retry_refresh(now, attempt, why);
-        }
-    }
-
     /// Asks the server for a subscription, if it can be asked; if not, it is when it can.
     fn ask_for(&mut self, id: SubscriptionId) {
         if self.is_online() {
@@ -741,10 +569,5 @@ impl Core {
     }
 }
 
-const TOKEN_EXPIRED: u16 = 4002;
-
 /// Fresh tokens that the server may refuse in a row.
 const UNAUTHORIZED_MAX: u32 = 3;
-
-/// A server that says "come back in a year" is wrong.
-const AFTER_MAX: Duration = Duration::from_secs(3_600);

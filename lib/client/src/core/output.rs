@@ -1,5 +1,7 @@
 //! What goes into the state machine and what comes out, beside frames.
 
+use std::fmt;
+
 use crate::types::{ConnectionEvent, HistoryPage, Position, Presence, Subscribed, SubscriptionEvent};
 use crate::{RequestError, SubscribeError};
 
@@ -26,7 +28,7 @@ pub struct RequestId(pub(super) u64);
 ///
 /// assert_ne!(Tokens::None, Tokens::Fresh);
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Tokens {
     /// From nowhere: an application that lets everybody in.
     None,
@@ -34,6 +36,17 @@ pub enum Tokens {
     Fixed(String),
     /// From a callback: [`Output::FetchToken`] asks for one before each connection and whenever one expires.
     Fresh,
+}
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A token is a secret.
+        formatter.write_str(match self {
+            Self::None => "None",
+            Self::Fixed(_) => "Fixed",
+            Self::Fresh => "Fresh",
+        })
+    }
 }
 
 /// Why there is no token.

@@ -7,10 +7,11 @@ use bytes::Bytes;
 use switchboard_ws::Message as Frame;
 use switchboard_ws::proto::Time;
 
+use super::link::{Link, Next, Online, Refresh, TOKEN_EXPIRED};
 use super::read::{self, Incoming};
 use super::requests::Kind;
 use super::subscriptions::{State, SubscriptionId};
-use super::{Answer, Core, Link, Next, Online, Output, Refresh, Tokens};
+use super::{Answer, Core, Output, Tokens};
 use crate::types::{
     ConnectionEvent, HistoryPage, Member, Position, Presence, Subscribed, SubscriptionEvent, Unsubscribed,
 };
@@ -106,7 +107,7 @@ impl Core {
             None if incoming.reconnect => Next::Backoff,
             // The code says what may be done about it.
             _ => match self.after_close(code, &incoming.reason) {
-                Next::Backoff if code == super::TOKEN_EXPIRED => Next::Backoff,
+                Next::Backoff if code == TOKEN_EXPIRED => Next::Backoff,
                 _ => Next::End(Ended::ByServer { code, reason: incoming.reason.clone() }),
             },
         };

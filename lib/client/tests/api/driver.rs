@@ -198,7 +198,10 @@ async fn what_cannot_be_connected_to() {
     let wrong = switchboard_client::Client::builder("http://localhost/").connect().unwrap();
     assert!(matches!(soon(wrong.connected()).await, Err(Ended::CannotConnect(_))));
     let server = Server::bind().await;
-    let client = server.client().token("T").connect().unwrap();
+    let builder = server.client().token("SECRET");
+    assert!(!format!("{builder:?}").contains("SECRET"));
+    let client = builder.connect().unwrap();
+    assert!(!format!("{client:?}").contains("SECRET"));
     soon(server.refuse(401)).await;
     assert!(matches!(soon(client.connected()).await, Err(Ended::Unauthorized(_))));
     let client = server.client().connect().unwrap();

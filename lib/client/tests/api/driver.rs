@@ -278,3 +278,46 @@ fn nobody_waits_for_a_runtime_that_is_gone() {
     assert_eq!(waiting.now_or_never().unwrap().unwrap_err(), SubscribeError::Ended(Ended::Runtime));
     assert!(client.close().now_or_never().is_some());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_tasks_share_a_client_and_none_is_forgotten() {
+    let server = Server::bind().await;
+    let client = server.client().connect().unwrap();
+    let serving = tokio::spawn(async move {
+        let mut offset = 0;
+        // The connection breaks twice on the way.
+        for round in 0..3 {
+            let mut peer = server.welcome().await;
+            let until = (round + 1) * 1_000;
+            while let Some(Ok(message)) = peer.ws.recv().await {
+                let asked: serde_json::Value = serde_json::from_str(message.as_text().unwrap()).unwrap();
+                offset += 1;
+                let answer = format!(r#"{{"type":"ok","id":{},"channel":"a",{}}}"#, asked["id"], position(offset));
+                if peer.ws.feed(answer).await.is_err() || (round < 2 && offset >= until) {
+                    break;
+                }
+            }
+        }
+        offset
+    });
+    let publishing = (0..16).map(|task| {
+        let client = client.clone();
+        tokio::spawn(async move {
+            let mut published = 0;
+            for number in 0..250 {
+                match client.publish("a", &(task, number)).await {
+                    Ok(_) => published += 1,
+                    Err(error) => assert_eq!(error, RequestError::Interrupted),
+                }
+            }
+            published
+        })
+    });
+    let mut published = 0;
+    for task in publishing.collect::<Vec<_>>() {
+        published += soon(task).await.unwrap();
+    }
+    soon(client.close()).await;
+    let served = soon(serving).await.unwrap();
+    assert!(published > 3_000 && published <= served, "{published} of {served}");
+}

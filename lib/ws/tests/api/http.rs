@@ -20,7 +20,12 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::support::*;
 
 async fn answer(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-    let options = AcceptOptions::default().subprotocols(["echo"]);
+    #[cfg_attr(not(feature = "deflate"), expect(unused_mut, reason = "there is nothing to add"))]
+    let mut options = AcceptOptions::default().subprotocols(["echo"]);
+    #[cfg(feature = "deflate")]
+    if request.uri().path() == "/deflate" {
+        options = options.deflate(Some(Default::default()));
+    }
     match upgrade(&mut request, &options) {
         Ok((response, upgraded)) => {
             tokio::spawn(async move { echo(upgraded.await.unwrap()).await });
@@ -44,6 +49,10 @@ async fn hyper_server() -> String {
 }
 
 async fn axum_server() -> String {
+    #[cfg(feature = "deflate")]
+    async fn deflate(upgrade: WebSocketUpgrade) -> AxumResponse {
+        upgrade.deflate(Some(Default::default())).on_upgrade(|socket| async move { drop(echo(socket).await) })
+    }
     async fn handler(upgrade: WebSocketUpgrade) -> AxumResponse {
         assert_eq!(upgrade.request().extensions.len(), 0);
         upgrade.protocols(["echo"]).on_upgrade(|socket| async move {
@@ -55,6 +64,8 @@ async fn axum_server() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let app = Router::new().route("/", any(handler));
+    #[cfg(feature = "deflate")]
+    let app = app.route("/deflate", any(deflate));
     tokio::spawn(async move { axum::serve(listener, app).await });
     address
 }
@@ -135,4 +146,26 @@ async fn upgrading_another_stream() {
     soon(socket.send("over a pipe")).await.unwrap();
     assert_eq!(soon(socket.recv()).await.unwrap().unwrap().as_text(), Some("over a pipe"));
     soon(socket.close(CloseCode::NORMAL, "")).await.unwrap();
+}
+
+#[cfg(feature = "deflate")]
+#[tokio::test]
+async fn compression_behind_http_servers() {
+    for address in [hyper_server().await, axum_server().await] {
+        let connector = Connector::new().deflate(Some(Default::default()));
+        let (mut socket, response) = soon(connector.connect(&format!("ws://{address}/deflate"))).await.unwrap();
+        assert!(response.deflate.unwrap().server_no_context_takeover);
+        let text = "again and again ".repeat(100);
+        socket.send(text.clone()).await.unwrap();
+        assert_eq!(soon(socket.recv()).await.unwrap().unwrap().as_text(), Some(&*text));
+        // An offer that cannot be read is told so.
+        let mut stream = TcpStream::connect(&address).await.unwrap();
+        let request = "GET /deflate HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                       Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+                       Sec-WebSocket-Extensions: permessage-deflate;;\r\n\r\n";
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut status = [0; 12];
+        soon(stream.read_exact(&mut status)).await.unwrap();
+        assert_eq!(&status, b"HTTP/1.1 400");
+    }
 }

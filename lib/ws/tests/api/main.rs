@@ -12,6 +12,8 @@ mod backpressure;
 mod cancellation;
 mod closing;
 mod connecting;
+#[cfg(feature = "deflate")]
+mod deflate;
 #[cfg(all(feature = "axum", feature = "hyper"))]
 mod http;
 mod messages;

@@ -58,6 +58,14 @@ impl AcceptOptions {
     }
 
     /// Sets [`deflate`](Self#structfield.deflate).
+    ///
+    /// ```
+    /// use switchboard_ws::AcceptOptions;
+    /// use switchboard_ws::deflate::Policy;
+    ///
+    /// // The clients' context is kept (47 KiB a connection), our own (274 KiB) is not.
+    /// let options = AcceptOptions::default().deflate(Some(Policy::default().peer_context_takeover(true)));
+    /// ```
     #[cfg(feature = "deflate")]
     pub fn deflate(mut self, policy: Option<Policy>) -> Self {
         self.deflate = policy;

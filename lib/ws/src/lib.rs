@@ -22,6 +22,8 @@
 //! - [`connect`], [`Connector`] (feature `client`): ws://, and wss:// with the feature `tls`.
 //! - The modules `hyper` and `axum` (features of those names): upgrading a request of an HTTP server.
 //! - [`WebSocket`]: receiving and sending; a `Stream` and a `Sink` too.
+//! - The module `deflate` (feature of that name, on by default): compression, which is agreed only where
+//!   `AcceptOptions::deflate` or `Connector::deflate` asks for it.
 //!
 //! Owns reading, writing, timers and buffers. What the bytes mean is [`switchboard_ws_proto`]'s, whose types are exported here.
 

@@ -38,7 +38,8 @@
 //!
 //! # What a peer can do
 //! A message is inflated as it arrives, in pieces of 12 KiB, and the connection fails with 1009 at the first byte past
-//! [`Limits::message_bytes_max`](crate::Limits). So a frame that would inflate to a thousand times its size costs the limit and 64 KiB at most.
+//! [`Limits::message_bytes_max`](crate::Limits). So a frame that would inflate to a thousand times its size costs the limit and 64 KiB at most. A peer that begins a compressed
+//! message and leaves it there holds a decompressor for as long as it stays.
 
 mod extensions;
 mod inbound;

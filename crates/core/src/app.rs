@@ -32,6 +32,10 @@ pub struct ChannelOptions {
     pub history_bytes: usize,
     /// How long a publication is kept.
     pub history_ttl: Duration,
+    /// How long a publication's [`id`](crate::Publish::id) is remembered, if it is not among too many.
+    pub idempotency_ttl: Duration,
+    /// Ids that are remembered; 0 remembers none.
+    pub idempotency_ids: usize,
     /// Whether it is known who is there.
     pub presence: bool,
     /// What happens to a subscriber whose outbox is full.
@@ -44,6 +48,8 @@ impl Default for ChannelOptions {
             history_size: 1_000,
             history_bytes: 1024 * 1024,
             history_ttl: Duration::from_secs(300),
+            idempotency_ttl: Duration::from_secs(120),
+            idempotency_ids: 1_000,
             presence: true,
             overflow: Overflow::Disconnect,
         }

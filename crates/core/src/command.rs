@@ -43,8 +43,8 @@ pub enum Command {
     History {
         /// The channel.
         channel: ChannelName,
-        /// After which position; `None` for the latest.
-        since: Option<Since>,
+        /// Where to read.
+        from: ReadFrom,
         /// How many at most.
         limit: usize,
     },
@@ -59,7 +59,18 @@ pub enum Since {
     Unknown,
 }
 
-/// What is published.
+/// Which part of a channel's history is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadFrom {
+    /// The latest publications.
+    Latest,
+    /// The first after a position.
+    After(Since),
+    /// The last before a position, which is itself not among them.
+    Before(Since),
+}
+
+/// What is published, and on what conditions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Publish {
     /// The content.
@@ -68,12 +79,20 @@ pub struct Publish {
     pub event: Option<Arc<str>>,
     /// What it replaces for a subscriber that keeps only the latest.
     pub key: Option<Arc<str>>,
+    /// The publisher's name for this one publication, 1 to [`ID_BYTES_MAX`](Self::ID_BYTES_MAX) bytes: publishing again under the same name within
+    /// the channel's window publishes nothing and is answered as the first time.
+    pub id: Option<Arc<str>>,
+    /// Publish only if this is the channel's position.
+    pub if_position: Option<Since>,
 }
 
 impl Publish {
+    /// The longest `id`, in bytes.
+    pub const ID_BYTES_MAX: usize = 128;
+
     /// Just a content.
     pub fn new(payload: Payload) -> Self {
-        Self { payload, event: None, key: None }
+        Self { payload, event: None, key: None, id: None, if_position: None }
     }
 }
 
@@ -109,6 +128,8 @@ pub enum Outcome {
         channel: ChannelName,
         /// Where.
         position: Position,
+        /// It had been published before, there, under the same [`id`](Publish::id).
+        duplicate: bool,
     },
     /// Who is there.
     Presence {

@@ -88,6 +88,11 @@ impl UserId {
         Self(format!("guest-{session}").into())
     }
 
+    /// Whether it is (or looks like) the name of a client that has shown no token.
+    pub fn is_guest(&self) -> bool {
+        self.0.starts_with("guest-")
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -18,7 +18,7 @@ mod time;
 
 pub use app::{App, ChannelOptions, Overflow};
 pub use channel::{ChannelMatch, ChannelName, ChannelNameError};
-pub use command::{Command, Outcome, Publish, Since};
+pub use command::{Command, Outcome, Publish, ReadFrom, Since};
 pub use disconnect::Disconnect;
 pub use event::{Event, PresenceChange, PresentUser};
 pub use format::{Encode, Encoded, FrameKind, Framing, FramingId, WireFormat};

@@ -1,5 +1,6 @@
 //! The refusal of one request. The connection lives; the dialect puts it into its protocol's form.
 
+use crate::Position;
 use std::borrow::Cow;
 
 /// Why a request was refused.
@@ -12,12 +13,19 @@ pub struct Reject {
     pub message: Cow<'static, str>,
     /// Whether the same request may succeed later.
     pub temporary: bool,
+    /// Where the channel is, if that is what the request was refused for.
+    pub position: Option<Position>,
 }
 
 impl Reject {
     /// A refusal; whether it is temporary follows from the code.
     pub fn new(code: RejectCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, message: message.into(), temporary: code.is_temporary() }
+        Self { code, message: message.into(), temporary: code.is_temporary(), position: None }
+    }
+
+    /// A refusal for where the channel is.
+    pub fn at(self, position: Position) -> Self {
+        Self { position: Some(position), ..self }
     }
 }
 
@@ -47,6 +55,8 @@ pub enum RejectCode {
     LimitExceeded,
     /// The position is trimmed or of an epoch that has ended.
     HistoryLost,
+    /// The channel's position is not the one that the publisher demanded.
+    Conflict,
     /// Too many requests in too short a time.
     RateLimited,
     /// Something that is needed is out of reach, or the server is shutting down.
@@ -70,6 +80,7 @@ impl RejectCode {
             Self::NotSubscribed => "not_subscribed",
             Self::LimitExceeded => "limit_exceeded",
             Self::HistoryLost => "history_lost",
+            Self::Conflict => "conflict",
             Self::RateLimited => "rate_limited",
             Self::Unavailable => "unavailable",
             Self::Internal => "internal",

@@ -3,18 +3,41 @@
 use crate::address::{ChannelKey, ReturnAddress};
 use core::fmt::Debug;
 use std::sync::Arc;
-use switchboard_core::{App, ClientInfo, Position, Publication, Publish, Reject, SessionId, Time};
+use switchboard_core::{App, ClientInfo, Position, Publication, Publish, ReadFrom, Reject, SessionId, Time};
 
-/// Takes publications and gives each its place. Publishing is one atomic step: order, append, position.
+/// Takes publications and gives each its place. Publishing is one atomic step: idempotency, comparison, order, append, position.
 ///
-/// It answers by events, so that a broker on another machine fits the same path as one in memory. Events of one channel come in the order of
-/// their offsets.
+/// It is a state machine: it answers by events and touches no disk and no socket. What it needs of a backend (a journal's thread, a connection to another
+/// system) it says in [`Request`](Broker::Request)s; the driver carries them there, and the [`Reply`](Broker::Reply)s back, in order and through bounded
+/// queues. A broker without a backend sets both to [`Infallible`](core::convert::Infallible).
+///
+/// The rules:
+/// - Events of one channel come in the order of their offsets.
+/// - [`Published`](BrokerEvent::Published) comes when the promise of [`guarantees`](Broker::guarantees) holds for the publication, not before.
+/// - A publication whose [id](PublishRequest::id_key) is remembered is a duplicate. That is looked at before [`if_position`](Publish::if_position), so
+///   that a publisher who asks again after a lost answer is not told of a conflict with itself.
+/// - What was refused, or was a duplicate, has changed nothing.
 pub trait Broker: Debug {
-    /// Publishes. Exactly one event with the request's `origin` follows if there is one.
+    /// What is asked of the backend.
+    type Request: Debug + Send + 'static;
+
+    /// What the backend answers.
+    type Reply: Debug + Send + 'static;
+
+    /// Publishes. Exactly one event with the request's `origin` follows, now or later.
     fn publish(&mut self, now: Time, request: PublishRequest);
 
     /// What has happened since.
     fn poll_event(&mut self) -> Option<BrokerEvent>;
+
+    /// The next request to the backend. The driver calls it only when there is room on the way.
+    fn poll_request(&mut self) -> Option<Self::Request>;
+
+    /// The backend has answered.
+    fn handle_reply(&mut self, now: Time, reply: Self::Reply);
+
+    /// Whether so much waits for the backend that nothing more shall be asked: the shard reads neither clients nor mail until it is not.
+    fn is_congested(&self) -> bool;
 
     /// When [`handle_timeout`](Broker::handle_timeout) wants to be called next.
     fn poll_timeout(&self) -> Option<Time>;
@@ -37,18 +60,27 @@ pub trait History {
     /// Nobody subscribes to the channel any more: it may be forgotten once its publications are too old.
     fn release(&mut self, now: Time, key: &ChannelKey);
 
-    /// The publications after `position`, in order, up to `limit` and about `bytes`.
-    fn after(
-        &mut self,
-        now: Time,
-        key: &ChannelKey,
-        position: Position,
-        limit: usize,
-        bytes: usize,
-    ) -> Result<Slice, HistoryLost>;
+    /// A run of publications, oldest first whichever way it is read. After a position that is not the channel's, or from which on not all is kept, it is
+    /// lost; before a position it ends where nothing older is kept.
+    fn read(&mut self, now: Time, key: &ChannelKey, read: Read) -> Result<Slice, HistoryLost>;
+}
 
-    /// The latest publications, in order, up to `limit` and about `bytes`.
-    fn latest(&mut self, now: Time, key: &ChannelKey, limit: usize, bytes: usize) -> Slice;
+/// What to read of a channel's history.
+#[derive(Clone, Copy, Debug)]
+pub struct Read {
+    /// From where, in which direction.
+    pub from: ReadFrom,
+    /// Publications at most.
+    pub limit: usize,
+    /// Bytes at most, though never less than one publication.
+    pub bytes: usize,
+}
+
+impl Read {
+    /// Everything that is kept in this direction.
+    pub const fn all(from: ReadFrom) -> Self {
+        Self { from, limit: usize::MAX, bytes: usize::MAX }
+    }
 }
 
 /// A publication on its way to its place.
@@ -68,6 +100,20 @@ pub struct PublishRequest {
     pub origin: Option<ReturnAddress>,
 }
 
+impl PublishRequest {
+    /// The name under which the publication is remembered on its channel, if it has one. A user's ids are that user's own: nobody can take another's id
+    /// in advance. Guests, who get a new name with each connection, share theirs.
+    pub fn id_key(&self) -> Option<Box<str>> {
+        let id = self.publish.id.as_deref()?;
+        // Neither names nor ids have control characters.
+        Some(match &self.publisher {
+            None => format!("\0{id}").into(),
+            Some(publisher) if publisher.user.is_guest() => format!("\u{1}\0{id}").into(),
+            Some(publisher) => format!("{}\0{id}", publisher.user).into(),
+        })
+    }
+}
+
 /// What a broker reports.
 #[derive(Clone, Debug)]
 pub enum BrokerEvent {
@@ -78,6 +124,15 @@ pub enum BrokerEvent {
         /// The publication.
         publication: Arc<Publication>,
         /// Who asked, if it was on this node.
+        origin: Option<ReturnAddress>,
+    },
+    /// It had been published before, and is not again.
+    Duplicate {
+        /// The channel.
+        key: ChannelKey,
+        /// Where the first one is.
+        position: Position,
+        /// Who asked.
         origin: Option<ReturnAddress>,
     },
     /// It was refused or failed.
@@ -94,7 +149,7 @@ pub enum BrokerEvent {
 pub struct Slice {
     /// In order.
     pub publications: Vec<Arc<Publication>>,
-    /// Whether there are more beyond the limit.
+    /// Whether there are more beyond the limit, in the direction of reading.
     pub more: bool,
 }
 

@@ -2,14 +2,14 @@
 //!
 //! Owns the order between a subscription and the publications around it. Knows nothing of subscribers but the shard they are on.
 
-use crate::address::{ChannelKey, ShardId};
-use crate::broker::{Broker, BrokerEvent, History, PublishRequest, Slice};
+use crate::address::{ChannelKey, ReturnAddress, ShardId};
+use crate::broker::{Broker, BrokerEvent, History, PublishRequest, Read, Slice};
 use crate::mail::{Letter, Reply, Request, RequestKind, Subscribed};
 use crate::presence::{Member, Members};
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 use std::sync::Arc;
-use switchboard_core::{Outcome, PresenceChange, Publication, Reject, RejectCode, Since, Time};
+use switchboard_core::{Outcome, Position, PresenceChange, Publication, ReadFrom, Reject, RejectCode, Since, Time};
 
 /// The channels whose home is this shard.
 #[derive(Debug)]
@@ -75,7 +75,7 @@ impl<B: Broker + History> Homes<B> {
                 let connections = members.map_or(0, Members::connections);
                 Reply::Outcome(Outcome::Presence { channel: key.channel, users, connections })
             }
-            RequestKind::History { since, limit } => Reply::Outcome(self.history(now, key, since, limit)),
+            RequestKind::History { from, limit } => Reply::Outcome(self.history(now, key, from, limit)),
         };
         self.letters.push((from.shard, Letter::Reply { to: from, reply }));
     }
@@ -91,10 +91,7 @@ impl<B: Broker + History> Homes<B> {
         member: Option<Member>,
     ) -> Subscribed {
         let position = self.broker.retain(&key);
-        let missed = since.map(|since| match since {
-            Since::Position(since) => self.broker.after(now, &key, since, usize::MAX, usize::MAX).ok(),
-            Since::Unknown => None,
-        });
+        let missed = since.map(|since| self.broker.read(now, &key, Read::all(ReadFrom::After(since))).ok());
         let home = self.channels.entry_ref(&key).or_default();
         match home.feeds.iter_mut().find(|feed| feed.shard == shard) {
             Some(feed) => feed.subscriptions += 1,
@@ -133,22 +130,16 @@ impl<B: Broker + History> Homes<B> {
         }
     }
 
-    fn history(&mut self, now: Time, key: ChannelKey, since: Option<Since>, limit: usize) -> Outcome {
-        let limit = limit.min(HISTORY_LIMIT_MAX);
-        let slice = match since {
-            None => Ok(self.broker.latest(now, &key, limit, HISTORY_BYTES_MAX)),
-            Some(Since::Position(since)) => {
-                self.broker.after(now, &key, since, limit, HISTORY_BYTES_MAX).map_err(|_| ())
-            }
-            Some(Since::Unknown) => Err(()),
-        };
+    fn history(&mut self, now: Time, key: ChannelKey, from: ReadFrom, limit: usize) -> Outcome {
+        let read = Read { from, limit: limit.min(HISTORY_LIMIT_MAX), bytes: HISTORY_BYTES_MAX };
+        let slice = self.broker.read(now, &key, read);
         let position = self.broker.position(&key);
         match slice {
             Ok(Slice { publications, more }) => Outcome::History { channel: key.channel, position, publications, more },
-            Err(()) => Outcome::Rejected(Reject::new(
-                RejectCode::HistoryLost,
-                format!("the history of channel '{}' after this position is gone", key.channel),
-            )),
+            Err(_) => {
+                let message = format!("the history of channel '{}' from this position on is gone", key.channel);
+                Outcome::Rejected(Reject::new(RejectCode::HistoryLost, message).at(position))
+            }
         }
     }
 
@@ -161,17 +152,21 @@ impl<B: Broker + History> Homes<B> {
                         deliver(&mut self.letters, home, &key, &publication);
                     }
                     if let Some(to) = origin {
-                        let outcome = Outcome::Published { channel: key.channel, position: publication.position };
-                        self.letters.push((to.shard, Letter::Reply { to, reply: Reply::Outcome(outcome) }));
+                        let (channel, position) = (key.channel, publication.position);
+                        self.reply(to, Outcome::Published { channel, position, duplicate: false });
                     }
                 }
-                BrokerEvent::Refused { origin: Some(to), reject } => {
-                    let reply = Reply::Outcome(Outcome::Rejected(reject));
-                    self.letters.push((to.shard, Letter::Reply { to, reply }));
+                BrokerEvent::Duplicate { key, position, origin: Some(to) } => {
+                    self.reply(to, Outcome::Published { channel: key.channel, position, duplicate: true });
                 }
-                BrokerEvent::Refused { origin: None, .. } => {}
+                BrokerEvent::Refused { origin: Some(to), reject } => self.reply(to, Outcome::Rejected(reject)),
+                BrokerEvent::Duplicate { origin: None, .. } | BrokerEvent::Refused { origin: None, .. } => {}
             }
         }
+    }
+
+    fn reply(&mut self, to: ReturnAddress, outcome: Outcome) {
+        self.letters.push((to.shard, Letter::Reply { to, reply: Reply::Outcome(outcome) }));
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -201,13 +196,15 @@ impl<B: Broker + History> Homes<B> {
         let Some(sent) = self.feed(key, shard).filter(|feed| feed.behind).map(|feed| feed.sent) else {
             return (letters, true);
         };
-        let mut from = switchboard_core::Position { offset: sent, ..position };
-        let slice = self.broker.after(now, key, from, usize::MAX, CATCH_UP_BYTES).or_else(|lost| {
+        let mut from = Position { offset: sent, ..position };
+        let read =
+            |from| Read { from: ReadFrom::After(Since::Position(from)), limit: usize::MAX, bytes: CATCH_UP_BYTES };
+        let slice = self.broker.read(now, key, read(from)).or_else(|lost| {
             // Bounded memory has let go what the shard was still to get: say which.
             let to = lost.complete_after.unwrap_or(position.offset);
             letters.push(Letter::Gap { key: key.clone(), from: sent + 1, to });
             from.offset = to;
-            self.broker.after(now, key, from, usize::MAX, CATCH_UP_BYTES)
+            self.broker.read(now, key, read(from))
         });
         let slice = slice.unwrap_or_default();
         let last = slice.publications.last().map_or(from.offset, |publication| publication.position.offset);

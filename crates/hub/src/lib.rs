@@ -7,6 +7,7 @@ mod address;
 mod broker;
 mod fanout;
 mod home;
+mod idempotency;
 mod mail;
 mod memory;
 mod outbox;
@@ -16,7 +17,8 @@ mod shard;
 mod subscriber;
 
 pub use address::{Caller, ChannelKey, ReturnAddress, ShardId, SubscriberId};
-pub use broker::{Broker, BrokerEvent, Guarantees, History, HistoryLost, PublishRequest, Slice};
+pub use broker::{Broker, BrokerEvent, Guarantees, History, HistoryLost, PublishRequest, Read, Slice};
+pub use idempotency::Idempotency;
 pub use mail::Mail;
 pub use memory::MemoryBroker;
 pub use outbox::{Outbox, OutboxFull};

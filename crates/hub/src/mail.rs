@@ -8,7 +8,7 @@ use crate::presence::Member;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use switchboard_core::{
-    App, ClientInfo, Outcome, Position, PresenceChange, PresentUser, Publication, Publish, SessionId, Since,
+    App, ClientInfo, Outcome, Position, PresenceChange, PresentUser, Publication, Publish, ReadFrom, SessionId, Since,
 };
 
 /// A letter from one shard to another. Whoever carries it keeps the order of each pair of shards and cannot look inside.
@@ -58,7 +58,7 @@ pub(crate) enum RequestKind {
     },
     Presence,
     History {
-        since: Option<Since>,
+        from: ReadFrom,
         limit: usize,
     },
 }

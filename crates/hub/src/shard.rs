@@ -16,7 +16,7 @@ use slab::Slab;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use switchboard_core::{
-    App, ClientInfo, Encode, Encoded, Event, OpId, Outcome, Publish, SessionId, Since, Time, WireFormat,
+    App, ClientInfo, Encode, Encoded, Event, OpId, Outcome, Publish, ReadFrom, SessionId, Since, Time, WireFormat,
 };
 
 /// Which shard of which node, among how many, and where its session numbers begin.
@@ -177,10 +177,10 @@ impl<B: Broker + History> Shard<B> {
         op: OpId,
         app: &Arc<App>,
         key: ChannelKey,
-        since: Option<Since>,
+        from: ReadFrom,
         limit: usize,
     ) {
-        self.request(now, caller, op, app, key, RequestKind::History { since, limit });
+        self.request(now, caller, op, app, key, RequestKind::History { from, limit });
     }
 
     /// Takes mail from another shard.
@@ -257,7 +257,7 @@ impl<B: Broker + History> Shard<B> {
 
     /// Whether the shard has taken in more than it gets rid of: take no more input until it has not.
     pub fn is_congested(&self) -> bool {
-        self.roster.pending_bytes > PENDING_BYTES_MAX
+        self.roster.pending_bytes > PENDING_BYTES_MAX || self.homes.broker.is_congested()
     }
 
     /// Queues an answer's or event's bytes for a subscriber.
@@ -327,6 +327,18 @@ impl<B: Broker + History> Shard<B> {
     /// Forgets what is too old.
     pub fn handle_timeout(&mut self, now: Time) {
         self.homes.broker.handle_timeout(now);
+        self.homes.drain_broker();
+        self.route(now);
+    }
+
+    /// The next request of the broker to its backend. Call it when the way there has room.
+    pub fn poll_broker_request(&mut self) -> Option<B::Request> {
+        self.homes.broker.poll_request()
+    }
+
+    /// The broker's backend has answered.
+    pub fn handle_broker_reply(&mut self, now: Time, reply: B::Reply) {
+        self.homes.broker.handle_reply(now, reply);
         self.homes.drain_broker();
         self.route(now);
     }

@@ -82,7 +82,7 @@ async fn publish(State(state): State<ApiState>, headers: HeaderMap, body: Body) 
     let (channel, publish) = parse(&body, app.limits.message_bytes)?;
     let command = Command::Publish { channel, publish, exclude_self: false };
     match state.hub.submit(app, command).await {
-        Outcome::Published { channel, position } => {
+        Outcome::Published { channel, position, .. } => {
             let position = json!({ "epoch": position.epoch.to_string(), "offset": position.offset });
             Ok(json_response(StatusCode::OK, &json!({ "channel": channel.as_str(), "position": position })))
         }
@@ -164,7 +164,10 @@ fn parse(body: &[u8], data_bytes_max: usize) -> Result<(ChannelName, Publish), A
     if payload.len() > data_bytes_max {
         return Err(too_large(data_bytes_max));
     }
-    Ok((channel, Publish { payload, event: name("event", request.event)?, key: name("key", request.key)? }))
+    Ok((
+        channel,
+        Publish { event: name("event", request.event)?, key: name("key", request.key)?, ..Publish::new(payload) },
+    ))
 }
 
 /// A JSON string is text, whichever protocol it goes out by.

@@ -54,10 +54,10 @@ impl<B: Broker + History> Sessions<B> {
                 session.check(now, &channel, Operations::PRESENCE, "see who is on")?;
                 self.shard.presence(now, Caller::Subscriber(session.id), op, &session.app, key(&session.app, channel));
             }
-            Command::History { channel, since, limit } => {
+            Command::History { channel, from, limit } => {
                 session.check(now, &channel, Operations::HISTORY, "read the history of")?;
                 let caller = Caller::Subscriber(session.id);
-                self.shard.history(now, caller, op, &session.app, key(&session.app, channel), since, limit);
+                self.shard.history(now, caller, op, &session.app, key(&session.app, channel), from, limit);
             }
         }
         session.pending += 1;
@@ -141,8 +141,8 @@ pub(crate) fn external<B: Broker + History>(
             shard.publish(now, caller, op, app, key(app, channel), publish, None, None);
         }
         Command::Presence { channel } => shard.presence(now, caller, op, app, key(app, channel)),
-        Command::History { channel, since, limit } => {
-            shard.history(now, caller, op, app, key(app, channel), since, limit);
+        Command::History { channel, from, limit } => {
+            shard.history(now, caller, op, app, key(app, channel), from, limit);
         }
         Command::Authenticate { .. } | Command::Subscribe { .. } | Command::Unsubscribe { .. } => {
             let message = "only a session can authenticate, subscribe and unsubscribe";

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::sync::Arc;
-use switchboard_core::{ChannelName, Command, Epoch, Payload, Position, Publish, Reject, RejectCode, Since};
+use switchboard_core::{ChannelName, Command, Epoch, Payload, Position, Publish, ReadFrom, Reject, RejectCode, Since};
 
 /// What a frame holds.
 pub(super) enum Frame<'a> {
@@ -83,9 +83,15 @@ struct Members<'a> {
     #[serde(borrow)]
     key: Option<&'a RawValue>,
     #[serde(borrow)]
+    idempotency_key: Option<&'a RawValue>,
+    #[serde(borrow)]
+    if_position: Option<&'a RawValue>,
+    #[serde(borrow)]
     exclude_self: Option<&'a RawValue>,
     #[serde(borrow)]
     since: Option<&'a RawValue>,
+    #[serde(borrow)]
+    before: Option<&'a RawValue>,
     #[serde(borrow)]
     presence: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -159,7 +165,7 @@ impl<'a> Members<'a> {
             "authenticate" => Command::Authenticate { token: string("token", self.token)?.into_owned() },
             "subscribe" => Command::Subscribe {
                 channel: self.channel()?,
-                since: self.since()?,
+                since: position("since", self.since)?,
                 presence: boolean("presence", self.presence)?,
             },
             "unsubscribe" => Command::Unsubscribe { channel: self.channel()? },
@@ -168,7 +174,7 @@ impl<'a> Members<'a> {
                 self.publish(payload)?
             }
             "presence" => Command::Presence { channel: self.channel()? },
-            "history" => Command::History { channel: self.channel()?, since: self.since()?, limit: self.limit()? },
+            "history" => Command::History { channel: self.channel()?, from: self.read_from()?, limit: self.limit()? },
             other => {
                 let shown: String = other.chars().take(50).collect();
                 return Err(refuse(RejectCode::UnknownType, format!("unknown type {shown:?}")));
@@ -177,7 +183,13 @@ impl<'a> Members<'a> {
     }
 
     fn publish(self, payload: Payload) -> Result<Command, Reject> {
-        let publish = Publish { payload, event: label("event", self.event)?, key: label("key", self.key)? };
+        let publish = Publish {
+            payload,
+            event: label("event", self.event, LABEL_BYTES_MAX)?,
+            key: label("key", self.key, LABEL_BYTES_MAX)?,
+            id: self.idempotency_key()?,
+            if_position: position("if_position", self.if_position)?,
+        };
         let exclude_self = boolean("exclude_self", self.exclude_self)?;
         Ok(Command::Publish { channel: self.channel()?, publish, exclude_self })
     }
@@ -187,20 +199,21 @@ impl<'a> Members<'a> {
         ChannelName::parse(&name).map_err(|error| refuse(RejectCode::BadChannel, error.to_string()))
     }
 
-    fn since(&self) -> Result<Option<Since>, Reject> {
-        #[derive(Deserialize)]
-        struct Written<'a> {
-            #[serde(borrow)]
-            epoch: Cow<'a, str>,
-            offset: u64,
+    fn idempotency_key(&self) -> Result<Option<Arc<str>>, Reject> {
+        let id = label("idempotency_key", self.idempotency_key, Publish::ID_BYTES_MAX)?;
+        if id.as_deref().is_some_and(str::is_empty) {
+            return Err(bad("\"idempotency_key\" is empty"));
         }
-        let Some(raw) = present(self.since) else { return Ok(None) };
-        let Written { epoch, offset } = serde_json::from_str(raw.get())
-            .map_err(|_| bad("\"since\" must be {\"epoch\": a string, \"offset\": an integer}"))?;
-        Ok(Some(match Epoch::parse(&epoch) {
-            Some(epoch) => Since::Position(Position { epoch, offset }),
-            None => Since::Unknown,
-        }))
+        Ok(id)
+    }
+
+    fn read_from(&self) -> Result<ReadFrom, Reject> {
+        Ok(match (position("since", self.since)?, position("before", self.before)?) {
+            (None, None) => ReadFrom::Latest,
+            (Some(since), None) => ReadFrom::After(since),
+            (None, Some(before)) => ReadFrom::Before(before),
+            (Some(_), Some(_)) => return Err(bad("\"since\" and \"before\" exclude each other")),
+        })
     }
 
     fn limit(&self) -> Result<usize, Reject> {
@@ -250,12 +263,29 @@ fn boolean(name: &str, member: Option<&RawValue>) -> Result<bool, Reject> {
     }
 }
 
-/// An optional short name for the receivers. No control characters: other protocols put it into lines of their own.
-fn label(name: &str, member: Option<&RawValue>) -> Result<Option<Arc<str>>, Reject> {
+/// An optional position. One that no server can have given is as good as one of an epoch that has ended.
+fn position(name: &str, member: Option<&RawValue>) -> Result<Option<Since>, Reject> {
+    #[derive(Deserialize)]
+    struct Written<'a> {
+        #[serde(borrow)]
+        epoch: Cow<'a, str>,
+        offset: u64,
+    }
+    let Some(raw) = present(member) else { return Ok(None) };
+    let Written { epoch, offset } = serde_json::from_str(raw.get())
+        .map_err(|_| bad(format!("\"{name}\" must be {{\"epoch\": a string, \"offset\": an integer}}")))?;
+    Ok(Some(match Epoch::parse(&epoch) {
+        Some(epoch) => Since::Position(Position { epoch, offset }),
+        None => Since::Unknown,
+    }))
+}
+
+/// An optional short name. No control characters: other protocols put it into lines of their own.
+fn label(name: &str, member: Option<&RawValue>, bytes_max: usize) -> Result<Option<Arc<str>>, Reject> {
     let Some(raw) = present(member) else { return Ok(None) };
     let text = string(name, Some(raw))?;
-    if text.len() > LABEL_BYTES_MAX {
-        return Err(bad(format!("\"{name}\" has {} bytes, more than 200", text.len())));
+    if text.len() > bytes_max {
+        return Err(bad(format!("\"{name}\" has {} bytes, more than {bytes_max}", text.len())));
     }
     if text.chars().any(char::is_control) {
         return Err(bad(format!("\"{name}\" contains a control character")));
@@ -344,6 +374,18 @@ mod tests {
             ),
             (r#"{"type":"subscribe","id":"a"}"#, "\"a\" bad_request: \"channel\" is missing"),
             (r#"{"type":"subscribe","channel":""}"#, "bad_channel: channel name is empty"),
+            (
+                r#"{"type":"publish","channel":"a","data":1,"idempotency_key":""}"#,
+                "bad_request: \"idempotency_key\" is empty",
+            ),
+            (
+                r#"{"type":"publish","channel":"a","data":1,"if_position":{"epoch":"e1"}}"#,
+                "bad_request: \"if_position\" must be {\"epoch\": a string, \"offset\": an integer}",
+            ),
+            (
+                r#"{"type":"history","channel":"a","since":{"epoch":"e","offset":1},"before":{"epoch":"e","offset":1}}"#,
+                "bad_request: \"since\" and \"before\" exclude each other",
+            ),
             (
                 r#"{"type":"subscribe","channel":"a","since":1}"#,
                 "bad_request: \"since\" must be {\"epoch\": a string, \"offset\": an integer}",

@@ -36,6 +36,9 @@ pub(super) fn error(id: Option<&str>, reject: &Reject, out: &mut Writer<'_>) {
         object.id(id);
         object.string("code", reject.code.as_str()).string("message", &reject.message);
         object.raw("temporary", if reject.temporary { "true" } else { "false" });
+        if let Some(position) = reject.position {
+            object.position(position);
+        }
         object.end();
     });
 }
@@ -63,8 +66,11 @@ pub(super) fn ok(id: Option<&str>, outcome: &Outcome, out: &mut Writer<'_>) {
             Outcome::Unsubscribed { channel } => {
                 object.string("channel", channel.as_str());
             }
-            Outcome::Published { channel, position } => {
+            Outcome::Published { channel, position, duplicate } => {
                 object.string("channel", channel.as_str()).position(*position);
+                if *duplicate {
+                    object.raw("duplicate", "true");
+                }
             }
             Outcome::Presence { channel, users, connections } => {
                 object.string("channel", channel.as_str());

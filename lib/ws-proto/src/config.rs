@@ -52,6 +52,13 @@ pub struct Limits {
     pub fragments_max: usize,
 }
 
+impl Limits {
+    /// No limit at all: for a peer that is trusted, or for messages that are taken in [pieces](crate::Connection::poll_piece), of which only
+    /// one is held at a time.
+    pub const NONE: Self =
+        Self { message_bytes_max: usize::MAX, frame_bytes_max: usize::MAX, fragments_max: usize::MAX };
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self { message_bytes_max: 16 << 20, frame_bytes_max: usize::MAX, fragments_max: 1024 }

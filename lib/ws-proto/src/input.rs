@@ -1,6 +1,8 @@
 //! From bytes to frames to messages. Owns the buffers of what came and the rules between frames: fragmentation (RFC 6455 §5.4), limits,
 //! unmasking, UTF-8. Inflating is `deflate`'s. Knows nothing of closing, of output or of time.
 
+mod pieces;
+
 use alloc::boxed::Box;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -8,7 +10,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use crate::deflate::Inbound;
 use crate::frame::{FRAME_HEADER_BYTES_MAX, FrameHeader, Opcode, RSV1};
 use crate::utf8::{self, Utf8Stream};
-use crate::{Limits, Message, ProtocolError, Utf8Bytes, mask};
+use crate::{Limits, Message, Piece, ProtocolError, Utf8Bytes, mask};
 
 #[derive(Debug)]
 pub(crate) struct Input {
@@ -29,6 +31,9 @@ pub(crate) struct Input {
     compressed: bool,
     inbound: Option<Box<Inbound>>,
     fragments: usize,
+    pieces: Pieces,
+    /// Bytes of the message that were given in pieces. Not of a compressed one, which is counted where it is inflated.
+    given: u64,
     utf8: Utf8Stream,
     /// The payload so far of a control frame that was cut.
     control: BytesMut,
@@ -40,6 +45,19 @@ pub(crate) enum Incoming {
     Ping(Bytes),
     Pong(Bytes),
     Close(Bytes),
+    Piece(Piece),
+}
+
+/// How the message that has begun is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pieces {
+    /// Whole.
+    None,
+    /// In pieces, and the first is due.
+    First,
+    Further,
+    /// A piece was given, and the rest is not wanted.
+    Skipped,
 }
 
 #[derive(Debug)]
@@ -72,6 +90,8 @@ impl Input {
             compressed: false,
             inbound,
             fragments: 0,
+            pieces: Pieces::None,
+            given: 0,
             utf8: Utf8Stream::default(),
             control: BytesMut::new(),
         }
@@ -135,6 +155,12 @@ impl Input {
     /// The next message or control frame that is whole.
     #[inline]
     pub(crate) fn poll(&mut self, masked: bool, limits: &Limits) -> Result<Option<Incoming>, ProtocolError> {
+        if self.pieces != Pieces::None {
+            let skipped = self.skip_pieces(masked, limits)?;
+            if skipped.is_some() || self.pieces != Pieces::None {
+                return Ok(skipped);
+            }
+        }
         loop {
             if self.frame.is_some() {
                 match self.continue_frame(limits)? {
@@ -191,7 +217,7 @@ impl Input {
             return Err(ProtocolError::FrameTooBig { bytes: header.payload_len, max: limits.frame_bytes_max });
         }
         let (received, bytes_max) = if header.rsv == 0 && !self.compressed {
-            (self.payload.len() as u64, limits.message_bytes_max as u64)
+            (self.given + self.payload.len() as u64, limits.message_bytes_max as u64)
         } else {
             self.compressed_bytes(limits)
         };
@@ -260,24 +286,9 @@ impl Input {
 
     /// Takes what has come of the frame's payload, and ends the frame if that was all.
     fn continue_frame(&mut self, limits: &Limits) -> Result<Progress, ProtocolError> {
-        let Some(frame) = &mut self.frame else { return Ok(Progress::Fragment) };
+        let Some(frame) = &self.frame else { return Ok(Progress::Fragment) };
         if frame.opcode.is_control() {
-            let length = self.chunk.len().min(frame.remaining as usize);
-            self.control.extend_from_slice(self.chunk.get(..length).unwrap_or_default());
-            self.chunk.advance(length);
-            frame.remaining -= length as u64;
-            if frame.remaining > 0 {
-                return Ok(Progress::Starved);
-            }
-            let (opcode, key) = (frame.opcode, frame.key);
-            self.frame = None;
-            mask::apply(key, &mut self.control);
-            let payload = core::mem::take(&mut self.control).freeze();
-            return Ok(Progress::Incoming(match opcode {
-                Opcode::Close => Incoming::Close(payload),
-                Opcode::Ping => Incoming::Ping(payload),
-                _ => Incoming::Pong(payload),
-            }));
+            return Ok(self.continue_control());
         }
         if self.compressed {
             self.inflate(limits)?;
@@ -292,6 +303,26 @@ impl Input {
                 Ok(Progress::Fragment)
             }
         }
+    }
+
+    fn continue_control(&mut self) -> Progress {
+        let Some(frame) = &mut self.frame else { return Progress::Fragment };
+        let length = self.chunk.len().min(frame.remaining as usize);
+        self.control.extend_from_slice(self.chunk.get(..length).unwrap_or_default());
+        self.chunk.advance(length);
+        frame.remaining -= length as u64;
+        if frame.remaining > 0 {
+            return Progress::Starved;
+        }
+        let (opcode, key) = (frame.opcode, frame.key);
+        self.frame = None;
+        mask::apply(key, &mut self.control);
+        let payload = core::mem::take(&mut self.control).freeze();
+        Progress::Incoming(match opcode {
+            Opcode::Close => Incoming::Close(payload),
+            Opcode::Ping => Incoming::Ping(payload),
+            _ => Incoming::Pong(payload),
+        })
     }
 
     /// Unmasks and checks what has come of a data frame while it is in the cache.

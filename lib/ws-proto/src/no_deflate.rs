@@ -17,6 +17,27 @@ impl Inbound {
         match *self {}
     }
 
+    pub(crate) fn feed_block(
+        &mut self,
+        _: &[u8],
+        _: Option<&mut Utf8Stream>,
+        _: usize,
+    ) -> Result<usize, ProtocolError> {
+        match *self {}
+    }
+
+    pub(crate) fn has_more(&self) -> bool {
+        match *self {}
+    }
+
+    pub(crate) fn take(&mut self) -> Bytes {
+        match *self {}
+    }
+
+    pub(crate) fn put_back(&mut self, _: &[u8]) {
+        match *self {}
+    }
+
     pub(crate) fn finish(&mut self) -> Result<Bytes, ProtocolError> {
         match *self {}
     }

@@ -14,10 +14,23 @@ const SIMD_BYTES_MIN: usize = 128;
 
 /// Text that comes in pieces, cut anywhere.
 #[derive(Debug, Default)]
-pub(crate) struct Utf8Stream {
-    /// The beginning of a character whose rest is due. Its first `len` bytes are a proper beginning.
-    begun: [u8; 4],
+pub(crate) struct Utf8Stream(Begun);
+
+/// The beginning of a character whose rest is due. Its first `len` bytes are a proper beginning.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Begun {
+    bytes: [u8; 4],
     len: u8,
+}
+
+impl Begun {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len()).unwrap_or_default()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        usize::from(self.len)
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -26,7 +39,7 @@ pub(crate) struct InvalidUtf8;
 impl Utf8Stream {
     /// Fails if no continuation could make what came so far UTF-8.
     pub(crate) fn feed(&mut self, mut bytes: &[u8]) -> Result<(), InvalidUtf8> {
-        while self.len > 0 {
+        while self.0.len > 0 {
             let Some((&next, rest)) = bytes.split_first() else { return Ok(()) };
             self.push(next)?;
             bytes = rest;
@@ -42,17 +55,23 @@ impl Utf8Stream {
         Ok(())
     }
 
+    /// The character that the end of what came so far has cut.
+    pub(crate) fn begun(&self) -> Begun {
+        self.0
+    }
+
     /// At the end of the message: fails inside of a character. Ready for the next message.
     pub(crate) fn finish(&mut self) -> Result<(), InvalidUtf8> {
-        if core::mem::take(&mut self.len) == 0 { Ok(()) } else { Err(InvalidUtf8) }
+        if core::mem::take(&mut self.0.len) == 0 { Ok(()) } else { Err(InvalidUtf8) }
     }
 
     fn push(&mut self, byte: u8) -> Result<(), InvalidUtf8> {
-        let Some(slot) = self.begun.get_mut(usize::from(self.len)) else { return Err(InvalidUtf8) };
+        let length = self.0.len();
+        let Some(slot) = self.0.bytes.get_mut(length) else { return Err(InvalidUtf8) };
         *slot = byte;
-        self.len += 1;
-        match core::str::from_utf8(self.begun.get(..usize::from(self.len)).unwrap_or_default()) {
-            Ok(_) => self.len = 0,
+        self.0.len += 1;
+        match core::str::from_utf8(self.0.as_bytes()) {
+            Ok(_) => self.0.len = 0,
             Err(error) if error.error_len().is_none() => {}
             Err(_) => return Err(InvalidUtf8),
         }

@@ -14,7 +14,7 @@ use crate::input::{Incoming, Input};
 use crate::keepalive::{Due, Keepalive};
 use crate::mask::MaskKeys;
 use crate::utf8;
-use crate::{CloseFrame, Config, Limits, Message, ProtocolError, Role, Time, Transmit};
+use crate::{CloseFrame, Config, Limits, Message, Piece, ProtocolError, Role, Time, Transmit};
 
 /// What a connection has to tell.
 ///
@@ -31,6 +31,8 @@ use crate::{CloseFrame, Config, Limits, Message, ProtocolError, Role, Time, Tran
 pub enum Event {
     /// A whole message.
     Message(Message),
+    /// A piece of one: only [`Connection::poll_piece`] tells these, and no whole messages.
+    Piece(Piece),
     /// The peer asks whether we live. The Pong is queued already.
     Ping(Bytes),
     /// The peer lives.
@@ -171,6 +173,28 @@ impl Connection {
         self.waiting.take()
     }
 
+    /// As [`poll_event`](Self::poll_event), but messages come in pieces: what has come of one is told without waiting for the rest, and a
+    /// message need not be held whole. What is held is what one buffer of input brought, or 12 KiB of what a compressed one is inflated to.
+    ///
+    /// The two may be called in turns. What `poll_event` has collected of a message is its first piece then; and `poll_event` passes over the
+    /// rest of a message of which a piece was told.
+    ///
+    /// [`Limits`] hold for a message in pieces too, all pieces together. If it may be as long as its sender likes, lift them by
+    /// [`set_limits`](Self::set_limits) to [`Limits::NONE`]: that costs no memory as long as nothing but `poll_piece` is called.
+    ///
+    /// A broken rule is [`Event::Failed`], as with whole messages; the pieces that were told before are of a message that has no end then. Text
+    /// is checked as it comes (RFC 6455 §8.1), and each piece of it is text.
+    pub fn poll_piece(&mut self) -> Option<Event> {
+        if self.reading {
+            match self.input.poll_piece(self.mask_keys.is_none(), &self.limits) {
+                Ok(Some(incoming)) => return Some(self.on_control(incoming)),
+                Ok(None) => {}
+                Err(error) => return Some(self.fail(error)),
+            }
+        }
+        self.waiting.take()
+    }
+
     /// The peer's stream ended. What came before is still told first.
     pub fn receive_eof(&mut self) {
         if !self.eof {
@@ -214,6 +238,7 @@ impl Connection {
             }
             Incoming::Pong(payload) => Event::Pong(payload),
             Incoming::Message(message) => Event::Message(message),
+            Incoming::Piece(piece) => Event::Piece(piece),
             Incoming::Close(payload) => match CloseFrame::parse(payload) {
                 Ok(frame) => {
                     self.close_received = true;

@@ -22,12 +22,14 @@ pub(crate) struct Inbound {
     received: u64,
     /// The last of them ended a final block, behind which a stream may end too.
     ended: bool,
+    /// The last step filled its block: there may be more of what was taken already.
+    full: bool,
 }
 
 impl Inbound {
     pub(crate) fn new(params: &Params, server: bool) -> Self {
         let (takeover, _) = params.ours(!server);
-        Self { takeover, inflate: None, payload: Pieces::default(), received: 0, ended: false }
+        Self { takeover, inflate: None, payload: Pieces::default(), received: 0, ended: false, full: false }
     }
 
     /// Bytes of the current message that came, compressed.
@@ -43,25 +45,48 @@ impl Inbound {
         mut utf8: Option<&mut Utf8Stream>,
         bytes_max: usize,
     ) -> Result<(), ProtocolError> {
-        self.received += input.len() as u64;
         pool::with_block(|block| {
-            let mut full = false;
-            while full || !input.is_empty() {
-                let step = self.step(input, block, utf8.as_deref_mut(), bytes_max)?;
-                input = input.get(step.consumed..).unwrap_or_default();
-                full = step.produced == block.len();
-                self.ended = step.status == Ok(Status::StreamEnd);
-                if self.ended {
-                    // §7.2.3.4 allows final blocks. What follows is a stream of its own, and knows nothing of what came before, as
-                    // a compressor that has ended its stream knows nothing.
-                    self.restart();
-                    full = false;
-                } else if step.consumed == 0 && step.produced == 0 && !input.is_empty() {
-                    return Err(ProtocolError::InvalidCompression);
-                }
+            while self.full || !input.is_empty() {
+                let consumed = self.advance(input, block, utf8.as_deref_mut(), bytes_max)?;
+                input = input.get(consumed..).unwrap_or_default();
             }
             Ok(())
         })
+    }
+
+    /// As [`feed`](Self::feed), but stops as soon as something comes of it, at most a block, which [`take`](Self::take) gives. Answers how much
+    /// of `input` was taken. While it [has more](Self::has_more), it is to be called even without input.
+    pub(crate) fn feed_block(
+        &mut self,
+        input: &[u8],
+        mut utf8: Option<&mut Utf8Stream>,
+        bytes_max: usize,
+    ) -> Result<usize, ProtocolError> {
+        let before = self.payload.len;
+        pool::with_block(|block| {
+            let mut rest = input;
+            while (self.full || !rest.is_empty()) && self.payload.len == before {
+                let consumed = self.advance(rest, block, utf8.as_deref_mut(), bytes_max)?;
+                rest = rest.get(consumed..).unwrap_or_default();
+            }
+            Ok(input.len() - rest.len())
+        })
+    }
+
+    /// Whether there may be more of the bytes that were fed.
+    pub(crate) fn has_more(&self) -> bool {
+        self.full
+    }
+
+    /// What the message was inflated to since this was called before.
+    pub(crate) fn take(&mut self) -> Bytes {
+        self.payload.take()
+    }
+
+    /// Holds the end of what was taken again.
+    pub(crate) fn put_back(&mut self, bytes: &[u8]) {
+        self.payload.last.extend_from_slice(bytes);
+        self.payload.taken -= bytes.len();
     }
 
     /// The end of the message: what it was inflated to.
@@ -76,7 +101,7 @@ impl Inbound {
         if !self.takeover {
             self.release();
         }
-        Ok(core::mem::take(&mut self.payload).join())
+        Ok(core::mem::take(&mut self.payload).take())
     }
 
     /// §7.2.2: the tail that the sender has left out ends an empty block, so that the stream stands between two blocks then. One byte more
@@ -97,6 +122,29 @@ impl Inbound {
             }
         }
         false
+    }
+
+    /// One step: answers how much of `input` was taken.
+    fn advance(
+        &mut self,
+        input: &[u8],
+        block: &mut [u8],
+        utf8: Option<&mut Utf8Stream>,
+        bytes_max: usize,
+    ) -> Result<usize, ProtocolError> {
+        let step = self.step(input, block, utf8, bytes_max)?;
+        self.received += step.consumed as u64;
+        self.full = step.produced == block.len();
+        self.ended = step.status == Ok(Status::StreamEnd);
+        if self.ended {
+            // §7.2.3.4 allows final blocks. What follows is a stream of its own, and knows nothing of what came before, as
+            // a compressor that has ended its stream knows nothing.
+            self.restart();
+            self.full = false;
+        } else if step.consumed == 0 && step.produced == 0 && !input.is_empty() {
+            return Err(ProtocolError::InvalidCompression);
+        }
+        Ok(step.consumed)
     }
 
     fn step(
@@ -161,7 +209,9 @@ impl Step {
 struct Pieces {
     full: Vec<BytesMut>,
     last: BytesMut,
+    /// Of the whole message, with what was taken.
     len: usize,
+    taken: usize,
 }
 
 impl Pieces {
@@ -191,9 +241,9 @@ impl Pieces {
             return;
         }
         // The first piece fits exactly: most messages are inflated in one step. Each further one is as large as all before it.
-        let more = self.len.min(PIECE_BYTES_MAX).min(bytes_max.saturating_sub(self.len));
+        let more = (self.len - self.taken).min(PIECE_BYTES_MAX).min(bytes_max.saturating_sub(self.len));
         let piece = BytesMut::with_capacity(rest.len().max(more));
-        if self.len > 0 {
+        if self.len > self.taken {
             self.full.push(core::mem::replace(&mut self.last, piece));
         } else {
             self.last = piece;
@@ -202,15 +252,19 @@ impl Pieces {
         self.len += rest.len();
     }
 
-    fn join(self) -> Bytes {
+    /// What is held. The length goes on.
+    fn take(&mut self) -> Bytes {
+        let held = self.len - self.taken;
+        self.taken = self.len;
+        let last = core::mem::take(&mut self.last);
         if self.full.is_empty() {
-            return self.last.freeze();
+            return last.freeze();
         }
-        let mut whole = BytesMut::with_capacity(self.len);
-        for piece in self.full {
+        let mut whole = BytesMut::with_capacity(held);
+        for piece in core::mem::take(&mut self.full) {
             whole.extend_from_slice(&piece);
         }
-        whole.extend_from_slice(&self.last);
+        whole.extend_from_slice(&last);
         whole.freeze()
     }
 }

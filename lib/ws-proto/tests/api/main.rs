@@ -21,6 +21,7 @@ mod handshakes;
 #[cfg(feature = "deflate")]
 mod looking_back;
 mod memory;
+mod pieces;
 mod properties;
 mod sending;
 mod support;

@@ -6,10 +6,10 @@ use switchboard_ws_proto::{Connection, Event, Limits, Message, Opcode};
 
 use crate::support::*;
 
-const LIMITS: Limits = Limits { message_bytes_max: 70_000, frame_bytes_max: 66_000, fragments_max: 8 };
+pub(crate) const LIMITS: Limits = Limits { message_bytes_max: 70_000, frame_bytes_max: 66_000, fragments_max: 8 };
 
 /// Frames of a peer that is mostly right: whole messages, fragments, control frames, and now and then bytes of any kind.
-fn any_stream() -> impl Strategy<Value = Vec<u8>> {
+pub(crate) fn any_stream() -> impl Strategy<Value = Vec<u8>> {
     let payload = prop_oneof![
         8 => "[a-zé€🌍]{0,40}".prop_map(String::into_bytes),
         4 => proptest::collection::vec(any::<u8>(), 0..200),

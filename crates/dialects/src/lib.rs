@@ -4,6 +4,7 @@
 //! limits are the session's.
 
 mod dialect;
+mod json;
 mod native;
 mod raw;
 mod registry;

@@ -1,6 +1,7 @@
 //! From frames to requests. Every fault is named; nothing here keeps state.
 
 use super::refuse;
+use crate::json;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -109,10 +110,10 @@ fn even_null<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option
 
 impl<'a> Members<'a> {
     fn parse(text: &'a str) -> Result<Self, Reject> {
-        if !text.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('{') {
+        if !json::is_object(text) {
             return Err(refuse(RejectCode::BadJson, "a message must be a JSON object"));
         }
-        if !is_shallow(text.as_bytes()) {
+        if !json::is_shallow(text.as_bytes()) {
             return Err(refuse(RejectCode::BadJson, "JSON is nested more than 64 deep"));
         }
         serde_json::from_str(text).map_err(|error| refuse(RejectCode::BadJson, format!("not JSON: {error}")))
@@ -231,7 +232,6 @@ const BATCH_MAX: usize = 128;
 const LABEL_BYTES_MAX: usize = 200;
 const LIMIT_DEFAULT: usize = 100;
 const LIMIT_MAX: usize = 1_000;
-const DEPTH_MAX: u32 = 64;
 
 fn bad(message: impl Into<Cow<'static, str>>) -> Reject {
     refuse(RejectCode::BadRequest, message)
@@ -245,13 +245,9 @@ fn present(member: Option<&RawValue>) -> Option<&RawValue> {
 /// Borrows the usual string, which has no escapes.
 fn string<'a>(name: &str, member: Option<&'a RawValue>) -> Result<Cow<'a, str>, Reject> {
     let raw = member.ok_or_else(|| bad(format!("\"{name}\" is missing")))?.get();
-    let inner = raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-    match inner {
+    match json::string(raw) {
         None => Err(bad(format!("\"{name}\" must be a string"))),
-        Some(inner) if !inner.contains('\\') => Ok(Cow::Borrowed(inner)),
-        Some(_) => serde_json::from_str(raw)
-            .map(Cow::Owned)
-            .map_err(|error| refuse(RejectCode::BadJson, format!("\"{name}\": {error}"))),
+        Some(text) => text.map_err(|error| refuse(RejectCode::BadJson, format!("\"{name}\": {error}"))),
     }
 }
 
@@ -301,36 +297,6 @@ fn payload(data: &RawValue) -> Result<Payload, Reject> {
     } else {
         Ok(Payload::Json(raw.into()))
     }
-}
-
-/// Whether brackets nest at most [`DEPTH_MAX`] deep. Readers of what we pass on may recurse.
-fn is_shallow(json: &[u8]) -> bool {
-    let mut depth = 0_u32;
-    let mut in_string = false;
-    let mut escaped = false;
-    for byte in json {
-        if in_string {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => in_string = false,
-                _ => {}
-            }
-            continue;
-        }
-        match byte {
-            b'"' => in_string = true,
-            b'{' | b'[' => {
-                depth += 1;
-                if depth > DEPTH_MAX {
-                    return false;
-                }
-            }
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    true
 }
 
 #[cfg(test)]

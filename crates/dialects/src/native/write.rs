@@ -1,6 +1,7 @@
 //! From outcomes, events and publications to frames.
 
 use crate::dialect::Welcome;
+use crate::json::write_string;
 use crate::writer::Writer;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -324,19 +325,5 @@ impl<'a> Object<'a> {
         self.nested("publisher", |object| {
             object.string("user", user.as_str());
         })
-    }
-}
-
-/// The usual string has nothing to escape and is copied whole.
-fn write_string(json: &mut Vec<u8>, value: &str) {
-    if value.bytes().all(|b| b >= 0x20 && b != b'"' && b != b'\\') {
-        json.push(b'"');
-        json.extend_from_slice(value.as_bytes());
-        json.push(b'"');
-        return;
-    }
-    // Writing a string into memory cannot fail.
-    if serde_json::to_writer(&mut *json, value).is_err() {
-        json.extend_from_slice(b"\"\"");
     }
 }

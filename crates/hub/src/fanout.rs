@@ -5,17 +5,13 @@
 
 use crate::outbox::Dropped;
 use crate::roster::{Entry, LocalChannel, Roster, Walk};
+use crate::shard::{Portions, ShardConfig};
 use crate::subscriber::Subscriber;
 use bytes::BytesMut;
 use slab::Slab;
 use smallvec::SmallVec;
 use std::sync::Arc;
 use switchboard_core::{Encode, Encoded, Publication, WireFormat};
-
-/// Entries of one channel that are visited before the next channel has its turn.
-const SLICE: usize = 1_024;
-/// Publications that travel as one run, in bytes: small beside an outbox, so that a burst can drain between two runs.
-const RUN_BYTES: usize = 64 * 1024;
 
 /// Where fan-out puts what it cannot do itself.
 #[derive(Debug, Default)]
@@ -34,7 +30,7 @@ pub(crate) struct Effects {
 pub(crate) fn fan_out(
     roster: &mut Roster,
     subscribers: &mut Slab<Subscriber>,
-    shard: u16,
+    config: &ShardConfig,
     encode: &mut dyn Encode,
     effects: &mut Effects,
 ) -> bool {
@@ -42,8 +38,8 @@ pub(crate) fn fan_out(
         let Some(number) = roster.ready.pop_front() else { break };
         let Some(channel) = roster.channels.get_mut(number as usize) else { continue };
         channel.ready = false;
-        let Some(mut walk) = channel.walk.take().or_else(|| channel.begin_walk(shard)) else { continue };
-        walk.visit_slice(number, channel, subscribers, encode, effects);
+        let Some(mut walk) = channel.walk.take().or_else(|| channel.begin_walk(config)) else { continue };
+        walk.visit_slice(number, channel, &config.portions, subscribers, encode, effects);
         if walk.cursor < channel.entries.len() {
             channel.walk = Some(walk);
             roster.mark_ready(number);
@@ -59,7 +55,7 @@ pub(crate) fn fan_out(
 }
 
 impl LocalChannel {
-    fn begin_walk(&mut self, shard: u16) -> Option<Walk> {
+    fn begin_walk(&mut self, config: &ShardConfig) -> Option<Walk> {
         if self.pending.is_empty() && self.changes.is_empty() {
             return None;
         }
@@ -67,7 +63,7 @@ impl LocalChannel {
         let mut count = 0;
         for publication in &self.pending {
             bytes += publication.cost();
-            if bytes > RUN_BYTES && count > 0 {
+            if bytes > config.portions.run_bytes && count > 0 {
                 break;
             }
             count += 1;
@@ -76,7 +72,7 @@ impl LocalChannel {
         let excluded = publications
             .iter()
             .filter_map(|publication| publication.exclude)
-            .filter(|session| session.shard == shard)
+            .filter(|session| session.shard == config.id.0)
             .map(|session| session.serial)
             .collect();
         Some(Walk {
@@ -95,11 +91,12 @@ impl Walk {
         &mut self,
         number: u32,
         channel: &LocalChannel,
+        portions: &Portions,
         subscribers: &mut Slab<Subscriber>,
         encode: &mut dyn Encode,
         effects: &mut Effects,
     ) {
-        let end = (self.cursor + SLICE).min(channel.entries.len());
+        let end = (self.cursor + portions.walk_subscribers).min(channel.entries.len());
         let first = self.publications.first().map_or(0, |publication| publication.position.offset);
         let last = self.publications.last().map_or(0, |publication| publication.position.offset);
         for entry in channel.entries.get(self.cursor..end).unwrap_or_default() {
@@ -113,7 +110,7 @@ impl Walk {
                     let block = self.block(entry.format, encode);
                     push(subscriber, entry.slot, block, (number, first, last), effects);
                 } else {
-                    self.visit_singly(number, entry, subscriber, encode, effects);
+                    self.visit_singly(number, entry, portions.replay_bytes_max, subscriber, encode, effects);
                 }
             }
             if !self.changes.is_empty() && entry.presence_from != u64::MAX {
@@ -140,6 +137,7 @@ impl Walk {
         &self,
         number: u32,
         entry: &Entry,
+        replay_bytes_max: usize,
         subscriber: &mut Subscriber,
         encode: &mut dyn Encode,
         effects: &mut Effects,
@@ -160,7 +158,7 @@ impl Walk {
         {
             wanted.into_iter().for_each(|publication| replay.push(publication));
             // What is replayed is kept by the channel's history too, but only for a while.
-            if replay.bytes > REPLAY_BYTES_MAX {
+            if replay.bytes > replay_bytes_max {
                 lose(subscriber, entry.slot, effects);
             }
             return;
@@ -203,12 +201,10 @@ impl Walk {
     }
 }
 
-/// Live publications that may queue behind one subscriber's replay.
-const REPLAY_BYTES_MAX: usize = 16 * 1024 * 1024;
-
 /// Lets replays go on while there is room. Returns those that are complete: slot and channel.
 pub(crate) fn replay(
     slot: u32,
+    run_bytes: usize,
     roster: &mut Roster,
     subscribers: &mut Slab<Subscriber>,
     encode: &mut dyn Encode,
@@ -224,7 +220,7 @@ pub(crate) fn replay(
             continue;
         };
         let (channel, place) = (subscription.channel, subscription.index);
-        let room = subscriber.outbox.room_for_replay().min(RUN_BYTES);
+        let room = subscriber.outbox.room_for_replay().min(run_bytes);
         let mut run = Vec::new();
         let mut bytes = 0;
         while bytes < room

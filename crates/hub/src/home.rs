@@ -18,6 +18,8 @@ pub(crate) struct Homes<B> {
     channels: HashMap<ChannelKey, Home, foldhash::fast::RandomState>,
     /// What is to be sent, in order; to this shard too.
     pub(crate) letters: Vec<(ShardId, Letter)>,
+    /// Deliveries from history to a shard that is behind, in bytes a turn.
+    catch_up_bytes: usize,
 }
 
 #[derive(Debug, Default)]
@@ -41,12 +43,10 @@ struct Feed {
 const HISTORY_BYTES_MAX: usize = 256 * 1024;
 /// The most publications of one answer to `history`.
 const HISTORY_LIMIT_MAX: usize = 1_000;
-/// Deliveries from history to a shard that is behind, in bytes a turn.
-const CATCH_UP_BYTES: usize = 256 * 1024;
 
 impl<B: Broker + History> Homes<B> {
-    pub(crate) fn new(broker: B) -> Self {
-        Self { broker, channels: HashMap::default(), letters: Vec::new() }
+    pub(crate) fn new(broker: B, catch_up_bytes: usize) -> Self {
+        Self { broker, channels: HashMap::default(), letters: Vec::new(), catch_up_bytes }
     }
 
     pub(crate) fn handle(&mut self, now: Time, request: Request) {
@@ -197,8 +197,8 @@ impl<B: Broker + History> Homes<B> {
             return (letters, true);
         };
         let mut from = Position { offset: sent, ..position };
-        let read =
-            |from| Read { from: ReadFrom::After(Since::Position(from)), limit: usize::MAX, bytes: CATCH_UP_BYTES };
+        let bytes = self.catch_up_bytes;
+        let read = |from| Read { from: ReadFrom::After(Since::Position(from)), limit: usize::MAX, bytes };
         let slice = self.broker.read(now, key, read(from)).or_else(|lost| {
             // Bounded memory has let go what the shard was still to get: say which.
             let to = lost.complete_after.unwrap_or(position.offset);

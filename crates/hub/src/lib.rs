@@ -23,4 +23,4 @@ pub use mail::Mail;
 pub use memory::MemoryBroker;
 pub use outbox::{Outbox, OutboxFull};
 pub use presence::Member;
-pub use shard::{Shard, ShardConfig, ShardStats};
+pub use shard::{Backlog, Portions, Shard, ShardConfig, ShardStats};

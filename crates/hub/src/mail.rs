@@ -125,6 +125,16 @@ impl Outgoing {
         self.behind.pop_front()
     }
 
+    /// Deliveries that wait, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Letters of any kind.
+    pub(crate) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty() && self.behind.is_empty()
     }

@@ -31,6 +31,11 @@ impl MemoryBroker {
         Self { logs: HashMap::default(), due: BTreeSet::new(), events: VecDeque::new(), epoch, bytes: 0, bytes_max }
     }
 
+    /// What all channels keep, in bytes; 0 once everything is forgotten.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Forgets publications until all fit, those that would expire first before others; ids last.
     fn make_room(&mut self) {
         while self.bytes > self.bytes_max {

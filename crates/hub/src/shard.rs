@@ -32,6 +32,51 @@ pub struct ShardConfig {
     pub first_serial: u64,
     /// Deliveries that may wait on the way to another shard, in bytes. What exceeds it is read from history when there is room again.
     pub mailbox_bytes: usize,
+    /// How much is done at once.
+    pub portions: Portions,
+}
+
+/// How much a shard does before something else has its turn, and how much may wait for it inside. The defaults are for production; a test that wants to see
+/// what happens between two portions makes them small.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Portions {
+    /// Subscribers of one channel that are visited before the next channel has its turn.
+    pub walk_subscribers: usize,
+    /// Publications that travel as one run, in bytes: small beside an outbox, so that a burst can drain between two runs.
+    pub run_bytes: usize,
+    /// Live publications that may queue behind one subscriber's replay, in bytes. Beyond it the subscriber is given up.
+    pub replay_bytes_max: usize,
+    /// Deliveries from history to a shard that is behind, in bytes a turn.
+    pub catch_up_bytes: usize,
+    /// Publications that may wait for their fan-out, in bytes, before the shard takes no more input.
+    pub pending_bytes_max: usize,
+}
+
+impl Default for Portions {
+    fn default() -> Self {
+        Self {
+            walk_subscribers: 1_024,
+            run_bytes: 64 * 1024,
+            replay_bytes_max: 16 * 1024 * 1024,
+            catch_up_bytes: 256 * 1024,
+            pending_bytes_max: 8 * 1024 * 1024,
+        }
+    }
+}
+
+/// What waits inside a shard now, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Publications that wait for their fan-out.
+    pub pending: usize,
+    /// The fullest outbox.
+    pub outbox_max: usize,
+    /// The longest replay.
+    pub replay_max: usize,
+    /// Deliveries on the way to other shards: the fullest way.
+    pub mail_max: usize,
+    /// Letters of any kind on the way to other shards: the fullest way, in letters.
+    pub letters_max: usize,
 }
 
 /// Counters since the start and gauges now.
@@ -73,7 +118,7 @@ impl<B: Broker + History> Shard<B> {
     pub fn new(config: ShardConfig, broker: B) -> Self {
         Self {
             config,
-            homes: Homes::new(broker),
+            homes: Homes::new(broker, config.portions.catch_up_bytes),
             roster: Roster::default(),
             subscribers: Slab::new(),
             next_serial: config.first_serial,
@@ -223,7 +268,9 @@ impl<B: Broker + History> Shard<B> {
     pub fn continue_replays(&mut self, encode: &mut dyn Encode) {
         for _ in 0..self.replaying.len() {
             let Some(slot) = self.replaying.pop() else { return };
-            let complete = fanout::replay(slot, &mut self.roster, &mut self.subscribers, encode, &mut self.effects);
+            let run_bytes = self.config.portions.run_bytes;
+            let (roster, subscribers) = (&mut self.roster, &mut self.subscribers);
+            let complete = fanout::replay(slot, run_bytes, roster, subscribers, encode, &mut self.effects);
             let Some(subscriber) = self.subscribers.get(slot as usize) else { continue };
             let id = subscriber.id(slot);
             if subscriber.replaying {
@@ -239,8 +286,7 @@ impl<B: Broker + History> Shard<B> {
 
     /// Fans out what came in since. Returns whether more is left for another turn, after the outboxes were flushed.
     pub fn end_turn(&mut self, encode: &mut dyn Encode) -> bool {
-        let more =
-            fanout::fan_out(&mut self.roster, &mut self.subscribers, self.config.id.0, encode, &mut self.effects);
+        let more = fanout::fan_out(&mut self.roster, &mut self.subscribers, &self.config, encode, &mut self.effects);
         self.report_dropped();
         more || self.has_replay_with_room()
     }
@@ -257,7 +303,7 @@ impl<B: Broker + History> Shard<B> {
 
     /// Whether the shard has taken in more than it gets rid of: take no more input until it has not.
     pub fn is_congested(&self) -> bool {
-        self.roster.pending_bytes > PENDING_BYTES_MAX || self.homes.broker.is_congested()
+        self.roster.pending_bytes > self.config.portions.pending_bytes_max || self.homes.broker.is_congested()
     }
 
     /// Queues an answer's or event's bytes for a subscriber.
@@ -352,6 +398,21 @@ impl<B: Broker + History> Shard<B> {
             publications: self.publications,
             overflows: self.overflows,
         }
+    }
+
+    /// What waits here now. It looks at every subscriber.
+    pub fn backlog(&self) -> Backlog {
+        let mut backlog = Backlog { pending: self.roster.pending_bytes, ..Backlog::default() };
+        for (_, subscriber) in &self.subscribers {
+            backlog.outbox_max = backlog.outbox_max.max(subscriber.outbox.len());
+            let replays = subscriber.subscriptions.iter().filter_map(|subscription| subscription.replay.as_ref());
+            backlog.replay_max = replays.map(|replay| replay.bytes).fold(backlog.replay_max, usize::max);
+        }
+        for outgoing in &self.outgoing {
+            backlog.mail_max = backlog.mail_max.max(outgoing.bytes());
+            backlog.letters_max = backlog.letters_max.max(outgoing.len());
+        }
+        backlog
     }
 
     /// Channels with subscribers on this shard.
@@ -529,6 +590,3 @@ impl<B: Broker + History> Shard<B> {
         }
     }
 }
-
-/// Publications that may wait for their fan-out, in bytes, before the shard takes no more input.
-const PENDING_BYTES_MAX: usize = 8 * 1024 * 1024;

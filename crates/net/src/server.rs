@@ -14,7 +14,7 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use switchboard_hub::{Mail, MemoryBroker, Shard, ShardConfig, ShardId};
+use switchboard_hub::{Mail, MemoryBroker, Portions, Shard, ShardConfig, ShardId};
 use switchboard_session::{Directory, Sessions};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -159,6 +159,7 @@ impl Start {
             node: 0,
             first_serial: (seed >> 32) & 0xFFFF_FFFF,
             mailbox_bytes: MAILBOX_BYTES,
+            portions: Portions::default(),
         };
         let broker = MemoryBroker::new(epoch, self.settings.history_bytes_max / usize::from(self.shards.max(1)));
         let sessions = Sessions::new(Shard::new(config, broker), Arc::clone(&self.directory), framings());

@@ -107,12 +107,14 @@ impl<B: Broker + History> Sessions<B> {
         let outcome = Outcome::Authenticated { user: identity.user.clone(), expires: identity.expires };
         session.identify(now, identity);
         self.answer(session, op, &outcome);
-        let lost: Vec<ChannelName> = session
+        let mut lost: Vec<ChannelName> = session
             .channels
             .keys()
             .filter(|channel| !session.allows(now, channel, Operations::SUBSCRIBE))
             .cloned()
             .collect();
+        // The same input gives the same output; the table has an order of its own in each process.
+        lost.sort_unstable();
         for channel in lost {
             let Some((_, member)) = session.channels.remove(&channel) else { continue };
             self.count_subscriptions(false);

@@ -16,7 +16,7 @@ use switchboard_core::{
     SessionId, Time, UserId, WireFormat,
 };
 use switchboard_dialects::{AnyDialect, Commands, Dialect, Incoming, Opening, Welcome};
-use switchboard_hub::{Broker, Caller, History, Mail, Outbox, Shard, ShardId, ShardStats, SubscriberId};
+use switchboard_hub::{Backlog, Broker, Caller, History, Mail, Outbox, Shard, ShardId, ShardStats, SubscriberId};
 
 /// A client that was admitted.
 #[derive(Debug)]
@@ -334,6 +334,16 @@ impl<B: Broker + History> Sessions<B> {
     /// Counters and gauges.
     pub fn stats(&self) -> SessionStats {
         SessionStats { hub: self.shard.stats(), ..self.stats }
+    }
+
+    /// What waits here now. It looks at every session.
+    pub fn backlog(&self) -> Backlog {
+        self.shard.backlog()
+    }
+
+    /// Channels with subscribers on this shard.
+    pub fn local_channels(&self) -> usize {
+        self.shard.local_channels()
     }
 
     /// The name of a session.

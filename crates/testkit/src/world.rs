@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use switchboard_core::{App, Command, Disconnect, FramingId, Identity, Outcome, Time};
 use switchboard_dialects::{Incoming, Opening};
-use switchboard_hub::{Mail, MemoryBroker, Shard, ShardConfig, ShardId, SubscriberId};
+use switchboard_hub::{Mail, MemoryBroker, Portions, Shard, ShardConfig, ShardId, SubscriberId};
 use switchboard_session::{Client, Sessions};
 
 /// A client of a [`World`].
@@ -51,7 +51,8 @@ impl World {
     pub fn with_mailboxes(shards: u16, directory: FakeDirectory, mailbox_bytes: usize) -> Self {
         let directory = Arc::new(directory);
         let shard = |id: u16| {
-            let config = ShardConfig { id: ShardId(id), shards, node: 0, first_serial: 1, mailbox_bytes };
+            let portions = Portions::default();
+            let config = ShardConfig { id: ShardId(id), shards, node: 0, first_serial: 1, mailbox_bytes, portions };
             let broker = MemoryBroker::new(0xe1 + u64::from(id), 64 * 1024 * 1024);
             Sessions::new(Shard::new(config, broker), directory.clone(), vec![Box::new(TestFraming)])
         };

@@ -302,7 +302,13 @@ impl Connection {
 
     /// Tells the time. Pings a peer that was silent for `ping_interval` (looked at only here, so up to twice as long), reports it as
     /// [`Event::Unresponsive`] if nothing comes within `pong_timeout`, and gives up on a peer that does not close within `close_timeout`.
+    ///
+    /// A compressor that has lain idle for one to two intervals of pings is given back: the next message begins a new context.
     pub fn handle_timeout(&mut self, now: Time) {
+        let looks = self.keepalive.deadline().is_some_and(|at| Time::ZERO < at && at <= now);
+        if let Some(outbound) = self.outbound.as_mut().filter(|_| looks && self.sending_fragments.is_none()) {
+            outbound.rest();
+        }
         match self.keepalive.handle_timeout(now) {
             Due::Nothing => {}
             Due::Ping => self.push_copied(Opcode::Ping, true, &[]),

@@ -123,6 +123,38 @@ impl Connection {
         Ok(())
     }
 
+    /// Queues frames as [`send_encoded`](Self::send_encoded) takes them, none of them compressed, and compresses each whole message for this
+    /// connection alone: many connections share what was encoded once, and those with context takeover make of it what their context
+    /// gives. Answers how many were compressed: none where nothing is agreed.
+    ///
+    /// # Errors
+    /// As [`send_encoded`](Self::send_encoded).
+    #[cfg(feature = "deflate")]
+    pub fn compress_encoded(&mut self, mut frames: Bytes) -> Result<usize, SendError> {
+        let mut compressed = 0;
+        while self.outbound.is_some()
+            && let Ok(Some((header, start))) = FrameHeader::parse(&frames)
+        {
+            self.may_begin_message()?;
+            let end = start.saturating_add(header.payload_len as usize);
+            if end > frames.len() {
+                break;
+            }
+            let frame = frames.split_to(end);
+            let whole = header.fin && header.rsv == 0 && matches!(header.opcode, Opcode::Text | Opcode::Binary);
+            let payload = frame.get(start..).unwrap_or_default();
+            if whole && self.is_server() && self.push_compressed(header.opcode, payload) {
+                compressed += 1;
+            } else {
+                self.send_encoded(frame)?;
+            }
+        }
+        if !frames.is_empty() {
+            self.send_encoded(frames)?;
+        }
+        Ok(compressed)
+    }
+
     /// Queues a Ping of at most 125 bytes.
     ///
     /// # Errors

@@ -48,7 +48,7 @@ mod outbound;
 mod pool;
 
 pub use negotiation::{NegotiationError, Offer, Params, Policy};
-pub use outbound::compress_frame;
+pub use outbound::{compress_frame, compress_frame_into};
 
 pub(crate) use inbound::Inbound;
 pub(crate) use outbound::Outbound;

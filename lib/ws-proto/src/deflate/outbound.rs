@@ -17,6 +17,8 @@ pub(crate) struct Outbound {
     message_bytes_min: usize,
     /// With context takeover the connection's, else that of a message whose last fragment is to be sent.
     deflate: Option<Deflate>,
+    /// It has compressed something since [`rest`](Self::rest) was called last.
+    used: bool,
 }
 
 impl Outbound {
@@ -29,6 +31,7 @@ impl Outbound {
             kind: Kind { window_bits, level },
             message_bytes_min,
             deflate: None,
+            used: false,
         })
     }
 
@@ -47,6 +50,7 @@ impl Outbound {
         pool::with_output(|output| {
             let kind = self.kind;
             let deflate = self.deflate.get_or_insert_with(|| pool::take_deflate(kind));
+            self.used = true;
             let compressed = compress(deflate, payload, output, bytes_max.saturating_add(TAIL.len()));
             if !self.takeover || compressed.is_none() {
                 self.release();
@@ -60,6 +64,7 @@ impl Outbound {
         pool::with_output(|output| {
             let kind = self.kind;
             let deflate = self.deflate.get_or_insert_with(|| pool::take_deflate(kind));
+            self.used = true;
             let length = compress(deflate, payload, output, usize::MAX)?;
             if fin && !self.takeover {
                 self.release();
@@ -80,6 +85,13 @@ impl Outbound {
             }
             let end = length.saturating_add(header.payload_len as usize);
             frames = frames.get(end..).unwrap_or_default();
+        }
+    }
+
+    /// Gives the context back if it was of no use since the last call. A sender may begin anew at any message: nobody has to be told.
+    pub(crate) fn rest(&mut self) {
+        if !core::mem::take(&mut self.used) {
+            self.release();
         }
     }
 
@@ -126,23 +138,49 @@ impl fmt::Debug for Outbound {
 /// ```
 #[must_use]
 pub fn compress_frame(opcode: Opcode, payload: &[u8], window_bits: u8, tuning: Tuning) -> Bytes {
+    let mut frame = BytesMut::new();
+    compress_frame_into(opcode, payload, window_bits, tuning, &mut frame);
+    frame.freeze()
+}
+
+/// As [`compress_frame`], appended to a buffer: several frames may follow each other there. Answers whether the frame is compressed.
+///
+/// ```
+/// use bytes::BytesMut;
+/// use switchboard_ws_proto::Opcode;
+/// use switchboard_ws_proto::deflate::{Tuning, compress_frame_into};
+///
+/// let mut frames = BytesMut::new();
+/// assert!(compress_frame_into(Opcode::Text, &[b'a'; 1000], 15, Tuning::default(), &mut frames));
+/// assert!(!compress_frame_into(Opcode::Text, b"short", 15, Tuning::default(), &mut frames));
+/// assert!(frames.ends_with(b"\x81\x05short"));
+/// ```
+pub fn compress_frame_into(
+    opcode: Opcode,
+    payload: &[u8],
+    window_bits: u8,
+    tuning: Tuning,
+    out: &mut BytesMut,
+) -> bool {
     let window_bits = window_bits.clamp(COMPRESSOR_WINDOW_BITS_MIN, WINDOW_BITS_MAX);
     let mut outbound = Outbound {
         takeover: false,
         kind: Kind { window_bits, level: tuning.level },
         message_bytes_min: tuning.message_bytes_min,
         deflate: None,
+        used: false,
     };
-    let compressed =
-        if opcode.is_control() { None } else { outbound.message(payload, |bytes| encode(opcode, RSV1, bytes)) };
-    compressed.unwrap_or_else(|| encode(opcode, 0, payload))
+    if !opcode.is_control() && outbound.message(payload, |bytes| append(opcode, RSV1, bytes, out)).is_some() {
+        return true;
+    }
+    append(opcode, 0, payload, out);
+    false
 }
 
-fn encode(opcode: Opcode, rsv: u8, payload: &[u8]) -> Bytes {
-    let mut frame = BytesMut::with_capacity(FRAME_HEADER_BYTES_MAX + payload.len());
-    FrameHeader { rsv, ..FrameHeader::new(opcode, payload.len() as u64) }.encode(&mut frame);
-    frame.extend_from_slice(payload);
-    frame.freeze()
+fn append(opcode: Opcode, rsv: u8, payload: &[u8], out: &mut BytesMut) {
+    out.reserve(FRAME_HEADER_BYTES_MAX + payload.len());
+    FrameHeader { rsv, ..FrameHeader::new(opcode, payload.len() as u64) }.encode(out);
+    out.extend_from_slice(payload);
 }
 
 /// All of `input`, flushed, at the beginning of `output`, which grows as needed: its length, or `None` once it is more than `bytes_max`.

@@ -1,11 +1,13 @@
 //! What compression costs: what a bomb may cost us, what connections hold and give back, counted by an allocator.
 
+use std::time::Duration;
+
 use allocation_counter::measure;
 use bytes::{Buf, Bytes};
 use switchboard_ws_proto::deflate::{Tuning, compress_frame};
-use switchboard_ws_proto::{Connection, Limits, Message, Opcode, Role};
+use switchboard_ws_proto::{Connection, Limits, Message, Opcode, Role, Time};
 
-use crate::deflate::{ALONE, TAKEOVER, agreed};
+use crate::deflate::{ALONE, TAKEOVER, agreed, config};
 use crate::support::*;
 
 /// On a thread of its own, whose pools are empty.
@@ -113,6 +115,54 @@ fn what_context_costs() {
         let kib = bytes.div_ceil(1024);
         assert!(kib.abs_diff(expected) <= 3, "{answer}: {kib} KiB");
     }
+}
+
+#[test]
+fn a_context_that_nobody_uses_is_given_back() {
+    let seconds = Duration::from_secs;
+    let at = |second| Time::ZERO + seconds(second);
+    fresh(|| {
+        let config = config("permessage-deflate; client_no_context_takeover", Limits::default())
+            .ping_interval(Some(seconds(10)))
+            .pong_timeout(seconds(5));
+        let mut connection = Connection::new(Role::Server, config);
+        let mut receiver = agreed(CLIENT, TAKEOVER, Limits::default());
+        let mut round = |connection: &mut Connection| {
+            connection.send(Message::from("a context ".repeat(100))).unwrap();
+            let bytes = written(connection);
+            assert_eq!(feed(&mut receiver, &bytes), ["Text(1000 bytes)"]);
+            bytes.len()
+        };
+        connection.handle_timeout(at(0));
+        let (first, second) = (round(&mut connection), round(&mut connection));
+        assert!(second < first);
+        // The thread's own places for compressors are full.
+        drop((0..8).map(|_| used(TAKEOVER)).collect::<Vec<_>>());
+        let held = measure(|| {
+            for second in [10, 20] {
+                feed(&mut connection, &masked(&hex("8a 00")));
+                connection.handle_timeout(at(second));
+                if second == 10 {
+                    assert!(round(&mut connection) < first, "one interval keeps it");
+                }
+            }
+        });
+        assert!(held.bytes_current.abs() < 1024, "used between two looks");
+        let held = measure(|| {
+            feed(&mut connection, &masked(&hex("8a 00")));
+            connection.handle_timeout(at(30));
+        });
+        assert!(held.bytes_current < -250 * 1024, "{} bytes", held.bytes_current);
+        assert_eq!(round(&mut connection), first, "a new context");
+        // Half of a message stands in it: it stays.
+        connection.send_fragment(Opcode::Text, false, Bytes::from(vec![b'a'; 1000])).unwrap();
+        for second in [40, 50, 60] {
+            feed(&mut connection, &masked(&hex("8a 00")));
+            connection.handle_timeout(at(second));
+        }
+        connection.send_fragment(Opcode::Continuation, true, Bytes::from(vec![b'a'; 1000])).unwrap();
+        assert_eq!(feed(&mut receiver, &written(&mut connection)), ["Text(2000 bytes)"]);
+    });
 }
 
 #[test]

@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 use switchboard_ws_proto::deflate::{Tuning, compress_frame};
-use switchboard_ws_proto::{Config, Connection, Event, FrameHeader, Limits, Message, Opcode, Role, SendError};
+use switchboard_ws_proto::{
+    CloseCode, Config, Connection, Event, FrameHeader, Limits, Message, Opcode, Role, SendError,
+};
 
 use crate::deflate::{ALONE, TAKEOVER, agreed, any_payload, config, send};
 use crate::looking_back::farthest;
@@ -215,6 +217,58 @@ fn frames_for_many_receivers() {
     let mut without = server();
     assert_eq!(without.send_encoded(shared), Err(SendError::CompressionNotAgreed));
     assert_eq!(without.transmit_len(), 0);
+}
+
+#[test]
+fn one_encoding_is_compressed_by_each_for_itself() {
+    let text = |number: u32| format!("{{\"number\":{number},{}}}", r#""text":"for everybody","#.repeat(20));
+    let shared: Vec<u8> = (0..3)
+        .flat_map(|number| frame(true, Opcode::Text, text(number).as_bytes()))
+        .chain(frame(true, Opcode::Binary, b"short"))
+        .chain(frame(false, Opcode::Text, &[b'a'; 300]))
+        .chain(frame(true, Opcode::Continuation, &[b'a'; 300]))
+        .chain(frame(true, Opcode::Binary, &[7; 5000]))
+        .collect();
+    let expected: Vec<Message> = [0, 1, 2]
+        .map(|number| Message::from(text(number)))
+        .into_iter()
+        .chain([Message::from(b"short".to_vec()), Message::from("a".repeat(600)), Message::from(vec![7; 5000])])
+        .collect();
+    let eight = "permessage-deflate; server_max_window_bits=8";
+    for (answer, compressed) in [(Some(TAKEOVER), 5), (Some(ALONE), 4), (Some(eight), 0), (None, 0)] {
+        let (mut connection, mut receiver) = match answer {
+            Some(answer) => (sender(answer), agreed(CLIENT, answer, Limits::default())),
+            None => (server(), client()),
+        };
+        let mut lengths = Vec::new();
+        for round in 0..3 {
+            assert_eq!(connection.compress_encoded(shared.clone().into()), Ok(compressed), "{answer:?}");
+            let bytes = written(&mut connection);
+            lengths.push(bytes.len());
+            receiver.receive(bytes[..].into());
+            let found: Vec<Event> = std::iter::from_fn(|| receiver.poll_event()).collect();
+            let expected: Vec<Event> = expected.iter().cloned().map(Event::Message).collect();
+            assert_eq!(found, expected, "{answer:?}, {round}");
+        }
+        match answer {
+            Some(TAKEOVER) => assert!(lengths[1] < lengths[0], "{lengths:?}"),
+            Some(ALONE) => assert!(lengths[1] == lengths[0] && lengths[0] < shared.len() / 3, "{lengths:?}"),
+            _ => assert_eq!(lengths, [shared.len(); 3]),
+        }
+    }
+    // What a caller must not do is told, and does no harm.
+    assert_eq!(
+        agreed(CLIENT, TAKEOVER, Limits::default()).compress_encoded(shared.into()),
+        Err(SendError::ClientMustMask)
+    );
+    for cut in [1, 2, 5] {
+        let mut connection = sender(TAKEOVER);
+        connection.compress_encoded(frame(true, Opcode::Text, &[b'a'; 9])[..cut].to_vec().into()).unwrap();
+        assert_eq!(connection.transmit_len(), cut);
+    }
+    let mut closed = sender(TAKEOVER);
+    closed.close(CloseCode::NORMAL, "").unwrap();
+    assert_eq!(closed.compress_encoded(frame(true, Opcode::Text, b"a").into()), Err(SendError::Closing));
 }
 
 #[test]

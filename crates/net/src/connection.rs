@@ -3,6 +3,7 @@
 //! Reading, and writing where only the task can write, happens in the connection's own task. What the sessions queue for it is written at
 //! the end of the turn by the shard, without waking the task, as long as the kernel takes it.
 
+use crate::compression::Output;
 use crate::io::Io;
 use crate::limits::Permit;
 use crate::state::State;
@@ -13,10 +14,10 @@ use core::pin::Pin;
 use core::task::{Context, Poll, Waker, ready};
 use std::io::{self, IoSlice};
 use std::rc::Rc;
-use switchboard_core::{Disconnect, Time};
+use switchboard_core::{Disconnect, Encoded, Time};
 use switchboard_hub::SubscriberId;
 use switchboard_session::Incoming;
-use switchboard_ws_proto::{self as proto, CloseCode, Event, Message};
+use switchboard_ws_proto::{self as proto, CloseCode, Event, Message, SendError};
 use tokio::io::AsyncWrite;
 
 /// One client's connection, shared by its task and the shard.
@@ -32,6 +33,8 @@ pub(crate) struct Connection {
     ended: Cell<bool>,
     /// The socket has failed.
     broken: Cell<bool>,
+    /// It compresses what it writes with a context of its own.
+    compresses: bool,
     _permit: Permit,
 }
 
@@ -45,7 +48,7 @@ const PIECE_BYTES: usize = 128 * 1024;
 const READS: usize = 4;
 
 impl Connection {
-    pub(crate) fn new(id: SubscriberId, io: Io, ws: proto::Connection, permit: Permit) -> Self {
+    pub(crate) fn new(id: SubscriberId, io: Io, ws: proto::Connection, output: Output, permit: Permit) -> Self {
         Self {
             id,
             io: RefCell::new(io),
@@ -54,6 +57,7 @@ impl Connection {
             write_blocked: Cell::new(false),
             ended: Cell::new(false),
             broken: Cell::new(false),
+            compresses: output == Output::Own,
             _permit: permit,
         }
     }
@@ -98,10 +102,15 @@ impl Connection {
         if ws.transmit_len() == 0 && ws.is_open() && !self.ended.get() {
             let mut sessions = state.sessions.borrow_mut();
             if let Some(outbox) = sessions.outbox(self.id) {
-                while ws.transmit_len() < WRITE_BYTES
+                let mut taken = 0;
+                while taken < WRITE_BYTES
                     && let Some(encoded) = outbox.pop()
-                    && ws.send_encoded(encoded.into_bytes()).is_ok()
-                {}
+                {
+                    taken += encoded.len();
+                    if self.queue(state, &mut ws, encoded).is_err() {
+                        break;
+                    }
+                }
             }
             if sessions.wants_turn() {
                 state.want_turn();
@@ -115,6 +124,16 @@ impl Connection {
         queued
     }
 
+    fn queue(&self, state: &State, ws: &mut proto::Connection, encoded: Encoded) -> Result<(), SendError> {
+        if !self.compresses {
+            return ws.send_encoded(encoded.into_bytes());
+        }
+        let (queued, length) = (ws.transmit_len(), encoded.len());
+        let compressed = ws.compress_encoded(encoded.into_bytes())?;
+        state.compression.add(compressed, length, ws.transmit_len() - queued);
+        Ok(())
+    }
+
     /// If the session has decided to end: what is left of the outbox, then the Close frame. From here the protocol's close timeout runs, whether the
     /// peer reads or not.
     fn close_if_told(&self, state: &State) {
@@ -126,7 +145,7 @@ impl Connection {
         let Some(disconnect) = sessions.closing(self.id).cloned() else { return };
         if let Some(outbox) = sessions.outbox(self.id) {
             while let Some(encoded) = outbox.pop()
-                && ws.send_encoded(encoded.into_bytes()).is_ok()
+                && self.queue(state, &mut ws, encoded).is_ok()
             {}
         }
         if let Err(error) = ws.close(CloseCode::new(disconnect.code), &disconnect.reason) {

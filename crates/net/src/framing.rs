@@ -1,14 +1,25 @@
 //! How the transports frame a dialect's messages. Their numbers are their places in [`framings`].
 
+use crate::compression::{Compression, Counts};
 use bytes::BytesMut;
+use std::sync::Arc;
 use switchboard_core::{FrameKind, Framing, FramingId};
 use switchboard_ws_proto::{FRAME_HEADER_BYTES_MAX, FrameHeader, Opcode};
 
 /// WebSocket frames of a server: unmasked, so equal for all.
 pub(crate) const WEBSOCKET: FramingId = FramingId(0);
 
-pub(crate) fn framings() -> Vec<Box<dyn Framing>> {
-    vec![Box::new(WebSocketFraming)]
+pub(crate) fn framings(compression: Option<Compression>, counts: &Arc<Counts>) -> Vec<Box<dyn Framing>> {
+    let plain: Box<dyn Framing> = Box::new(WebSocketFraming);
+    let compressed = compression.into_iter().flat_map(|compression| compression.framings(counts));
+    core::iter::once(plain).chain(compressed).collect()
+}
+
+pub(crate) fn opcode(kind: FrameKind) -> Opcode {
+    match kind {
+        FrameKind::Text => Opcode::Text,
+        FrameKind::Binary => Opcode::Binary,
+    }
 }
 
 #[derive(Debug)]
@@ -16,12 +27,8 @@ struct WebSocketFraming;
 
 impl Framing for WebSocketFraming {
     fn frame(&self, kind: FrameKind, payload: &[u8], out: &mut BytesMut) {
-        let opcode = match kind {
-            FrameKind::Text => Opcode::Text,
-            FrameKind::Binary => Opcode::Binary,
-        };
         out.reserve(payload.len() + FRAME_HEADER_BYTES_MAX);
-        FrameHeader::new(opcode, payload.len() as u64).encode(out);
+        FrameHeader::new(opcode(kind), payload.len() as u64).encode(out);
         out.extend_from_slice(payload);
     }
 }

@@ -146,6 +146,12 @@ counters! {
     bytes_in,
     /// Bytes written to WebSockets.
     bytes_out,
+    /// Messages compressed, each once however many clients get it.
+    compressed,
+    /// Bytes of messages for clients with compression, before it; what many share counts once.
+    compressed_bytes_before,
+    /// The same after it, with frame headers.
+    compressed_bytes_after,
     /// Requests that were refused.
     rejects,
     /// Connections whose client broke the WebSocket protocol.

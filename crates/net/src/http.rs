@@ -1,7 +1,7 @@
 //! HTTP on a shard: a request is admitted as a WebSocket, or it goes to the API.
 
+use crate::compression::Output;
 use crate::connection::{Connection, ConnectionTask, limits};
-use crate::framing::WEBSOCKET;
 use crate::io::Io;
 use crate::limits::{Full, Permit};
 use crate::shard_loop::Shared;
@@ -21,7 +21,8 @@ use switchboard_hub::SubscriberId;
 use switchboard_session::Client;
 use switchboard_session::admission::{self, Admission, Refusal, UpgradeRequest};
 use switchboard_ws_proto as proto;
-use switchboard_ws_proto::handshake::HttpVersion;
+use switchboard_ws_proto::deflate::Agreed;
+use switchboard_ws_proto::handshake::{HttpVersion, Rejection};
 use tokio::task::spawn_local;
 use tower::ServiceExt;
 
@@ -66,12 +67,9 @@ async fn respond(
         Ok(None) => return call_api(request, peer, &shared.api).await,
         Err(refusal) => return refuse(&refusal, &request, peer, shared),
     };
-    let accept = match check_handshake(&request) {
-        Ok(accept) => accept,
-        Err(response) => {
-            shared.state.count(|stats| stats.refused_upgrades += 1);
-            return *response;
-        }
+    let upgrade = match check_handshake(&request) {
+        Ok(upgrade) => upgrade,
+        Err(rejection) => return reject(&rejection, shared),
     };
     let Some(mut permit) = permit.borrow_mut().take() else { return overloaded() };
     if let Err(full) = permit.assign(admission.client) {
@@ -79,8 +77,13 @@ async fn respond(
         shared.state.count(|stats| stats.refused_full += 1);
         return overloaded();
     }
+    let compression = shared.settings.compression;
+    let deflate = match compression.map(|compression| compression.agree(&upgrade, &mut permit)).transpose() {
+        Ok(agreed) => agreed.flatten(),
+        Err(rejection) => return reject(&rejection, shared),
+    };
     let subprotocol = admission.subprotocol;
-    let opened = Opened::new(admission, &shared.state);
+    let opened = Opened::new(admission, deflate, &shared.state);
     // Whoever sees the connection open may rely on being subscribed where that is all that it is for.
     shared.state.ready(opened.id).await;
     if let Some(disconnect) = shared.state.sessions.borrow().closing(opened.id) {
@@ -94,25 +97,26 @@ async fn respond(
             Err(error) => tracing::debug!(%error, "an upgrade failed"),
         }
     });
-    switching_protocols(&accept, subprotocol)
+    switching_protocols(&proto::handshake::accept_key(&upgrade.key), subprotocol, deflate)
 }
 
 /// A session without a connection yet. It ends if it never gets one.
 struct Opened {
     id: SubscriberId,
     heartbeat: (Duration, Duration),
+    deflate: Option<Agreed>,
     state: Rc<State>,
     attached: bool,
 }
 
 impl Opened {
-    fn new(admission: Admission, state: &Rc<State>) -> Self {
+    fn new(admission: Admission, deflate: Option<Agreed>, state: &Rc<State>) -> Self {
         let Admission { app, opening, identity, .. } = admission;
         let heartbeat = (app.limits.heartbeat, app.limits.heartbeat_timeout);
-        let client = Client { app, opening, identity, framing: WEBSOCKET };
+        let client = Client { app, opening, identity, framing: Output::of(deflate.as_ref()).framing() };
         let id = state.sessions.borrow_mut().open(state.clock.now(), client);
         state.want_turn();
-        Self { id, heartbeat, state: Rc::clone(state), attached: false }
+        Self { id, heartbeat, deflate, state: Rc::clone(state), attached: false }
     }
 }
 
@@ -125,30 +129,32 @@ impl Drop for Opened {
     }
 }
 
-fn check_handshake(request: &Request<Incoming>) -> Result<String, Box<Response<Body>>> {
+fn check_handshake(request: &Request<Incoming>) -> Result<proto::handshake::UpgradeRequest, Rejection> {
     let headers = request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
     let version = match request.version() >= http::Version::HTTP_11 {
         true => HttpVersion::Http11,
         false => HttpVersion::Http10,
     };
-    let checked = proto::handshake::UpgradeRequest::check(request.method().as_str(), version, headers);
-    checked.map(|upgrade| proto::handshake::accept_key(&upgrade.key)).map_err(|rejection| {
-        let mut response = json_error(
-            StatusCode::from_u16(rejection.status()).unwrap_or(StatusCode::BAD_REQUEST),
-            "bad_request",
-            &rejection.to_string(),
-        );
-        for (name, value) in rejection.headers() {
-            // The protocol crate writes names as people do, with capitals.
-            if let Ok(name) = http::HeaderName::from_bytes(name.as_bytes()) {
-                response.headers_mut().append(name, HeaderValue::from_static(value));
-            }
-        }
-        Box::new(response)
-    })
+    proto::handshake::UpgradeRequest::check(request.method().as_str(), version, headers)
 }
 
-fn switching_protocols(accept: &str, subprotocol: Option<&'static str>) -> Response<Body> {
+fn reject(rejection: &Rejection, shared: &Shared) -> Response<Body> {
+    shared.state.count(|stats| stats.refused_upgrades += 1);
+    let mut response = json_error(
+        StatusCode::from_u16(rejection.status()).unwrap_or(StatusCode::BAD_REQUEST),
+        "bad_request",
+        &rejection.to_string(),
+    );
+    for (name, value) in rejection.headers() {
+        // The protocol crate writes names as people do, with capitals.
+        if let Ok(name) = http::HeaderName::from_bytes(name.as_bytes()) {
+            response.headers_mut().append(name, HeaderValue::from_static(value));
+        }
+    }
+    response
+}
+
+fn switching_protocols(accept: &str, subprotocol: Option<&'static str>, deflate: Option<Agreed>) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
@@ -159,6 +165,9 @@ fn switching_protocols(accept: &str, subprotocol: Option<&'static str>) -> Respo
     }
     if let Some(subprotocol) = subprotocol {
         headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol));
+    }
+    if let Some(extension) = deflate.and_then(|agreed| HeaderValue::from_str(&agreed.params.to_string()).ok()) {
+        headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, extension);
     }
     response
 }
@@ -179,9 +188,10 @@ fn attach(io: Io, early: &[u8], mut opened: Opened, permit: Permit) -> Connectio
         .limits(limits(message_bytes))
         .ping_interval(Some(opened.heartbeat.0))
         .pong_timeout(opened.heartbeat.1)
-        .close_timeout(CLOSE_TIMEOUT);
+        .close_timeout(CLOSE_TIMEOUT)
+        .deflate(opened.deflate);
     let ws = proto::Connection::new(proto::Role::Server, config);
-    let connection = Rc::new(Connection::new(id, io, ws, permit));
+    let connection = Rc::new(Connection::new(id, io, ws, Output::of(opened.deflate.as_ref()), permit));
     {
         let mut connections = state.connections.borrow_mut();
         let slot = id.slot as usize;

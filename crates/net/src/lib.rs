@@ -4,6 +4,7 @@
 //! bytes are a WebSocket's, by `ws-proto`.
 
 mod clock;
+mod compression;
 mod connection;
 mod framing;
 mod handle;
@@ -15,6 +16,7 @@ mod settings;
 mod shard_loop;
 mod state;
 
+pub use compression::Compression;
 pub use handle::{HubHandle, ShardStats, Stats};
 pub use server::{Bound, Server, bind};
 pub use settings::Settings;

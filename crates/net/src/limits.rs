@@ -9,12 +9,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub(crate) struct ConnectionLimits {
     max: usize,
     per_address: usize,
+    /// Connections that may keep a context of compression.
+    contexts_max: usize,
     counts: Mutex<Counts>,
 }
 
 #[derive(Debug, Default)]
 struct Counts {
     total: usize,
+    contexts: usize,
     addresses: HashMap<IpAddr, usize>,
 }
 
@@ -24,6 +27,7 @@ pub(crate) struct Permit {
     limits: Arc<ConnectionLimits>,
     /// Absent as long as the address is a proxy's.
     address: Option<IpAddr>,
+    context: bool,
 }
 
 /// There is no place.
@@ -34,8 +38,8 @@ pub(crate) enum Full {
 }
 
 impl ConnectionLimits {
-    pub(crate) fn new(max: usize, per_address: usize) -> Arc<Self> {
-        Arc::new(Self { max, per_address, counts: Mutex::default() })
+    pub(crate) fn new(max: usize, per_address: usize, contexts_max: usize) -> Arc<Self> {
+        Arc::new(Self { max, per_address, contexts_max, counts: Mutex::default() })
     }
 
     /// Takes a place; counted for an address too unless that is a proxy's.
@@ -48,7 +52,7 @@ impl ConnectionLimits {
             counts.add(address, self.per_address)?;
         }
         counts.total += 1;
-        Ok(Permit { limits: Arc::clone(self), address })
+        Ok(Permit { limits: Arc::clone(self), address, context: false })
     }
 
     fn lock(&self) -> MutexGuard<'_, Counts> {
@@ -76,12 +80,23 @@ impl Permit {
         }
         Ok(())
     }
+
+    /// Takes a place among those who may keep a context, if one is left.
+    pub(crate) fn take_context(&mut self) -> bool {
+        let mut counts = self.limits.lock();
+        if !self.context && counts.contexts < self.limits.contexts_max {
+            counts.contexts += 1;
+            self.context = true;
+        }
+        self.context
+    }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         let mut counts = self.limits.lock();
         counts.total -= 1;
+        counts.contexts -= usize::from(self.context);
         if let Some(address) = self.address
             && let Some(count) = counts.addresses.get_mut(&address)
         {
@@ -100,7 +115,7 @@ mod tests {
 
     #[test]
     fn places_are_given_back() {
-        let limits = ConnectionLimits::new(3, 2);
+        let limits = ConnectionLimits::new(3, 2, 1);
         let [a, b] = [IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2])];
         let first = limits.take(Some(a)).unwrap();
         let _second = limits.take(Some(a)).unwrap();
@@ -113,5 +128,11 @@ mod tests {
         drop(proxied);
         assert!(limits.take(Some(a)).is_ok());
         assert_eq!(limits.lock().addresses.len(), 1);
+        let [mut first, mut second] = [a, b].map(|address| limits.take(Some(address)).unwrap());
+        assert!(first.take_context() && first.take_context() && !second.take_context());
+        drop(first);
+        assert!(second.take_context());
+        drop(second);
+        assert_eq!(limits.lock().contexts, 0);
     }
 }

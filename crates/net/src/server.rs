@@ -98,7 +98,11 @@ impl Bound {
     /// The system gives no more threads or descriptors.
     pub fn serve(self, api: &Router) -> io::Result<Server> {
         let count = self.listeners.len();
-        let limits = ConnectionLimits::new(self.settings.connections_max, self.settings.connections_per_address);
+        let limits = ConnectionLimits::new(
+            self.settings.connections_max,
+            self.settings.connections_per_address,
+            self.settings.compression.map_or(0, |compression| compression.contexts_max),
+        );
         let (stop, stopped) = watch::channel(false);
         let (fail, failed) = watch::channel(false);
         let (ways, mail): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel::<Vec<Mail>>(MAIL_BATCHES)).unzip();
@@ -162,9 +166,11 @@ impl Start {
             portions: Portions::default(),
         };
         let broker = MemoryBroker::new(epoch, self.settings.history_bytes_max / usize::from(self.shards.max(1)));
-        let sessions = Sessions::new(Shard::new(config, broker), Arc::clone(&self.directory), framings());
+        let compression = Arc::default();
+        let framings = framings(self.settings.compression, &compression);
+        let sessions = Sessions::new(Shard::new(config, broker), Arc::clone(&self.directory), framings);
         Rc::new(Shared {
-            state: Rc::new(State::new(sessions, self.counters, self.ways)),
+            state: Rc::new(State::new(sessions, self.counters, compression, self.ways)),
             settings: self.settings,
             directory: self.directory,
             limits: self.limits,

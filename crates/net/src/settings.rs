@@ -1,5 +1,6 @@
 //! What the operator chooses about listeners and shards.
 
+use crate::compression::Compression;
 use arc_swap::ArcSwap;
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -23,6 +24,8 @@ pub struct Settings {
     pub connections_per_address: usize,
     /// How long a client may take for its TLS handshake, and again for its request's head.
     pub header_timeout: Duration,
+    /// Whether and how messages are compressed for clients that offer it.
+    pub compression: Option<Compression>,
     /// History that all channels together may keep in memory, in bytes.
     pub history_bytes_max: usize,
     /// Random: epochs and session names begin there.
@@ -40,6 +43,7 @@ impl Settings {
             connections_max: 100_000,
             connections_per_address: 10_000,
             header_timeout: Duration::from_secs(10),
+            compression: None,
             history_bytes_max: 256 * 1024 * 1024,
             seed,
         }

@@ -3,6 +3,7 @@
 //! Single-threaded: each borrow ends before anything is awaited.
 
 use crate::clock::Clock;
+use crate::compression::Counts;
 use crate::connection::Connection;
 use crate::handle::{Counters, ShardStats};
 use bytes::BytesMut;
@@ -25,6 +26,7 @@ pub(crate) struct State {
     pub(crate) connections: RefCell<Vec<Option<Rc<Connection>>>>,
     pub(crate) stats: RefCell<ShardStats>,
     counters: Arc<Counters>,
+    pub(crate) compression: Arc<Counts>,
     /// Commands from outside that wait for their answer.
     pub(crate) tickets: RefCell<HashMap<u64, oneshot::Sender<Outcome>>>,
     pub(crate) next_ticket: Cell<u64>,
@@ -52,6 +54,7 @@ impl State {
     pub(crate) fn new(
         sessions: Sessions<MemoryBroker>,
         counters: Arc<Counters>,
+        compression: Arc<Counts>,
         mail: Vec<Option<mpsc::Sender<Vec<Mail>>>>,
     ) -> Self {
         Self {
@@ -60,6 +63,7 @@ impl State {
             connections: RefCell::default(),
             stats: RefCell::default(),
             counters,
+            compression,
             tickets: RefCell::default(),
             next_ticket: Cell::new(0),
             mail,
@@ -211,6 +215,7 @@ impl State {
         stats.rejects = sessions.rejects;
         stats.slow_consumers = sessions.hub.overflows;
         stats.sessions = sessions.sessions;
+        [stats.compressed, stats.compressed_bytes_before, stats.compressed_bytes_after] = self.compression.read();
         self.counters.write(&stats);
     }
 }

@@ -43,6 +43,7 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
         connections_max: config.connections_max,
         connections_per_address: config.connections_per_address,
         header_timeout: config.header_timeout,
+        compression: config.compression,
         history_bytes_max: config.history_bytes_max,
         ..Settings::new(config.listen, random_seed()?)
     };

@@ -1,6 +1,7 @@
 //! A client made of the protocol's state machine and a socket, which can also misbehave.
 
 use bytes::{Buf, BytesMut};
+use switchboard_ws_proto::deflate::{Agreed, Params, Policy};
 use switchboard_ws_proto::handshake::{ClientHandshake, ClientRequest};
 use switchboard_ws_proto::{CloseFrame, Config, Connection, Event, Limits, Message, Role};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -9,6 +10,9 @@ use tokio::net::TcpStream;
 pub(crate) struct Client {
     pub(crate) stream: TcpStream,
     pub(crate) ws: Connection,
+    pub(crate) agreed: Option<Params>,
+    /// Bytes that came behind the handshake.
+    pub(crate) read: usize,
 }
 
 impl Client {
@@ -35,24 +39,37 @@ impl Client {
         Self::handshake(stream, path, &[]).await.unwrap()
     }
 
-    async fn handshake(mut stream: TcpStream, path: &str, headers: &[(&str, &str)]) -> Result<Self, String> {
+    /// A client that offers compression; what was agreed is in `agreed`.
+    pub(crate) async fn connect_compressing(server: &switchboard_net::Server, path: &str, policy: Policy) -> Self {
+        let stream = TcpStream::connect(server.local_addr()).await.unwrap();
+        let mut request = ClientRequest::new("127.0.0.1", path);
+        request.deflate = Some(policy.offer());
+        Self::begin(stream, request).await.unwrap()
+    }
+
+    async fn handshake(stream: TcpStream, path: &str, headers: &[(&str, &str)]) -> Result<Self, String> {
         let mut request = ClientRequest::new("127.0.0.1", path);
         request.headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Self::begin(stream, request).await
+    }
+
+    async fn begin(mut stream: TcpStream, request: ClientRequest) -> Result<Self, String> {
         let mut handshake = ClientHandshake::new(request, [7; 16]).unwrap();
         stream.write_all(&handshake.request()).await.unwrap();
         let mut buffer = BytesMut::new();
-        loop {
+        let agreed = loop {
             match handshake.receive(&mut buffer) {
-                Ok(Some(_)) => break,
+                Ok(Some(response)) => break response.deflate,
                 Ok(None) => {}
                 Err(error) => return Err(error.to_string()),
             }
             assert_ne!(stream.read_buf(&mut buffer).await.unwrap(), 0, "the server hung up");
-        }
-        let config = Config::default().limits(Limits::default());
+        };
+        let config = Config::default().limits(Limits::default()).deflate(agreed.map(Agreed::new));
         let mut ws = Connection::new(Role::Client { mask_seed: [1; 32] }, config);
+        let read = buffer.len();
         ws.receive(buffer);
-        Ok(Self { stream, ws })
+        Ok(Self { stream, ws, agreed, read })
     }
 
     pub(crate) async fn flush(&mut self) {
@@ -78,7 +95,10 @@ impl Client {
             let mut buffer = BytesMut::with_capacity(16 * 1024);
             match self.stream.read_buf(&mut buffer).await {
                 Ok(0) | Err(_) => return None,
-                Ok(_) => self.ws.receive(buffer),
+                Ok(count) => {
+                    self.read += count;
+                    self.ws.receive(buffer);
+                }
             }
         }
     }

@@ -16,7 +16,7 @@ async fn exchange(server: &switchboard_net::Server, request: &[u8]) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-fn upgrade(path: &str, change: &[(&str, &str)]) -> Vec<u8> {
+pub(crate) fn upgrade(path: &str, change: &[(&str, &str)]) -> Vec<u8> {
     let mut headers = vec![
         ("Host", "127.0.0.1"),
         ("Upgrade", "websocket"),

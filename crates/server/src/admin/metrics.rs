@@ -71,6 +71,13 @@ impl Collector for Shards {
             ("publications", "Publications accepted", total.publications),
             ("received_bytes", "Bytes read from WebSockets", total.bytes_in),
             ("sent_bytes", "Bytes written to WebSockets", total.bytes_out),
+            ("compressed_messages", "Messages compressed, each once however many clients got it", total.compressed),
+            (
+                "compression_input_bytes",
+                "Bytes of messages for clients with compression, each message once however many clients got it",
+                total.compressed_bytes_before,
+            ),
+            ("compression_output_bytes", "What became of them, with frame headers", total.compressed_bytes_after),
             ("requests_refused", "Requests of clients that were refused", total.rejects),
             ("protocol_errors", "Connections whose client broke the WebSocket protocol", total.protocol_errors),
             ("disconnects_slow", "Clients given up because they read too slowly", total.slow_consumers),

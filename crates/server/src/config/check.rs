@@ -1,6 +1,6 @@
 //! From what was written to what is meant. All that is wrong is found in one go; what would be insecure is refused and says what to set.
 
-use super::raw::{RawApp, RawConfig, RawGrant, RawPath, RawSecret};
+use super::raw::{RawApp, RawCompression, RawConfig, RawGrant, RawPath, RawSecret};
 use super::values::{Count, Size, Span};
 use super::{AppConfig, Config, ConfigError, Problem, RawRoute, TlsFiles};
 use crate::secret::Secret;
@@ -11,6 +11,7 @@ use core::time::Duration;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use switchboard_core::{App, AppId, ChannelMatch, ChannelName, ChannelOptions, Grant, Limits, Operations};
+use switchboard_net::Compression;
 use switchboard_session::admission::{Network, OriginPattern, TrustedProxies};
 
 /// The shortest API key, in bytes.
@@ -87,6 +88,7 @@ impl Checker<'_> {
                 server.connections_per_address,
             ),
             header_timeout: self.span("server.header_timeout", Duration::from_millis(100), server.header_timeout),
+            compression: self.compression(&raw.compression),
             history_bytes_max: raw.history.total_bytes.0,
             tls: self.tls(raw),
             raw: self.raw_routes(&raw.raw, &apps),
@@ -127,6 +129,15 @@ impl Checker<'_> {
             heartbeat_timeout: self.span("heartbeat.timeout", second, raw.heartbeat.timeout),
             presence_users: self.count("limits.presence_users", 0..=1_000_000, written.presence_users),
         }
+    }
+
+    fn compression(&mut self, raw: &RawCompression) -> Option<Compression> {
+        let compression = Compression {
+            level: u8::try_from(self.count("compression.level", 1..=9, raw.level)).unwrap_or(1),
+            message_bytes_min: self.size("compression.message_bytes_min", 0..=64 << 20, raw.message_bytes_min),
+            contexts_max: self.count("compression.contexts_max", server_range(), raw.contexts_max),
+        };
+        raw.enabled.then_some(compression)
     }
 
     fn address(&mut self, key: &str, raw: &str) -> SocketAddr {

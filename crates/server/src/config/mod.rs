@@ -11,7 +11,8 @@ mod tests;
 pub use check::check;
 pub use load::load;
 pub use raw::{
-    RawApp, RawConfig, RawGrant, RawHeartbeat, RawHistory, RawLimits, RawPath, RawSecret, RawServer, RawTls,
+    RawApp, RawCompression, RawConfig, RawGrant, RawHeartbeat, RawHistory, RawLimits, RawPath, RawSecret, RawServer,
+    RawTls,
 };
 pub use values::{Count, Size, Span};
 
@@ -24,6 +25,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use switchboard_core::{App, ChannelName, ChannelOptions, Limits};
+use switchboard_net::Compression;
 use switchboard_session::admission::{OriginPattern, TrustedProxies};
 
 /// What is meant.
@@ -45,6 +47,8 @@ pub struct Config {
     pub connections_per_address: usize,
     /// How long a client may take for its TLS handshake, and again for its request's head.
     pub header_timeout: Duration,
+    /// Whether and how messages are compressed for clients that offer it.
+    pub compression: Option<Compression>,
     /// What all channels together keep, in bytes.
     pub history_bytes_max: usize,
     /// Certificate and key.

@@ -6,6 +6,7 @@ use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use switchboard_core::{ChannelOptions, Limits, Overflow};
+use switchboard_net::Compression;
 
 /// A table of the configuration: its struct, its defaults and the list of its keys, which serves suggestions.
 macro_rules! table {
@@ -39,6 +40,8 @@ table! {
         limits: RawLimits = RawLimits::default(),
         /// How the living are told from the dead.
         heartbeat: RawHeartbeat = RawHeartbeat::default(),
+        /// Whether messages are compressed.
+        compression: RawCompression = RawCompression::default(),
         /// What channels keep.
         history: RawHistory = RawHistory::default(),
         /// Applications; none means that one for development is made.
@@ -113,6 +116,20 @@ table! {
         interval: Span = Span(Limits::default().heartbeat),
         /// How long the other side may take to answer.
         timeout: Span = Span(Limits::default().heartbeat_timeout),
+    }
+}
+
+table! {
+    /// `[compression]`
+    RawCompression {
+        /// For clients that offer it.
+        enabled: bool = false,
+        /// 1 (fast) to 9 (small).
+        level: Count = Count(usize::from(Compression::default().level)),
+        /// Smaller messages are sent as they are.
+        message_bytes_min: Size = Size(Compression::default().message_bytes_min),
+        /// Connections that may keep a context from message to message.
+        contexts_max: Count = Count(Compression::default().contexts_max),
     }
 }
 
@@ -277,6 +294,7 @@ pub(super) fn keys_of(path: &str) -> Option<&'static [&'static str]> {
         "tls" => RawTls::KEYS,
         "limits" => RawLimits::KEYS,
         "heartbeat" => RawHeartbeat::KEYS,
+        "compression" => RawCompression::KEYS,
         "history" => RawHistory::KEYS,
         "apps" => RawApp::KEYS,
         "apps.anonymous" => RawGrant::KEYS,
@@ -287,4 +305,4 @@ pub(super) fn keys_of(path: &str) -> Option<&'static [&'static str]> {
 }
 
 /// The paths that [`keys_of`] knows.
-pub(super) const TABLES: &[&str] = &["server", "tls", "limits", "heartbeat", "history", "apps", "raw"];
+pub(super) const TABLES: &[&str] = &["server", "tls", "limits", "heartbeat", "compression", "history", "apps", "raw"];

@@ -33,6 +33,7 @@ fn nothing_written_is_a_good_configuration() {
     assert_eq!(config.admin_listen.unwrap().to_string(), "127.0.0.1:8081");
     assert_eq!(config.limits, Limits::default());
     assert_eq!(config.channels, ChannelOptions::default());
+    assert_eq!(config.compression, None);
     assert!(config.apps.is_empty() && config.raw.is_empty() && config.tls.is_none());
 }
 
@@ -56,6 +57,11 @@ fn everything_written_is_meant() {
             operations_per_second = 0
             [heartbeat]
             interval = "30s"
+            [compression]
+            enabled = true
+            level = 6
+            message_bytes_min = "1KiB"
+            contexts_max = 100
             [history]
             size = 10
             ttl = "1h"
@@ -89,6 +95,7 @@ fn everything_written_is_meant() {
     assert_eq!((shop.key.as_str(), shop.default, bank.key.as_str(), bank.default), ("shop-key", false, "bank", true));
     assert_eq!(shop.app.limits.message_bytes, 1 << 20);
     assert_eq!(shop.app.limits.heartbeat, Duration::from_secs(30));
+    assert_eq!(config.compression, Some(Compression { level: 6, message_bytes_min: 1024, contexts_max: 100 }));
     assert_eq!((shop.app.channels.history_size, shop.app.channels.presence), (10, false));
     assert_eq!(shop.token_keys.iter().map(|key| key.kid.as_deref()).collect::<Vec<_>>(), [None, Some("2")]);
     assert_eq!(shop.app.anonymous.as_ref().unwrap().len(), 1);
@@ -161,6 +168,8 @@ fn wrong_values_name_their_key() {
         ("[limits]\nchannels = 0".to_owned(), "limits.channels: 0 is not between"),
         ("[limits]\noperations_burst = 0".to_owned(), "limits.operations_burst: 0 is not between"),
         ("[limits]\nauthentication_timeout = \"1ms\"".to_owned(), "limits.authentication_timeout: 1ms is less than 1s"),
+        ("[compression]\nlevel = 0".to_owned(), "compression.level: 0 is not"),
+        ("[compression]\nlevel = 10".to_owned(), "compression.level: 10 is not"),
         ("[heartbeat]\ntimeout = \"0s\"".to_owned(), "heartbeat.timeout: 0s is less than 1s"),
         ("[[apps]]\nsecret = \"short\"\nid = \"a\"".to_owned(), "apps[0].secret: has 5 bytes, and needs at least 32"),
         ("[[apps]]\nsecret = { file = \"/nowhere\" }\nid = \"a\"".to_owned(), "apps[0].secret: cannot read /nowhere"),

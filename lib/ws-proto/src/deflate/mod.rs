@@ -33,8 +33,10 @@
 //! | of 9 bits | 148 KiB |
 //! | a decompressor, with any window | 47 KiB |
 //!
-//! So ten thousand connections with context takeover in both directions take 3.3 GB, and none without. What context takeover gives is size: a
-//! message finds the words of those before it. JSON of 1 KiB shrinks to a quarter with it and to two fifths without.
+//! A sender may begin a new context with any message. So a compressor that has lain idle between two pings (see
+//! [`Config::ping_interval`](crate::Config)) is given back, and taken anew with the next message; a decompressor has to stay. Ten thousand
+//! busy connections with context takeover in both directions take 3.3 GB, idle ones 0.5 GB, and none without. What context takeover gives is size:
+//! a message finds the words of those before it. JSON of 1 KiB shrinks to a quarter with it and to two fifths without.
 //!
 //! # What a peer can do
 //! A message is inflated as it arrives, in pieces of 12 KiB, and the connection fails with 1009 at the first byte past

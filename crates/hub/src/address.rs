@@ -1,6 +1,8 @@
 //! Who is where: shards, subscribers on them, channels and their home shards.
 
-use core::hash::BuildHasher;
+use core::cmp::Ordering;
+use core::hash::{BuildHasher, Hash, Hasher};
+use std::sync::LazyLock;
 use switchboard_core::{AppId, ChannelName, OpId};
 
 /// One event loop of this node.
@@ -37,12 +39,42 @@ pub struct ReturnAddress {
 }
 
 /// A channel of an application. Channels of two applications with the same name have nothing to do with each other.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+///
+/// It is hashed when it is made and not again, however many tables it is looked up in.
+#[derive(Clone, Debug, Eq)]
 pub struct ChannelKey {
     /// The application.
     pub app: AppId,
     /// The name.
     pub channel: ChannelName,
+    hash: u64,
+}
+
+/// The hash of tables: who chooses names cannot make them collide. One for the whole process, since keys travel between shards.
+static TABLES: LazyLock<foldhash::fast::RandomState> = LazyLock::new(foldhash::fast::RandomState::default);
+
+impl PartialEq for ChannelKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash && self.channel == other.channel && self.app == other.app
+    }
+}
+
+impl Hash for ChannelKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+impl Ord for ChannelKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.app.cmp(&other.app).then_with(|| self.channel.cmp(&other.channel))
+    }
+}
+
+impl PartialOrd for ChannelKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 impl From<&ChannelKey> for ChannelKey {
@@ -52,11 +84,20 @@ impl From<&ChannelKey> for ChannelKey {
 }
 
 impl ChannelKey {
+    /// A channel of an application.
+    pub fn new(app: AppId, channel: ChannelName) -> Self {
+        let hash = TABLES.hash_one((&app, &channel));
+        Self { app, channel, hash }
+    }
+
     /// The shard that owns the channel's position, history ring, presence and set of subscribed shards.
     pub fn home(&self, shards: u16) -> ShardId {
-        // The seed is fixed so that all shards agree. Somebody who can choose channel names can make one shard the home of many; that costs
-        // balance, not correctness.
-        let hash = foldhash::fast::FixedState::default().hash_one(self);
-        ShardId(u16::try_from(hash % u64::from(shards.max(1))).unwrap_or(0))
+        if shards <= 1 {
+            return ShardId(0);
+        }
+        // The seed is fixed, so that a channel's home is the same in every process that has as many shards. Somebody who can choose channel
+        // names can make one shard the home of many; that costs balance, not correctness.
+        let hash = foldhash::fast::FixedState::default().hash_one((&self.app, &self.channel));
+        ShardId(u16::try_from(hash % u64::from(shards)).unwrap_or(0))
     }
 }

@@ -355,7 +355,7 @@ mod tests {
     }
 
     fn key(name: &str) -> ChannelKey {
-        ChannelKey { app: AppId::new("app"), channel: ChannelName::parse(name).unwrap() }
+        ChannelKey::new(AppId::new("app"), ChannelName::parse(name).unwrap())
     }
 
     fn publish(broker: &mut MemoryBroker, now: u64, options: ChannelOptions, text: &str) -> Position {

@@ -36,7 +36,7 @@ impl HubHandle {
     pub async fn submit(&self, app: Arc<App>, command: Command) -> Outcome {
         let unavailable = || Outcome::Rejected(Reject::new(RejectCode::Unavailable, "the server is shutting down"));
         let shard = channel_of(&command).map_or(0, |channel| {
-            let key = ChannelKey { app: app.id.clone(), channel: channel.clone() };
+            let key = ChannelKey::new(app.id.clone(), channel.clone());
             key.home(u16::try_from(self.shards.len()).unwrap_or(u16::MAX)).0
         });
         let Some(shard) = self.shards.get(usize::from(shard)) else { return unavailable() };

@@ -154,5 +154,5 @@ pub(crate) fn external<B: Broker + History>(
 }
 
 fn key(app: &App, channel: ChannelName) -> ChannelKey {
-    ChannelKey { app: app.id.clone(), channel }
+    ChannelKey::new(app.id.clone(), channel)
 }

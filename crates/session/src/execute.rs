@@ -31,7 +31,7 @@ impl<B: Broker + History> Sessions<B> {
                     let message = format!("not subscribed to channel '{channel}'");
                     return Err(Reject::new(RejectCode::NotSubscribed, message));
                 };
-                self.count_subscriptions(false);
+                self.count_subscriptions(session);
                 self.shard.unsubscribe(now, session.id, op, &session.app, key(&session.app, channel), member);
             }
             Command::Publish { channel, publish, exclude_self } => {
@@ -90,7 +90,7 @@ impl<B: Broker + History> Sessions<B> {
         let since = since.map(|since| if may_resume { since } else { Since::Unknown });
         let member = session.member();
         session.channels.insert(channel.clone(), (op, member.clone()));
-        self.count_subscriptions(true);
+        self.count_subscriptions(session);
         let key = key(&session.app, channel);
         self.shard.subscribe(now, session.id, op, &session.app, key, since, presence, member);
         Ok(())
@@ -117,7 +117,7 @@ impl<B: Broker + History> Sessions<B> {
         lost.sort_unstable();
         for channel in lost {
             let Some((_, member)) = session.channels.remove(&channel) else { continue };
-            self.count_subscriptions(false);
+            self.count_subscriptions(session);
             session.pending += 1;
             self.shard.unsubscribe(now, session.id, OWN, &session.app, key(&session.app, channel.clone()), member);
             let event = Event::Unsubscribed { channel, code: RejectCode::PermissionDenied };

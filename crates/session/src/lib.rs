@@ -8,6 +8,7 @@ mod bucket;
 mod directory;
 mod encoder;
 mod execute;
+mod gauges;
 mod session;
 mod sessions;
 mod timers;

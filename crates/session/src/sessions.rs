@@ -5,6 +5,7 @@
 use crate::Directory;
 use crate::encoder::Encoder;
 use crate::execute;
+use crate::gauges::Gauges;
 use crate::session::{Deadlines, Session};
 use crate::timers::Timers;
 use bytes::BytesMut;
@@ -60,6 +61,7 @@ pub struct Sessions<B> {
     external: VecDeque<(u64, Outcome)>,
     resumed: Vec<SubscriberId>,
     draining: Option<(Time, Duration)>,
+    pub(crate) gauges: Gauges,
     stats: SessionStats,
 }
 
@@ -80,6 +82,7 @@ impl<B: Broker + History> Sessions<B> {
             external: VecDeque::new(),
             resumed: Vec::new(),
             draining: None,
+            gauges: Gauges::default(),
             stats: SessionStats::default(),
         }
     }
@@ -112,9 +115,7 @@ impl<B: Broker + History> Sessions<B> {
         } else if session.user.is_none() {
             session.deadlines.authentication = Some(now + session.app.limits.authentication_timeout);
         }
-        if let Some(count) = self.stats.sessions.get_mut(session.dialect.kind()) {
-            *count += 1;
-        }
+        self.gauges.open(id, session.dialect.kind());
         let mut commands = core::mem::take(&mut self.commands);
         self.write(&mut session, |session, out| {
             let welcome = Welcome {
@@ -201,11 +202,8 @@ impl<B: Broker + History> Sessions<B> {
         // A session that was lost to a panic while it was worked on has left its place, but not the hub.
         if let Some(mut session) = self.take(id) {
             self.timers.set(id.slot, &mut session.timer, None);
-            if let Some(count) = self.stats.sessions.get_mut(session.dialect.kind()) {
-                *count -= 1;
-            }
-            self.stats.subscriptions -= session.channels.len() as u64;
         }
+        self.gauges.close(id);
         self.shard.close(now, id);
         self.drain_answers(now);
     }
@@ -323,7 +321,7 @@ impl<B: Broker + History> Sessions<B> {
 
     /// Sessions now.
     pub fn len(&self) -> usize {
-        self.stats.sessions.iter().sum::<u64>() as usize
+        self.gauges.sessions.iter().sum::<u64>() as usize
     }
 
     /// Whether there are none.
@@ -333,7 +331,12 @@ impl<B: Broker + History> Sessions<B> {
 
     /// Counters and gauges.
     pub fn stats(&self) -> SessionStats {
-        SessionStats { hub: self.shard.stats(), ..self.stats }
+        SessionStats {
+            sessions: self.gauges.sessions,
+            subscriptions: self.gauges.subscriptions,
+            hub: self.shard.stats(),
+            ..self.stats
+        }
     }
 
     /// What waits here now. It looks at every session.
@@ -417,9 +420,8 @@ impl<B: Broker + History> Sessions<B> {
     /// A subscription that the hub refused is none.
     fn forget_refused(&mut self, _: Time, session: &mut Session, op: OpId) {
         self.stats.rejects += 1;
-        let before = session.channels.len();
         session.channels.retain(|_, (asked, _)| *asked != op || op == OWN);
-        self.stats.subscriptions -= (before - session.channels.len()) as u64;
+        self.count_subscriptions(session);
     }
 
     fn drain_events(&mut self) {
@@ -442,9 +444,8 @@ impl<B: Broker + History> Sessions<B> {
         self.stats.rejects += 1;
     }
 
-    pub(crate) fn count_subscriptions(&mut self, added: bool) {
-        self.stats.subscriptions =
-            if added { self.stats.subscriptions + 1 } else { self.stats.subscriptions.saturating_sub(1) };
+    pub(crate) fn count_subscriptions(&mut self, session: &Session) {
+        self.gauges.set_subscriptions(session.id, session.channels.len());
     }
 
     /// Lets the dialect write, and puts what it wrote into the outbox.

@@ -230,6 +230,22 @@ fn a_shutdown_is_spread_over_its_window_with_a_time_to_return() {
 }
 
 #[test]
+fn a_client_that_was_lost_to_a_panic_is_no_longer_counted() {
+    let (mut world, app) = setup(Limits::default(), ChannelOptions::default());
+    let client = world.connect(0, &app, NATIVE, None);
+    subscribe(&mut world, client, "a");
+    let stats = world.shards[0].stats();
+    assert_eq!((stats.subscriptions, stats.sessions[0], world.shards[0].len()), (1, 1, 1));
+    let bug = std::panic::AssertUnwindSafe(|| world.send(client, r#"{"type":"authenticate","token":"PANIC"}"#));
+    std::panic::catch_unwind(bug).unwrap_err();
+    world.cut(client);
+    world.settle();
+    let stats = world.shards[0].stats();
+    assert_eq!((stats.subscriptions, stats.sessions[0], stats.hub.channels, stats.hub.subscribers), (0, 0, 0, 0));
+    assert!(world.shards[0].is_empty());
+}
+
+#[test]
 fn an_ended_client_leaves_no_trace() {
     let (mut world, app) = setup(Limits::default(), ChannelOptions::default());
     let client = world.connect(0, &app, NATIVE, None);

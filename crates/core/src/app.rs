@@ -1,7 +1,6 @@
 //! An application, as far as the message path needs to know it. Keys and secrets are not here.
 
-use crate::{AppId, Grant, Limits};
-use core::time::Duration;
+use crate::{AppId, ChannelName, Channels, Grant, Identity, Limits, Operations, Time};
 
 /// A tenant: its name, its limits and its channels' options.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,55 +12,69 @@ pub struct App {
     /// The rights of clients without a token; `None` if every client must show one.
     pub anonymous: Option<Vec<Grant>>,
     /// How its channels behave.
-    pub channels: ChannelOptions,
+    pub channels: Channels,
 }
 
 impl App {
     /// An application with default limits whose clients must show a token.
     pub fn new(id: AppId) -> Self {
-        Self { id, limits: Limits::default(), anonymous: None, channels: ChannelOptions::default() }
+        Self { id, limits: Limits::default(), anonymous: None, channels: Channels::default() }
     }
-}
 
-/// How a channel behaves.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChannelOptions {
-    /// Publications kept; 0 keeps none.
-    pub history_size: usize,
-    /// Bytes of publications kept.
-    pub history_bytes: usize,
-    /// How long a publication is kept.
-    pub history_ttl: Duration,
-    /// How long a publication's [`id`](crate::Publish::id) is remembered, if it is not among too many.
-    pub idempotency_ttl: Duration,
-    /// Ids that are remembered; 0 remembers none.
-    pub idempotency_ids: usize,
-    /// Whether it is known who is there.
-    pub presence: bool,
-    /// What happens to a subscriber whose outbox is full.
-    pub overflow: Overflow,
-}
-
-impl Default for ChannelOptions {
-    fn default() -> Self {
-        Self {
-            history_size: 1_000,
-            history_bytes: 1024 * 1024,
-            history_ttl: Duration::from_secs(300),
-            idempotency_ttl: Duration::from_secs(120),
-            idempotency_ids: 1_000,
-            presence: true,
-            overflow: Overflow::Disconnect,
+    /// Whether a client may do this now: by a grant of its token (or of those without one), or by what its namespace allows everybody.
+    pub fn allows(
+        &self,
+        identity: Option<&Identity>,
+        now: Time,
+        channel: &ChannelName,
+        operations: Operations,
+    ) -> bool {
+        let grants = match identity {
+            Some(identity) => &*identity.grants,
+            None => self.anonymous.as_deref().unwrap_or_default(),
+        };
+        if grants.iter().any(|grant| grant.allows(now, channel, operations)) {
+            return true;
+        }
+        let options = self.channels.of(channel);
+        match identity {
+            Some(_) => options.allow.contains(operations),
+            None => self.anonymous.is_some() && options.allow_anonymous.contains(operations),
         }
     }
 }
 
-/// What happens when a subscriber does not read and its outbox is full.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Overflow {
-    /// The session ends; it may come back and resume.
-    #[default]
-    Disconnect,
-    /// The oldest waiting publications go, and the subscriber is told which.
-    DropOldest,
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ChannelMatch, ChannelOptions, UserId};
+
+    #[test]
+    fn a_namespace_adds_to_the_grants_of_those_who_may_connect() {
+        let open = ChannelOptions {
+            allow: Operations::SUBSCRIBE | Operations::PUBLISH,
+            allow_anonymous: Operations::SUBSCRIBE,
+            ..ChannelOptions::default()
+        };
+        let mut app = App { channels: Channels::default().with_namespace("open", open), ..App::new(AppId::new("app")) };
+        let name = |raw: &str| ChannelName::parse(raw).expect("a name");
+        let ann = Identity {
+            user: UserId::parse("ann").expect("a user"),
+            info: None,
+            grants: vec![Grant::new(ChannelMatch::parse("mine:*"), Operations::ALL)],
+            expires: None,
+        };
+        let now = Time::from_secs(1);
+        let may = |app: &App, identity: Option<&Identity>, channel: &str, operation| {
+            app.allows(identity, now, &name(channel), operation)
+        };
+        assert!(may(&app, Some(&ann), "mine:1", Operations::HISTORY));
+        assert!(may(&app, Some(&ann), "open:1", Operations::PUBLISH));
+        assert!(!may(&app, Some(&ann), "open:1", Operations::HISTORY));
+        assert!(!may(&app, Some(&ann), "other:1", Operations::SUBSCRIBE));
+        assert!(!may(&app, None, "open:1", Operations::SUBSCRIBE), "everybody needs a token");
+        app.anonymous = Some(Vec::new());
+        assert!(may(&app, None, "open:1", Operations::SUBSCRIBE));
+        assert!(!may(&app, None, "open:1", Operations::PUBLISH));
+    }
 }

@@ -61,6 +61,12 @@ impl ChannelName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The part before the first `:` or `/`; `None` for a name without either.
+    pub fn namespace(&self) -> Option<&str> {
+        let end = self.0.bytes().position(|byte| matches!(byte, b':' | b'/'))?;
+        self.0.get(..end)
+    }
 }
 
 impl Borrow<str> for ChannelName {

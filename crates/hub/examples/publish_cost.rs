@@ -9,7 +9,7 @@ use std::sync::Arc;
 use switchboard_core::{
     App, AppId, ChannelName, Encode, FramingId, OpId, Payload, PresenceChange, Publication, Publish, Time, WireFormat,
 };
-use switchboard_hub::{Caller, ChannelKey, MemoryBroker, Shard, ShardConfig, ShardId};
+use switchboard_hub::{Caller, ChannelKey, MemoryBroker, Portions, Shard, ShardConfig, ShardId};
 
 struct Encoder;
 
@@ -23,7 +23,14 @@ impl Encode for Encoder {
 
 fn main() {
     let turns: u64 = std::env::args().nth(1).and_then(|turns| turns.parse().ok()).unwrap_or(1_000);
-    let config = ShardConfig { id: ShardId(0), shards: 1, node: 0, first_serial: 1, mailbox_bytes: 1 << 20 };
+    let config = ShardConfig {
+        id: ShardId(0),
+        shards: 1,
+        node: 0,
+        first_serial: 1,
+        mailbox_bytes: 1 << 20,
+        portions: Portions::default(),
+    };
     let mut shard = Shard::new(config, MemoryBroker::new(1, 1 << 26));
     let app = Arc::new(App::new(AppId::new("app")));
     let Ok(channel) = ChannelName::parse("room:lobby") else { return };

@@ -3,7 +3,7 @@
 //! A turn's publications of a channel travel as one run: one walk through the roster and one reference a subscriber, however many they are. A
 //! large roster is walked in slices, so that it does not hold up a small one.
 
-use crate::outbox::Dropped;
+use crate::outbox::Run;
 use crate::roster::{Entry, LocalChannel, Roster, Walk};
 use crate::shard::{Portions, ShardConfig};
 use crate::subscriber::Subscriber;
@@ -11,7 +11,7 @@ use bytes::BytesMut;
 use slab::Slab;
 use smallvec::SmallVec;
 use std::sync::Arc;
-use switchboard_core::{Encode, Encoded, Publication, WireFormat};
+use switchboard_core::{Encode, Encoded, Overflow, Publication, WireFormat};
 
 /// Where fan-out puts what it cannot do itself.
 #[derive(Debug, Default)]
@@ -20,8 +20,8 @@ pub(crate) struct Effects {
     pub(crate) dirty: Vec<u32>,
     /// Subscribers whose outbox overflowed.
     pub(crate) overflowed: Vec<u32>,
-    /// Subscribers that lost publications: slot, then channel and offsets.
-    pub(crate) dropped: Vec<(u32, Dropped)>,
+    /// Subscribers that lost publications: slot, then which.
+    pub(crate) dropped: Vec<(u32, Run)>,
     /// Publications delivered to somebody, for the counters.
     pub(crate) deliveries: u64,
 }
@@ -55,6 +55,13 @@ pub(crate) fn fan_out(
 }
 
 impl LocalChannel {
+    /// Names a run of its publications.
+    fn run(&self, number: u32, publications: &[Arc<Publication>]) -> Run {
+        let offset = |publication: Option<&Arc<Publication>>| publication.map_or(0, |known| known.position.offset);
+        let (first, last) = (offset(publications.first()), offset(publications.last()));
+        Run { number, generation: self.generation, first, last }
+    }
+
     fn begin_walk(&mut self, config: &ShardConfig) -> Option<Walk> {
         if self.pending.is_empty() && self.changes.is_empty() {
             return None;
@@ -97,20 +104,20 @@ impl Walk {
         effects: &mut Effects,
     ) {
         let end = (self.cursor + portions.walk_subscribers).min(channel.entries.len());
-        let first = self.publications.first().map_or(0, |publication| publication.position.offset);
-        let last = self.publications.last().map_or(0, |publication| publication.position.offset);
+        let run = channel.run(number, &self.publications);
+        let overflow = channel.options.overflow;
         for entry in channel.entries.get(self.cursor..end).unwrap_or_default() {
             let Some(subscriber) = subscribers.get_mut(entry.slot as usize) else { continue };
             if subscriber.lost {
                 continue;
             }
             if !self.publications.is_empty() {
-                if entry.from < first && !entry.replaying && !self.excluded.contains(&entry.serial) {
+                if entry.from < run.first && !entry.replaying && !self.excluded.contains(&entry.serial) {
                     effects.deliveries += self.publications.len() as u64;
                     let block = self.block(entry.format, encode);
-                    push(subscriber, entry.slot, block, (number, first, last), effects);
+                    push(subscriber, entry.slot, block, run, overflow, effects);
                 } else {
-                    self.visit_singly(number, entry, portions.replay_bytes_max, subscriber, encode, effects);
+                    self.visit_singly(number, channel, entry, portions.replay_bytes_max, subscriber, encode, effects);
                 }
             }
             if !self.changes.is_empty() && entry.presence_from != u64::MAX {
@@ -136,6 +143,7 @@ impl Walk {
     fn visit_singly(
         &self,
         number: u32,
+        channel: &LocalChannel,
         entry: &Entry,
         replay_bytes_max: usize,
         subscriber: &mut Subscriber,
@@ -164,8 +172,8 @@ impl Walk {
             return;
         }
         effects.deliveries += wanted.len() as u64;
-        let (encoded, run) = encode_run(subscriber.format, number, &wanted, encode);
-        push(subscriber, entry.slot, encoded, run, effects);
+        let encoded = encode_run(subscriber.format, &wanted, encode);
+        push(subscriber, entry.slot, encoded, channel.run(number, &wanted), channel.options.overflow, effects);
     }
 
     fn visit_presence(
@@ -219,7 +227,7 @@ pub(crate) fn replay(
             index += 1;
             continue;
         };
-        let (channel, place) = (subscription.channel, subscription.index);
+        let (number, place) = (subscription.channel, subscription.index);
         let room = subscriber.outbox.room_for_replay().min(run_bytes);
         let mut run = Vec::new();
         let mut bytes = 0;
@@ -229,20 +237,20 @@ pub(crate) fn replay(
             bytes += publication.cost();
             run.push(publication);
         }
-        if replay.queue.is_empty() {
+        let empty = replay.queue.is_empty();
+        if empty {
             subscription.replay = None;
-            if let Some(entry) =
-                roster.channels.get_mut(channel as usize).and_then(|channel| channel.entries.get_mut(place as usize))
-            {
-                // What is live from now on comes behind: a replay takes in only what a walk has brought it.
-                entry.replaying = false;
-            }
-            complete.push(channel);
+            complete.push(number);
+        }
+        let Some(channel) = roster.channels.get_mut(number as usize) else { continue };
+        if empty && let Some(entry) = channel.entries.get_mut(place as usize) {
+            // What is live from now on comes behind: a replay takes in only what a walk has brought it.
+            entry.replaying = false;
         }
         if !run.is_empty() {
             effects.deliveries += run.len() as u64;
-            let (encoded, run) = encode_run(subscriber.format, channel, &run, encode);
-            subscriber.outbox.push_replay(encoded, run);
+            let encoded = encode_run(subscriber.format, &run, encode);
+            subscriber.outbox.push_replay(encoded, channel.run(number, &run), channel.options.overflow);
             mark_dirty(subscriber, slot, effects);
         }
     }
@@ -251,21 +259,14 @@ pub(crate) fn replay(
 }
 
 /// Publications for one subscriber alone.
-fn encode_run(
-    format: WireFormat,
-    number: u32,
-    publications: &[Arc<Publication>],
-    encode: &mut dyn Encode,
-) -> (Encoded, Dropped) {
+fn encode_run(format: WireFormat, publications: &[Arc<Publication>], encode: &mut dyn Encode) -> Encoded {
     let mut out = BytesMut::new();
     encode.publications(format, publications, &mut out);
-    let first = publications.first().map_or(0, |publication| publication.position.offset);
-    let last = publications.last().map_or(0, |publication| publication.position.offset);
-    (Encoded::new(out.freeze()), (number, first, last))
+    Encoded::new(out.freeze())
 }
 
-fn push(subscriber: &mut Subscriber, slot: u32, block: Encoded, run: Dropped, effects: &mut Effects) {
-    if subscriber.outbox.push_run(block, run, &mut subscriber.dropped).is_err() {
+fn push(subscriber: &mut Subscriber, slot: u32, block: Encoded, run: Run, overflow: Overflow, effects: &mut Effects) {
+    if subscriber.outbox.push_run(block, run, overflow, &mut subscriber.dropped).is_err() {
         lose(subscriber, slot, effects);
         return;
     }

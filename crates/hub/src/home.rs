@@ -9,7 +9,9 @@ use crate::presence::{Member, Members};
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 use std::sync::Arc;
-use switchboard_core::{Outcome, Position, PresenceChange, Publication, ReadFrom, Reject, RejectCode, Since, Time};
+use switchboard_core::{
+    App, ChannelOptions, Outcome, Position, PresenceChange, Publication, ReadFrom, Reject, RejectCode, Since, Time,
+};
 
 /// The channels whose home is this shard.
 #[derive(Debug)]
@@ -22,8 +24,9 @@ pub(crate) struct Homes<B> {
     catch_up_bytes: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Home {
+    options: Arc<ChannelOptions>,
     feeds: SmallVec<[Feed; 2]>,
     members: Members,
 }
@@ -54,7 +57,7 @@ impl<B: Broker + History> Homes<B> {
         let reply = match kind {
             RequestKind::Subscribe { since, presence, member } => {
                 let listed = presence.then_some(app.limits.presence_users);
-                Reply::Subscribed(Box::new(self.subscribe(now, key, from.shard, since, listed, member)))
+                Reply::Subscribed(Box::new(self.subscribe(now, &app, key, from.shard, since, listed, member)))
             }
             RequestKind::Unsubscribe { answer, member } => {
                 self.unsubscribe(now, &key, from.shard, member.as_ref());
@@ -81,9 +84,11 @@ impl<B: Broker + History> Homes<B> {
     }
 
     /// One step: what was missed is read and the shard registered at the same moment, so nothing falls between replay and live.
+    #[expect(clippy::too_many_arguments, reason = "a subscription's parts have no life of their own")]
     fn subscribe(
         &mut self,
         now: Time,
+        app: &App,
         key: ChannelKey,
         shard: ShardId,
         since: Option<Since>,
@@ -92,7 +97,7 @@ impl<B: Broker + History> Homes<B> {
     ) -> Subscribed {
         let position = self.broker.retain(&key);
         let missed = since.map(|since| self.broker.read(now, &key, Read::all(ReadFrom::After(since))).ok());
-        let home = self.channels.entry_ref(&key).or_default();
+        let home = self.channels.entry_ref(&key).or_insert_with(|| Home::new(app, &key));
         match home.feeds.iter_mut().find(|feed| feed.shard == shard) {
             Some(feed) => feed.subscriptions += 1,
             None => home.feeds.push(Feed { shard, subscriptions: 1, sent: position.offset, behind: false }),
@@ -223,6 +228,13 @@ impl<B: Broker + History> Homes<B> {
     }
 }
 
+impl Home {
+    fn new(app: &App, key: &ChannelKey) -> Self {
+        let options = Arc::clone(app.channels.of(&key.channel));
+        Self { options, feeds: SmallVec::new(), members: Members::default() }
+    }
+}
+
 fn deliver(letters: &mut Vec<(ShardId, Letter)>, home: &Home, key: &ChannelKey, publication: &Arc<Publication>) {
     for feed in &home.feeds {
         letters.push((feed.shard, Letter::Deliver { key: key.clone(), publication: Arc::clone(publication) }));
@@ -230,6 +242,9 @@ fn deliver(letters: &mut Vec<(ShardId, Letter)>, home: &Home, key: &ChannelKey, 
 }
 
 fn announce(letters: &mut Vec<(ShardId, Letter)>, home: &Home, key: &ChannelKey, change: &PresenceChange) {
+    if !home.options.join_leave {
+        return;
+    }
     for feed in &home.feeds {
         letters.push((feed.shard, Letter::Presence { key: key.clone(), change: change.clone() }));
     }

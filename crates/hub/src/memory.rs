@@ -123,11 +123,12 @@ impl Broker for MemoryBroker {
             publisher,
             exclude,
         });
-        let sooner = id.is_some() || app.channels.history_ttl < log.ttl;
+        let options = app.channels.of(&key.channel);
+        let sooner = id.is_some() || options.history_ttl < log.ttl;
         // A log that is listed is mostly not due sooner for a new publication. To look at its oldest each time would be a cache miss.
         let listed = log.due.is_some() && !sooner;
         if let Some(log) = self.logs.get_mut(&key) {
-            charge(&mut self.bytes, log, |log| log.append(now, &publication, id, &app.channels));
+            charge(&mut self.bytes, log, |log| log.append(now, &publication, id, options));
         }
         if !listed {
             self.reschedule(&key);
@@ -359,7 +360,7 @@ mod tests {
     }
 
     fn publish(broker: &mut MemoryBroker, now: u64, options: ChannelOptions, text: &str) -> Position {
-        let app = Arc::new(App { channels: options, ..App::new(AppId::new("app")) });
+        let app = Arc::new(App { channels: options.into(), ..App::new(AppId::new("app")) });
         broker.publish(
             Time::from_secs(now),
             PublishRequest {

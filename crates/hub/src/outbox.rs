@@ -9,7 +9,6 @@ pub struct Outbox {
     queue: VecDeque<Entry>,
     bytes: usize,
     bytes_max: usize,
-    overflow: Overflow,
     /// Whether anything was pushed since somebody last asked.
     used: bool,
 }
@@ -19,20 +18,30 @@ pub struct Outbox {
 #[error("the outbox is full")]
 pub struct OutboxFull;
 
-/// Publications that were dropped: a channel by the shard's number for it, and the first and last offset.
-pub(crate) type Dropped = (u32, u64, u64);
+/// Publications of a channel that stand beside each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Run {
+    /// The shard's number for the channel.
+    pub(crate) number: u32,
+    /// Which of all that ever had the number: a run may outlive its channel.
+    pub(crate) generation: u64,
+    /// The first offset.
+    pub(crate) first: u64,
+    /// The last offset.
+    pub(crate) last: u64,
+}
 
 #[derive(Debug)]
 struct Entry {
     encoded: Encoded,
-    /// Absent for answers and events, which are never dropped.
-    run: Option<Dropped>,
+    /// What may be dropped. Absent for answers, events, and channels whose policy is another.
+    run: Option<Run>,
 }
 
 impl Outbox {
     /// An empty outbox for at most `bytes_max` bytes.
-    pub fn new(bytes_max: usize, overflow: Overflow) -> Self {
-        Self { queue: VecDeque::new(), bytes: 0, bytes_max, overflow, used: false }
+    pub fn new(bytes_max: usize) -> Self {
+        Self { queue: VecDeque::new(), bytes: 0, bytes_max, used: false }
     }
 
     /// Queues an answer or an event.
@@ -45,36 +54,46 @@ impl Outbox {
         Ok(())
     }
 
-    /// Queues a run of a channel's publications. Runs that had to go for it are put into `dropped`.
+    /// Queues a run of a channel's publications under the channel's policy. Runs that had to go for it are put into `dropped`; it may be this
+    /// one, if what waits is not to be dropped.
     pub(crate) fn push_run(
         &mut self,
         encoded: Encoded,
-        run: Dropped,
-        dropped: &mut Vec<Dropped>,
+        run: Run,
+        overflow: Overflow,
+        dropped: &mut Vec<Run>,
     ) -> Result<(), OutboxFull> {
         self.used = true;
+        let droppable = match overflow {
+            Overflow::Disconnect => false,
+            Overflow::DropOldest => true,
+        };
         if self.bytes + encoded.len() > self.bytes_max && !self.queue.is_empty() {
-            match self.overflow {
-                Overflow::Disconnect => return Err(OutboxFull),
-                Overflow::DropOldest => self.drop_oldest(encoded.len(), dropped),
+            if !droppable {
+                return Err(OutboxFull);
+            }
+            self.drop_oldest(encoded.len(), dropped);
+            if self.bytes + encoded.len() > self.bytes_max && !self.queue.is_empty() {
+                dropped.push(run);
+                return Ok(());
             }
         }
-        self.append(encoded, Some(run));
+        self.append(encoded, droppable.then_some(run));
         Ok(())
     }
 
     /// Queues a run of a replay, which is only let go on while there is [room](Self::room_for_replay).
-    pub(crate) fn push_replay(&mut self, encoded: Encoded, run: Dropped) {
+    pub(crate) fn push_replay(&mut self, encoded: Encoded, run: Run, overflow: Overflow) {
         self.used = true;
-        self.append(encoded, Some(run));
+        self.append(encoded, (overflow == Overflow::DropOldest).then_some(run));
     }
 
-    fn append(&mut self, encoded: Encoded, run: Option<Dropped>) {
+    fn append(&mut self, encoded: Encoded, run: Option<Run>) {
         self.bytes += encoded.len();
         self.queue.push_back(Entry { encoded, run });
     }
 
-    fn drop_oldest(&mut self, room: usize, dropped: &mut Vec<Dropped>) {
+    fn drop_oldest(&mut self, room: usize, dropped: &mut Vec<Run>) {
         let mut excess = (self.bytes + room).saturating_sub(self.bytes_max);
         self.queue.retain(|entry| {
             let Some(run) = entry.run else { return true };
@@ -136,36 +155,54 @@ mod tests {
         Encoded::new(Bytes::from(vec![0; len]))
     }
 
+    fn run(offset: u64) -> Run {
+        Run { number: 4, generation: 1, first: offset, last: offset }
+    }
+
     #[test]
     fn the_default_policy_gives_up_at_the_bound() {
-        let mut outbox = Outbox::new(100, Overflow::Disconnect);
+        let mut outbox = Outbox::new(100);
         let mut dropped = Vec::new();
-        outbox.push_run(block(60), (0, 1, 1), &mut dropped).unwrap();
-        outbox.push_run(block(40), (0, 2, 2), &mut dropped).unwrap();
-        assert_eq!(outbox.push_run(block(1), (0, 3, 3), &mut dropped), Err(OutboxFull));
+        let mut push = |outbox: &mut Outbox, len, offset| {
+            outbox.push_run(block(len), run(offset), Overflow::Disconnect, &mut dropped)
+        };
+        push(&mut outbox, 60, 1).unwrap();
+        push(&mut outbox, 40, 2).unwrap();
+        assert_eq!(push(&mut outbox, 1, 3), Err(OutboxFull));
         outbox.pop();
-        outbox.push_run(block(60), (0, 3, 3), &mut dropped).unwrap();
+        push(&mut outbox, 60, 3).unwrap();
         assert!(dropped.is_empty());
     }
 
     #[test]
     fn a_message_larger_than_the_bound_goes_out_if_nothing_waits() {
-        let mut outbox = Outbox::new(100, Overflow::Disconnect);
+        let mut outbox = Outbox::new(100);
         outbox.push(block(101)).unwrap();
         assert_eq!(outbox.push(block(1)), Err(OutboxFull));
     }
 
     #[test]
     fn drop_oldest_drops_publications_and_never_answers() {
-        let mut outbox = Outbox::new(100, Overflow::DropOldest);
+        let mut outbox = Outbox::new(100);
         let mut dropped = Vec::new();
         outbox.push(block(30)).unwrap();
         for offset in 1..=7 {
-            outbox.push_run(block(10), (4, offset, offset), &mut dropped).unwrap();
+            outbox.push_run(block(10), run(offset), Overflow::DropOldest, &mut dropped).unwrap();
         }
-        outbox.push_run(block(25), (4, 8, 8), &mut dropped).unwrap();
-        assert_eq!(dropped, [(4, 1, 1), (4, 2, 2), (4, 3, 3)]);
+        outbox.push_run(block(25), run(8), Overflow::DropOldest, &mut dropped).unwrap();
+        assert_eq!(dropped, [run(1), run(2), run(3)]);
         assert_eq!(outbox.len(), 95);
         assert_eq!(outbox.pop().unwrap().len(), 30);
+    }
+
+    #[test]
+    fn drop_oldest_never_drops_what_another_policy_protects() {
+        let mut outbox = Outbox::new(100);
+        let mut dropped = Vec::new();
+        outbox.push_run(block(70), run(1), Overflow::Disconnect, &mut dropped).unwrap();
+        outbox.push_run(block(20), run(2), Overflow::DropOldest, &mut dropped).unwrap();
+        outbox.push_run(block(40), run(3), Overflow::DropOldest, &mut dropped).unwrap();
+        assert_eq!((dropped, outbox.len()), (vec![run(2), run(3)], 70));
+        assert_eq!(outbox.push(block(31)), Err(OutboxFull));
     }
 }

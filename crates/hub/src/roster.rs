@@ -7,7 +7,7 @@ use slab::Slab;
 use smallvec::SmallVec;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use switchboard_core::{Encoded, PresenceChange, Publication, WireFormat};
+use switchboard_core::{App, ChannelOptions, Encoded, PresenceChange, Publication, WireFormat};
 
 /// The channels with subscribers on this shard, by number.
 #[derive(Debug, Default)]
@@ -18,11 +18,16 @@ pub(crate) struct Roster {
     pub(crate) ready: VecDeque<u32>,
     /// Publications that wait for their fan-out, in bytes.
     pub(crate) pending_bytes: usize,
+    /// Counts the channels that have come to life here.
+    generation: u64,
 }
 
 #[derive(Debug)]
 pub(crate) struct LocalChannel {
     pub(crate) key: ChannelKey,
+    pub(crate) options: Arc<ChannelOptions>,
+    /// Which of all channels that ever had its number.
+    pub(crate) generation: u64,
     pub(crate) entries: Vec<Entry>,
     pub(crate) pending: VecDeque<Arc<Publication>>,
     pub(crate) changes: Vec<PresenceChange>,
@@ -68,11 +73,14 @@ impl Roster {
     }
 
     /// Adds a subscriber. Returns the channel's number and the entry's place.
-    pub(crate) fn add(&mut self, key: &ChannelKey, entry: Entry) -> (u32, u32) {
+    pub(crate) fn add(&mut self, app: &App, key: &ChannelKey, entry: Entry) -> (u32, u32) {
         let number = match self.index.get(key) {
             Some(number) => *number,
             None => {
-                let number = u32::try_from(self.channels.insert(LocalChannel::new(key.clone()))).unwrap_or(u32::MAX);
+                self.generation += 1;
+                let options = Arc::clone(app.channels.of(&key.channel));
+                let channel = LocalChannel::new(key.clone(), options, self.generation);
+                let number = u32::try_from(self.channels.insert(channel)).unwrap_or(u32::MAX);
                 self.index.insert(key.clone(), number);
                 number
             }
@@ -130,9 +138,11 @@ impl Roster {
 }
 
 impl LocalChannel {
-    fn new(key: ChannelKey) -> Self {
+    fn new(key: ChannelKey, options: Arc<ChannelOptions>, generation: u64) -> Self {
         Self {
             key,
+            options,
+            generation,
             entries: Vec::new(),
             pending: VecDeque::new(),
             changes: Vec::new(),

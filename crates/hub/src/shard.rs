@@ -8,7 +8,7 @@ use crate::broker::{Broker, History};
 use crate::fanout::{self, Effects};
 use crate::home::Homes;
 use crate::mail::{Letter, Mail, Outgoing, Reply, Request, RequestKind, Subscribed};
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, Run};
 use crate::presence::Member;
 use crate::roster::{Entry, Roster};
 use crate::subscriber::{Replay, Subscriber, Subscription};
@@ -140,7 +140,7 @@ impl<B: Broker + History> Shard<B> {
             session,
             app: Arc::clone(app),
             format,
-            outbox: Outbox::new(app.limits.outbox_bytes, app.channels.overflow),
+            outbox: Outbox::new(app.limits.outbox_bytes),
             subscriptions: Vec::new(),
             pending: 0,
             closing: false,
@@ -524,7 +524,7 @@ impl<B: Broker + History> Shard<B> {
                 from: position.offset,
                 presence_from: presence_serial,
             };
-            let (channel, index) = self.roster.add(&key, entry);
+            let (channel, index) = self.roster.add(&subscriber.app, &key, entry);
             let replay = replaying.then(|| Replay::new(missed));
             subscriber.subscriptions.push(Subscription { channel, index, member, replay });
             if replaying && !subscriber.replaying {
@@ -573,18 +573,20 @@ impl<B: Broker + History> Shard<B> {
 
     /// Neighbouring runs that a subscriber lost become one gap.
     fn report_dropped(&mut self) {
-        let mut gaps: Vec<(u32, (u32, u64, u64))> = Vec::new();
-        for (slot, (number, from, to)) in self.effects.dropped.drain(..) {
-            match gaps.iter_mut().rev().find(|(known, gap)| *known == slot && gap.0 == number) {
-                Some((_, gap)) => gap.2 = to,
-                None => gaps.push((slot, (number, from, to))),
+        let mut gaps: Vec<(u32, Run)> = Vec::new();
+        for (slot, run) in self.effects.dropped.drain(..) {
+            let same = |known: &Run| known.number == run.number && known.generation == run.generation;
+            match gaps.iter_mut().rev().find(|(known, gap)| *known == slot && same(gap)) {
+                Some((_, gap)) => gap.last = run.last,
+                None => gaps.push((slot, run)),
             }
         }
-        for (slot, (number, from, to)) in gaps {
+        for (slot, run) in gaps {
             if let Some(subscriber) = self.subscribers.get(slot as usize)
-                && let Some(channel) = self.roster.channels.get(number as usize)
+                && let Some(channel) = self.roster.channels.get(run.number as usize)
+                && channel.generation == run.generation
             {
-                let event = Event::Gap { channel: channel.key.channel.clone(), from, to };
+                let event = Event::Gap { channel: channel.key.channel.clone(), from: run.first, to: run.last };
                 self.events.push_back((subscriber.id(slot), event));
             }
         }

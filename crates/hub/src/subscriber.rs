@@ -1,7 +1,7 @@
 //! What a shard keeps for one subscriber: its outbox and where it stands on each channel.
 
 use crate::address::SubscriberId;
-use crate::outbox::{Dropped, Outbox};
+use crate::outbox::{Outbox, Run};
 use crate::presence::Member;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ pub(crate) struct Subscriber {
     pub(crate) replaying: bool,
     /// Its outbox overflowed: nothing is pushed any more.
     pub(crate) lost: bool,
-    pub(crate) dropped: Vec<Dropped>,
+    pub(crate) dropped: Vec<Run>,
 }
 
 impl Subscriber {

@@ -36,7 +36,8 @@ impl<B: Broker + History> Sessions<B> {
             }
             Command::Publish { channel, publish, exclude_self } => {
                 session.check(now, &channel, Operations::PUBLISH, "publish to")?;
-                let exclude = exclude_self.then_some(session.name);
+                let echo = session.app.channels.of(&channel).echo && !exclude_self;
+                let exclude = (!echo).then_some(session.name);
                 let caller = Caller::Subscriber(session.id);
                 let publisher = session.publisher();
                 self.shard.publish(
@@ -88,7 +89,7 @@ impl<B: Broker + History> Sessions<B> {
         // Who may not read history gets none by way of a position either.
         let may_resume = session.allows(now, &channel, Operations::HISTORY);
         let since = since.map(|since| if may_resume { since } else { Since::Unknown });
-        let member = session.member();
+        let member = session.member(&channel);
         session.channels.insert(channel.clone(), (op, member.clone()));
         self.count_subscriptions(session);
         let key = key(&session.app, channel);

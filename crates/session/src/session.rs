@@ -6,8 +6,8 @@ use crate::bucket::Bucket;
 use hashbrown::HashMap;
 use std::sync::Arc;
 use switchboard_core::{
-    App, ChannelName, ClientInfo, Disconnect, Grant, Identity, OpId, Operations, Reject, RejectCode, SessionId, Time,
-    UserId, WireFormat,
+    App, ChannelName, ClientInfo, Disconnect, Identity, OpId, Operations, Reject, RejectCode, SessionId, Time, UserId,
+    WireFormat,
 };
 use switchboard_dialects::AnyDialect;
 use switchboard_hub::{Member, SubscriberId};
@@ -89,15 +89,8 @@ impl Session {
         }
     }
 
-    fn grants(&self) -> &[Grant] {
-        match &self.identity {
-            Some(identity) => &identity.grants,
-            None => self.app.anonymous.as_deref().unwrap_or_default(),
-        }
-    }
-
     pub(crate) fn allows(&self, now: Time, channel: &ChannelName, operations: Operations) -> bool {
-        self.grants().iter().any(|grant| grant.allows(now, channel, operations))
+        self.app.allows(self.identity.as_ref(), now, channel, operations)
     }
 
     /// The one place that refuses for want of a right.
@@ -117,8 +110,8 @@ impl Session {
         Err(Reject::new(RejectCode::PermissionDenied, format!("no right to {verb} channel '{channel}'")))
     }
 
-    pub(crate) fn member(&self) -> Option<Member> {
-        if !self.app.channels.presence {
+    pub(crate) fn member(&self, channel: &ChannelName) -> Option<Member> {
+        if !self.app.channels.of(channel).presence {
             return None;
         }
         let info = self.identity.as_ref().and_then(|identity| identity.info.clone());

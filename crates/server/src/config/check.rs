@@ -1,5 +1,6 @@
 //! From what was written to what is meant. All that is wrong is found in one go; what would be insecure is refused and says what to set.
 
+use super::channels::{Listed, RawNamespace, channels};
 use super::raw::{RawApp, RawCompression, RawConfig, RawGrant, RawPath, RawSecret};
 use super::values::{Count, Size, Span};
 use super::{AppConfig, Config, ConfigError, Problem, RawRoute, TlsFiles};
@@ -10,7 +11,7 @@ use core::ops::RangeInclusive;
 use core::time::Duration;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use switchboard_core::{App, AppId, ChannelMatch, ChannelName, ChannelOptions, Grant, Limits, Operations};
+use switchboard_core::{App, AppId, ChannelMatch, ChannelName, ChannelOptions, Channels, Grant, Limits, Operations};
 use switchboard_net::Compression;
 use switchboard_session::admission::{Network, OriginPattern, TrustedProxies};
 
@@ -57,12 +58,9 @@ impl Checker<'_> {
     fn config(&mut self, raw: &RawConfig) -> Config {
         let server = &raw.server;
         let limits = self.limits(raw);
-        let channels = ChannelOptions {
-            history_size: self.count("history.size", server_range(), raw.history.size),
-            history_bytes: raw.history.bytes.0,
-            history_ttl: self.span("history.ttl", Duration::ZERO, raw.history.ttl),
-            ..ChannelOptions::default()
-        };
+        let defaults = raw.channels.over(&ChannelOptions::default(), "channels", &mut self.problems);
+        let everywhere = Listed { key: "namespaces".to_owned(), namespaces: &raw.namespaces };
+        let channels = channels(defaults.clone(), &[everywhere], &mut self.problems);
         let listen = self.address("server.listen", &server.listen);
         let admin_listen =
             (server.admin_listen != "off").then(|| self.address("server.admin_listen", &server.admin_listen));
@@ -74,7 +72,7 @@ impl Checker<'_> {
                 .ok()
         });
         let proxies = TrustedProxies::new(proxies.collect());
-        let apps = self.apps(&raw.apps, &limits, &channels);
+        let apps = self.apps(raw, &limits, &defaults);
         let config = Config {
             listen,
             admin_listen,
@@ -163,11 +161,12 @@ impl Checker<'_> {
         }
     }
 
-    fn apps(&mut self, raw: &[RawApp], limits: &Limits, channels: &ChannelOptions) -> Vec<AppConfig> {
-        let mut apps: Vec<AppConfig> = Vec::with_capacity(raw.len());
+    fn apps(&mut self, raw: &RawConfig, limits: &Limits, defaults: &ChannelOptions) -> Vec<AppConfig> {
+        let mut apps: Vec<AppConfig> = Vec::with_capacity(raw.apps.len());
         let (mut ids, mut keys) = (BTreeSet::new(), BTreeSet::new());
-        for (index, raw_app) in raw.iter().enumerate() {
+        for (index, raw_app) in raw.apps.iter().enumerate() {
             let at = format!("apps[{index}]");
+            let channels = self.channels(&at, raw_app, &raw.namespaces, defaults);
             let app = self.app(&at, raw_app, limits, channels);
             if !ids.insert(raw_app.id.clone()) {
                 self.problem(format!("{at}.id"), format!("{:?} is the id of another application", raw_app.id));
@@ -193,7 +192,7 @@ impl Checker<'_> {
         apps
     }
 
-    fn app(&mut self, at: &str, raw: &RawApp, limits: &Limits, channels: &ChannelOptions) -> AppConfig {
+    fn app(&mut self, at: &str, raw: &RawApp, limits: &Limits, channels: Channels) -> AppConfig {
         if raw.id.is_empty() {
             self.problem(format!("{at}.id"), "is missing");
         } else if !is_plain(&raw.id) {
@@ -219,12 +218,7 @@ impl Checker<'_> {
         let api_keys =
             api_keys.filter_map(|(index, key)| self.secret(&format!("{at}.api_keys[{index}]"), key, API_KEY_BYTES_MIN));
         let api_keys = api_keys.collect();
-        let app = App {
-            id: AppId::new(&raw.id),
-            limits: limits.clone(),
-            anonymous,
-            channels: ChannelOptions { presence: raw.presence, overflow: raw.overflow.into(), ..channels.clone() },
-        };
+        let app = App { id: AppId::new(&raw.id), limits: limits.clone(), anonymous, channels };
         AppConfig {
             app: Arc::new(app),
             key,
@@ -234,6 +228,34 @@ impl Checker<'_> {
             origins,
             allow_query_token: raw.allow_query_token,
         }
+    }
+
+    fn channels(&mut self, at: &str, raw: &RawApp, everywhere: &[RawNamespace], defaults: &ChannelOptions) -> Channels {
+        let own = format!("{at}.channels");
+        let defaults = raw.channels.over(defaults, &own, &mut self.problems);
+        let lists = [
+            // Their faults are told once, not for each application.
+            Listed { key: "namespaces".to_owned(), namespaces: everywhere },
+            Listed { key: format!("{at}.namespaces"), namespaces: &raw.namespaces },
+        ];
+        let mut problems = Vec::new();
+        let channels = channels(defaults, &lists, &mut problems);
+        problems.retain(|problem| !problem.key.starts_with("namespaces["));
+        self.problems.append(&mut problems);
+        if raw.anonymous.is_none() {
+            let lists = [(&own, raw.channels.anonymous.is_some())].into_iter().map(|(key, set)| (key.clone(), set));
+            let namespaces = raw.namespaces.iter().enumerate();
+            let namespaces =
+                namespaces.map(|(index, known)| (format!("{at}.namespaces[{index}]"), known.anonymous.is_some()));
+            for (key, _) in lists.chain(namespaces).filter(|(_, set)| *set) {
+                let message = format!(
+                    "has no effect: clients without a token cannot connect to this application. Set {at}.anonymous, to [] if they \
+                     shall have no other rights"
+                );
+                self.problem(format!("{key}.anonymous"), message);
+            }
+        }
+        channels
     }
 
     fn token_keys(&mut self, at: &str, raw: &RawApp) -> Vec<TokenKey> {
@@ -291,13 +313,7 @@ impl Checker<'_> {
             if grant.allow.is_empty() {
                 self.problem(format!("{key}.allow"), format!("is missing: list any of {OPERATIONS}"));
             }
-            let mut operations = Operations::NONE;
-            for name in &grant.allow {
-                match Operations::parse(name) {
-                    Some(operation) => operations = operations | operation,
-                    None => self.problem(format!("{key}.allow"), format!("{name:?} is none of {OPERATIONS}")),
-                }
-            }
+            let operations = operations(&format!("{key}.allow"), &grant.allow, &mut self.problems);
             grants.push(Grant::new(ChannelMatch::parse(&grant.pattern), operations));
         }
         grants
@@ -399,8 +415,16 @@ impl Checker<'_> {
     }
 }
 
-fn server_range() -> RangeInclusive<usize> {
-    0..=10_000_000
+/// A list of operations' names.
+pub(super) fn operations(key: &str, names: &[String], problems: &mut Vec<Problem>) -> Operations {
+    let mut operations = Operations::NONE;
+    for name in names {
+        match Operations::parse(name) {
+            Some(operation) => operations = operations | operation,
+            None => problems.push(Problem::at(key, format!("{name:?} is none of {OPERATIONS}"))),
+        }
+    }
+    operations
 }
 
 const OPERATIONS: &str = "subscribe, publish, presence, history, signal, *";

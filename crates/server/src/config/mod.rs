@@ -1,5 +1,6 @@
 //! The configuration: [`RawConfig`] is what was written, [`Config`] what is meant. Nothing else in the program reads files or variables for it.
 
+mod channels;
 mod check;
 mod load;
 mod raw;
@@ -8,6 +9,7 @@ mod values;
 #[cfg(test)]
 mod tests;
 
+pub use channels::{RawChannel, RawNamespace, RawOverflow};
 pub use check::check;
 pub use load::load;
 pub use raw::{
@@ -24,7 +26,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use switchboard_core::{App, ChannelName, ChannelOptions, Limits};
+use switchboard_core::{App, ChannelName, Channels, Limits};
 use switchboard_net::Compression;
 use switchboard_session::admission::{OriginPattern, TrustedProxies};
 
@@ -58,7 +60,7 @@ pub struct Config {
     /// The limits of the development application, and of all others.
     pub limits: Limits,
     /// The channels' options of the development application.
-    pub channels: ChannelOptions,
+    pub channels: Channels,
     /// Paths of raw connections.
     pub raw: Vec<RawRoute>,
 }

@@ -1,11 +1,12 @@
 //! What was written: the shape of the configuration, with its defaults. Nothing here is checked beyond its type.
 
+use super::channels::{RawChannel, RawNamespace};
 use super::values::{Count, Size, Span};
 use crate::secret::Secret;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
-use switchboard_core::{ChannelOptions, Limits, Overflow};
+use switchboard_core::Limits;
 use switchboard_net::Compression;
 
 /// A table of the configuration: its struct, its defaults and the list of its keys, which serves suggestions.
@@ -42,8 +43,12 @@ table! {
         heartbeat: RawHeartbeat = RawHeartbeat::default(),
         /// Whether messages are compressed.
         compression: RawCompression = RawCompression::default(),
-        /// What channels keep.
+        /// What all channels together keep.
         history: RawHistory = RawHistory::default(),
+        /// How channels behave.
+        channels: RawChannel = RawChannel::default(),
+        /// How channels of a namespace behave, in every application.
+        namespaces: Vec<RawNamespace> = Vec::new(),
         /// Applications; none means that one for development is made.
         apps: Vec<RawApp> = Vec::new(),
         /// Paths of raw connections.
@@ -136,12 +141,6 @@ table! {
 table! {
     /// `[history]`
     RawHistory {
-        /// Publications that a channel keeps; 0 keeps none.
-        size: Count = Count(ChannelOptions::default().history_size),
-        /// Bytes of publications that a channel keeps.
-        bytes: Size = Size(ChannelOptions::default().history_bytes),
-        /// How long a publication is kept.
-        ttl: Span = Span(ChannelOptions::default().history_ttl),
         /// What all channels together keep.
         total_bytes: Size = Size(256 * 1024 * 1024),
     }
@@ -171,10 +170,10 @@ table! {
         anonymous: Option<Vec<RawGrant>> = None,
         /// Whether a token may stand in the address.
         allow_query_token: bool = false,
-        /// Whether it is known who is on a channel.
-        presence: bool = true,
-        /// What happens to a client whose outbox is full.
-        overflow: RawOverflow = RawOverflow::Disconnect,
+        /// How its channels behave, where it is not as in `[channels]`.
+        channels: RawChannel = RawChannel::default(),
+        /// How those of a namespace behave.
+        namespaces: Vec<RawNamespace> = Vec::new(),
     }
 }
 
@@ -204,25 +203,6 @@ pub struct RawGrant {
 
 impl RawGrant {
     pub(super) const KEYS: &[&str] = &["match", "allow"];
-}
-
-/// What happens to a client whose outbox is full.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RawOverflow {
-    /// Its connection ends.
-    Disconnect,
-    /// The oldest messages go.
-    DropOldest,
-}
-
-impl From<RawOverflow> for Overflow {
-    fn from(raw: RawOverflow) -> Self {
-        match raw {
-            RawOverflow::Disconnect => Self::Disconnect,
-            RawOverflow::DropOldest => Self::DropOldest,
-        }
-    }
 }
 
 /// A secret: a text, or a table that says where it is: `{ file = "/run/secrets/shop" }`, `{ env = "SHOP_SECRET" }`.
@@ -296,6 +276,8 @@ pub(super) fn keys_of(path: &str) -> Option<&'static [&'static str]> {
         "heartbeat" => RawHeartbeat::KEYS,
         "compression" => RawCompression::KEYS,
         "history" => RawHistory::KEYS,
+        "channels" | "apps.channels" => RawChannel::KEYS,
+        "namespaces" | "apps.namespaces" => RawNamespace::KEYS,
         "apps" => RawApp::KEYS,
         "apps.anonymous" => RawGrant::KEYS,
         "apps.secret" | "apps.secrets" | "apps.api_keys" => RawSecret::KEYS,
@@ -305,4 +287,5 @@ pub(super) fn keys_of(path: &str) -> Option<&'static [&'static str]> {
 }
 
 /// The paths that [`keys_of`] knows.
-pub(super) const TABLES: &[&str] = &["server", "tls", "limits", "heartbeat", "compression", "history", "apps", "raw"];
+pub(super) const TABLES: &[&str] =
+    &["server", "tls", "limits", "heartbeat", "compression", "history", "channels", "apps", "raw"];

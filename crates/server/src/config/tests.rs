@@ -4,6 +4,7 @@
 
 use super::*;
 use std::io::Write;
+use switchboard_core::{ChannelOptions, Operations, Overflow, Time};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 const API_KEY: &str = "CANARY-api-key-0123456789";
@@ -32,7 +33,7 @@ fn nothing_written_is_a_good_configuration() {
     assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(config.admin_listen.unwrap().to_string(), "127.0.0.1:8081");
     assert_eq!(config.limits, Limits::default());
-    assert_eq!(config.channels, ChannelOptions::default());
+    assert_eq!(config.channels, Channels::default());
     assert_eq!(config.compression, None);
     assert!(config.apps.is_empty() && config.raw.is_empty() && config.tls.is_none());
 }
@@ -62,9 +63,9 @@ fn everything_written_is_meant() {
             level = 6
             message_bytes_min = "1KiB"
             contexts_max = 100
-            [history]
-            size = 10
-            ttl = "1h"
+            [channels]
+            history_size = 10
+            history_ttl = "1h"
             [[apps]]
             id = "shop"
             key = "shop-key"
@@ -73,6 +74,7 @@ fn everything_written_is_meant() {
             origins = ["https://shop.example", "https://*.shop.example"]
             anonymous = [{{ match = "news:*", allow = ["subscribe", "history"] }}]
             api_keys = ["{API_KEY}"]
+            [apps.channels]
             presence = false
             overflow = "drop_oldest"
             [[apps]]
@@ -96,7 +98,8 @@ fn everything_written_is_meant() {
     assert_eq!(shop.app.limits.message_bytes, 1 << 20);
     assert_eq!(shop.app.limits.heartbeat, Duration::from_secs(30));
     assert_eq!(config.compression, Some(Compression { level: 6, message_bytes_min: 1024, contexts_max: 100 }));
-    assert_eq!((shop.app.channels.history_size, shop.app.channels.presence), (10, false));
+    let channels = shop.app.channels.defaults();
+    assert_eq!((channels.history_size, channels.presence, channels.overflow), (10, false, Overflow::DropOldest));
     assert_eq!(shop.token_keys.iter().map(|key| key.kid.as_deref()).collect::<Vec<_>>(), [None, Some("2")]);
     assert_eq!(shop.app.anonymous.as_ref().unwrap().len(), 1);
     assert!(bank.app.anonymous.is_none());
@@ -114,6 +117,10 @@ fn unknown_keys_are_errors_with_a_suggestion() {
         ("[heartbeat]\nfoo = 1", "heartbeat.foo: unknown key; there are interval, timeout"),
         ("[[apps]]\nid = \"a\"\norigns = []", "apps[0].origns: unknown key; did you mean \"origins\"?"),
         ("[[apps]]\nanonymous = [{ mach = \"x\" }]", "apps[0].anonymous[0].mach: unknown key; did you mean \"match\"?"),
+        ("[[apps]]\npresence = true", "apps[0].presence: unknown key; \"presence\" belongs into [channels]"),
+        ("[channels]\nhistry_size = 1", "channels.histry_size: unknown key; did you mean \"history_size\"?"),
+        ("[[namespaces]]\nprescence = true", "namespaces[0].prescence: unknown key; did you mean \"presence\"?"),
+        ("[[apps]]\n[[apps.namespaces]]\nnam = 1", "apps[0].namespaces[0].nam: unknown key; did you mean \"name\"?"),
         ("[[raw]]\n[[raw]]\nchanel = 1", "raw[1].chanel: unknown key; did you mean \"channel\"?"),
         ("[[apps]]\nsecret = { fille = \"x\" }", "apps[0].secret.fille: unknown key; did you mean \"file\"?"),
     ] {
@@ -133,7 +140,7 @@ fn wrong_types_name_their_key() {
         ("[limits]\nmessage_bytes = \"64kb\"", "limits.message_bytes: \"64kb\" is not a number of bytes"),
         ("[limits]\nmessage_bytes = true", "limits.message_bytes: invalid type: boolean `true`"),
         ("[[apps]]\ndefault = 1", "apps[0].default: invalid type: integer `1`, expected a boolean"),
-        ("[[apps]]\noverflow = \"drop\"", "apps[0].overflow: unknown variant `drop`"),
+        ("[[apps]]\nchannels = { overflow = \"drop\" }", "apps[0].channels.overflow: unknown variant `drop`"),
         ("[[apps]]\nsecret = 12345", "apps[0].secret: a secret is a text: write it in quotes"),
         ("[[apps]]\nsecret = {}", "apps[0].secret: a secret has exactly one of value, file, env"),
         (
@@ -337,4 +344,88 @@ fn the_reference_shows_a_good_configuration() {
     let example = example.replace("/run/secrets/shop", file.path().to_str().unwrap());
     let config = read(&example, &[("SHOP_API_KEY", API_KEY)]).unwrap();
     assert_eq!((config.apps.len(), config.raw.len()), (1, 1));
+}
+
+#[test]
+fn what_is_written_closer_to_the_channel_wins() {
+    let text = format!(
+        r#"
+        [channels]
+        history_size = 1
+        [[namespaces]]
+        name = "room"
+        history_bytes = 7
+        echo = false
+        [[namespaces]]
+        name = "open"
+        anonymous = ["subscribe"]
+        [[apps]]
+        id = "a"
+        secret = "{SECRET}"
+        anonymous = []
+        [apps.channels]
+        history_size = 2
+        [[apps.namespaces]]
+        name = "room"
+        history_size = 3
+        allow = ["subscribe", "publish"]
+        [[apps]]
+        id = "b"
+        secret = "{SECRET}x"
+        "#
+    );
+    let variables = [("SWITCHBOARD_APPS__1__CHANNELS__PRESENCE", "false")];
+    let config = read(&text, &variables).unwrap();
+    let of = |channels: &Channels, name: &str| {
+        let options = channels.of(&ChannelName::parse(name).unwrap());
+        (options.history_size, options.history_bytes, options.echo, options.presence)
+    };
+    let all = ChannelOptions::default().history_bytes;
+    let [a, b] = &config.apps[..] else { panic!("two applications") };
+    assert_eq!(of(&config.channels, "room:1"), (1, 7, false, true));
+    assert_eq!(of(&a.app.channels, "room:1"), (3, 7, false, true));
+    assert_eq!(of(&a.app.channels, "lobby"), (2, all, true, true));
+    assert_eq!(of(&b.app.channels, "room/1"), (1, 7, false, false));
+    assert_eq!(of(&b.app.channels, "roomy/1"), (1, all, true, false));
+    let room = ChannelName::parse("room:1").unwrap();
+    assert!(a.app.channels.of(&room).allow.contains(Operations::PUBLISH));
+    assert!(a.app.allows(None, Time::default(), &ChannelName::parse("open:1").unwrap(), Operations::SUBSCRIBE));
+}
+
+#[test]
+fn faults_of_namespaces_are_told_once_and_named() {
+    let app = |rest: &str| format!("[[apps]]\nid = \"a\"\nsecret = \"{SECRET}\"\n{rest}");
+    for (text, expected) in [
+        ("[[namespaces]]\nhistory_size = 1".to_owned(), "namespaces[0].name: is missing: the part of channels' names"),
+        (
+            "[[namespaces]]\nname = \"a:\"".to_owned(),
+            "namespaces[0].name: \"a:\" is written without what follows it: \"a\"",
+        ),
+        (
+            "[[namespaces]]\nname = \"a:*\"".to_owned(),
+            "namespaces[0].name: \"a:*\" is written without what follows it: \"a\"",
+        ),
+        (
+            "[[namespaces]]\nname = \"a:b\"".to_owned(),
+            "namespaces[0].name: \"a:b\": use 1 to 100 bytes without ':', '/'",
+        ),
+        (
+            "[[namespaces]]\nname = \"a\"\n[[namespaces]]\nname = \"a\"".to_owned(),
+            "namespaces[1].name: \"a\" is there twice",
+        ),
+        ("[channels]\nallow = [\"read\"]".to_owned(), "channels.allow: \"read\" is none of subscribe, publish"),
+        (
+            "[channels]\nhistory_size = 10_000_001".to_owned(),
+            "channels.history_size: 10000001 is not between 0 and 10000000",
+        ),
+        (app("[[apps.namespaces]]\nname = \"\""), "apps[0].namespaces[0].name: is missing"),
+        (
+            app("[[apps.namespaces]]\nname = \"open\"\nanonymous = [\"subscribe\"]"),
+            "apps[0].namespaces[0].anonymous: has no effect: clients without a token cannot connect to this application. \
+             Set apps[0].anonymous",
+        ),
+    ] {
+        let shown = error(&text);
+        assert!(shown.starts_with(expected) && shown.lines().count() == 1, "{text}\n  gave {shown}");
+    }
 }

@@ -165,16 +165,12 @@ fn authenticate(app: &App, token: &str, directory: &dyn Directory, now: Time) ->
 
 /// A connection that consists of one channel cannot authenticate later, and need not begin if it may not read.
 fn check_channel(app: &App, identity: Option<&Identity>, channel: &ChannelName, now: Time) -> Result<(), Refusal> {
-    let grants = match (identity, &app.anonymous) {
-        (Some(identity), _) => &identity.grants,
-        (None, Some(grants)) => grants,
-        (None, None) => {
-            let message = "a token is needed: send the header 'Authorization: Bearer TOKEN', or offer the subprotocols \
-                           'switchboard.v1.raw' and 'switchboard.token.TOKEN'";
-            return Err(Refusal::new(RefusalCode::Unauthenticated, message));
-        }
-    };
-    if grants.iter().any(|grant| grant.allows(now, channel, Operations::SUBSCRIBE)) {
+    if identity.is_none() && app.anonymous.is_none() {
+        let message = "a token is needed: send the header 'Authorization: Bearer TOKEN', or offer the subprotocols \
+                       'switchboard.v1.raw' and 'switchboard.token.TOKEN'";
+        return Err(Refusal::new(RefusalCode::Unauthenticated, message));
+    }
+    if app.allows(identity, now, channel, Operations::SUBSCRIBE) {
         return Ok(());
     }
     let message = format!("no right to subscribe to channel '{channel}'");

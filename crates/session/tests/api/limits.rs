@@ -11,7 +11,7 @@ const NATIVE: Opening = Opening::Native { batch: false };
 
 fn setup(limits: Limits, channels: ChannelOptions) -> (World, Arc<App>) {
     let anonymous = Some(vec![Grant::new(ChannelMatch::all(), Operations::ALL)]);
-    let app = Arc::new(App { limits, channels, anonymous, ..App::new(AppId::new("app")) });
+    let app = Arc::new(App { limits, channels: channels.into(), anonymous, ..App::new(AppId::new("app")) });
     (World::new(1, FakeDirectory { apps: vec![app.clone()], ..FakeDirectory::default() }), app)
 }
 

@@ -5,7 +5,7 @@ use core::time::Duration;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use switchboard_core::{App, AppId, ChannelMatch, ChannelOptions, Grant, Limits, Operations};
+use switchboard_core::{App, AppId, ChannelMatch, ChannelOptions, Channels, Grant, Limits, Operations};
 use switchboard_dialects::Opening;
 use switchboard_testkit::{ClientId, FakeDirectory, Rng, World};
 
@@ -79,11 +79,11 @@ impl Run {
             Arc::new(App {
                 anonymous: Some(vec![Grant::new(ChannelMatch::all(), Operations::ALL)]),
                 limits: Limits { operations_per_second: 0, outbox_bytes: 8_000, ..Limits::default() },
-                channels: ChannelOptions {
+                channels: Channels::new(ChannelOptions {
                     history_size: 25,
                     history_ttl: Duration::from_secs(60),
                     ..ChannelOptions::default()
-                },
+                }),
                 ..App::new(AppId::new(name))
             })
         };

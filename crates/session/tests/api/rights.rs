@@ -3,7 +3,9 @@
 use core::time::Duration;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use switchboard_core::{App, AppId, ChannelMatch, ChannelName, Grant, Identity, Operations, Time, UserId};
+use switchboard_core::{
+    App, AppId, ChannelMatch, ChannelName, ChannelOptions, Channels, Grant, Identity, Operations, Time, UserId,
+};
 use switchboard_dialects::Opening;
 use switchboard_testkit::{ClientId, FakeDirectory, Received, World};
 
@@ -149,4 +151,30 @@ fn a_fresh_token_without_the_right_ends_the_subscription_and_another_user_is_ref
     world.submit(0, 0, &app, command);
     world.settle();
     assert_eq!(world.received(client), []);
+}
+
+#[test]
+fn a_namespace_decides_on_echo_and_on_who_is_told_of_whom() {
+    let quiet = ChannelOptions { echo: false, join_leave: false, ..ChannelOptions::default() };
+    let channels = Channels::default().with_namespace("quiet", quiet);
+    let everything = vec![Grant::new(ChannelMatch::all(), Operations::ALL)];
+    let app = Arc::new(App { channels, anonymous: Some(everything), ..App::new(AppId::new("app")) });
+    let mut world = World::new(1, FakeDirectory { apps: vec![app.clone()], ..FakeDirectory::default() });
+    let clients = [0, 1].map(|_| world.connect(0, &app, NATIVE, None));
+    for client in clients {
+        for channel in ["quiet:1", "loud:1"] {
+            let request = json!({"type": "subscribe", "id": channel, "channel": channel, "presence": true});
+            assert_eq!(ask(&mut world, client, &request), "ok");
+        }
+    }
+    for channel in ["quiet:1", "loud:1"] {
+        world.send(clients[0], &json!({"type": "publish", "channel": channel, "data": 1}).to_string());
+    }
+    world.settle();
+    let told = |world: &mut World, client| -> Vec<String> {
+        let text = |told: Value| format!("{} {}", told["type"].as_str().unwrap(), told["channel"].as_str().unwrap());
+        world.received(client).iter().map(|told| text(told.json())).collect()
+    };
+    assert_eq!(told(&mut world, clients[0]), ["join loud:1", "message loud:1"]);
+    assert_eq!(told(&mut world, clients[1]), ["message quiet:1", "message loud:1"]);
 }

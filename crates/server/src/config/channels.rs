@@ -1,0 +1,170 @@
+//! The options of channels: as they are written for all, for an application and for a namespace, and what they mean together.
+//!
+//! What is written closer to the channel wins: `[channels]`, `[apps.channels]`, `[[namespaces]]`, `[[apps.namespaces]]`.
+
+use super::Problem;
+use super::check::operations;
+use super::values::{Count, Size, Span};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use switchboard_core::{ChannelOptions, Channels, Overflow};
+
+/// The options, each only where it is written. The list of keys serves suggestions.
+macro_rules! options {
+    ($($(#[$doc:meta])* $field:ident: $type:ty,)*) => {
+        /// `[channels]`, `[apps.channels]`
+        #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+        #[serde(default)]
+        pub struct RawChannel {
+            $($(#[$doc])* #[serde(skip_serializing_if = "Option::is_none")] pub $field: Option<$type>,)*
+        }
+
+        /// `[[namespaces]]`, `[[apps.namespaces]]`
+        #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+        #[serde(default)]
+        pub struct RawNamespace {
+            /// The part of channels' names before the first `:` or `/`.
+            pub name: String,
+            $($(#[$doc])* #[serde(skip_serializing_if = "Option::is_none")] pub $field: Option<$type>,)*
+        }
+
+        impl RawChannel {
+            /// Its keys.
+            pub(super) const KEYS: &[&str] = &[$(stringify!($field),)*];
+        }
+
+        impl RawNamespace {
+            /// Its keys.
+            pub(super) const KEYS: &[&str] = &["name", $(stringify!($field),)*];
+
+            fn options(&self) -> RawChannel {
+                RawChannel { $($field: self.$field.clone(),)* }
+            }
+        }
+    };
+}
+
+options! {
+    /// Publications that a channel keeps; 0 keeps none.
+    history_size: Count,
+    /// Bytes of publications that a channel keeps.
+    history_bytes: Size,
+    /// How long a publication is kept.
+    history_ttl: Span,
+    /// How long a publication's id is remembered.
+    idempotency_ttl: Span,
+    /// Ids that are remembered.
+    idempotency_ids: Count,
+    /// Whether it is known who is on a channel.
+    presence: bool,
+    /// Whether those who want to know are told who comes and leaves.
+    join_leave: bool,
+    /// What clients with any token may do.
+    allow: Vec<String>,
+    /// What clients without a token may do.
+    anonymous: Vec<String>,
+    /// What happens to a client whose outbox is full.
+    overflow: RawOverflow,
+    /// Whether publishers get their own publications.
+    echo: bool,
+}
+
+/// What happens to a client whose outbox is full.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RawOverflow {
+    /// Its connection ends.
+    Disconnect,
+    /// The oldest messages go.
+    DropOldest,
+}
+
+impl From<RawOverflow> for Overflow {
+    fn from(raw: RawOverflow) -> Self {
+        match raw {
+            RawOverflow::Disconnect => Self::Disconnect,
+            RawOverflow::DropOldest => Self::DropOldest,
+        }
+    }
+}
+
+/// A list of namespaces and the key under which it stands.
+pub(super) struct Listed<'a> {
+    pub(super) key: String,
+    pub(super) namespaces: &'a [RawNamespace],
+}
+
+impl RawChannel {
+    /// `base` with what is written here.
+    pub(super) fn over(&self, base: &ChannelOptions, at: &str, problems: &mut Vec<Problem>) -> ChannelOptions {
+        let mut options = base.clone();
+        if let Some(Count(size)) = self.history_size {
+            if size > HISTORY_SIZE_MAX {
+                problems.push(Problem::at(
+                    format!("{at}.history_size"),
+                    format!("{size} is not between 0 and {HISTORY_SIZE_MAX}"),
+                ));
+            }
+            options.history_size = size;
+        }
+        set(&mut options.history_bytes, self.history_bytes.map(|size| size.0));
+        set(&mut options.history_ttl, self.history_ttl.map(|span| span.0));
+        set(&mut options.idempotency_ttl, self.idempotency_ttl.map(|span| span.0));
+        set(&mut options.idempotency_ids, self.idempotency_ids.map(|count| count.0));
+        set(&mut options.presence, self.presence);
+        set(&mut options.join_leave, self.join_leave);
+        set(&mut options.overflow, self.overflow.map(Overflow::from));
+        set(&mut options.echo, self.echo);
+        set(&mut options.allow, self.allow.as_ref().map(|names| operations(&format!("{at}.allow"), names, problems)));
+        let anonymous = self.anonymous.as_ref();
+        let anonymous = anonymous.map(|names| operations(&format!("{at}.anonymous"), names, problems));
+        set(&mut options.allow_anonymous, anonymous);
+        options
+    }
+}
+
+/// An application's channels: its defaults, then the namespaces of each list, later lists over earlier ones.
+pub(super) fn channels(defaults: ChannelOptions, lists: &[Listed<'_>], problems: &mut Vec<Problem>) -> Channels {
+    let mut channels = Channels::new(defaults);
+    for list in lists {
+        let mut names = BTreeSet::new();
+        for (index, namespace) in list.namespaces.iter().enumerate() {
+            let at = format!("{}[{index}]", list.key);
+            let name = &namespace.name;
+            if let Some(message) = name_fault(name) {
+                problems.push(Problem::at(format!("{at}.name"), message));
+                continue;
+            }
+            if !names.insert(name) {
+                problems.push(Problem::at(format!("{at}.name"), format!("{name:?} is there twice")));
+            }
+            let known = channels.namespaces().find(|(known, _)| known == name);
+            let base = known.map_or(channels.defaults(), |(_, options)| options);
+            let options = namespace.options().over(&base.clone(), &at, problems);
+            channels = channels.with_namespace(name, options);
+        }
+    }
+    channels
+}
+
+fn name_fault(name: &str) -> Option<String> {
+    match name.strip_suffix([':', '/', '*']) {
+        _ if name.is_empty() => Some("is missing: the part of channels' names before the first ':' or '/'".to_owned()),
+        Some(rest) => {
+            let plain = rest.trim_end_matches([':', '/']);
+            Some(format!("{name:?} is written without what follows it: \"{plain}\""))
+        }
+        None if name.contains([':', '/', '+', '#']) || name.chars().any(char::is_control) || name.len() > 100 => {
+            Some(format!("{name:?}: use 1 to 100 bytes without ':', '/', '+', '#' and control characters"))
+        }
+        None => None,
+    }
+}
+
+fn set<T>(place: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *place = value;
+    }
+}
+
+const HISTORY_SIZE_MAX: usize = 10_000_000;

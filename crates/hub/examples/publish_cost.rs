@@ -52,5 +52,5 @@ fn main() {
         while shard.poll_dirty().is_some() {}
         while shard.outbox(id).and_then(switchboard_hub::Outbox::pop).is_some() {}
     }
-    println!("{} publications", shard.stats().publications);
+    assert_eq!(shard.stats().publications, turns * 16);
 }

@@ -97,7 +97,7 @@ async fn respond(
             Err(error) => tracing::debug!(%error, "an upgrade failed"),
         }
     });
-    switching_protocols(&proto::handshake::accept_key(&upgrade.key), subprotocol, deflate)
+    upgrading(&upgrade, subprotocol, deflate)
 }
 
 /// A session without a connection yet. It ends if it never gets one.
@@ -154,20 +154,24 @@ fn reject(rejection: &Rejection, shared: &Shared) -> Response<Body> {
     response
 }
 
-fn switching_protocols(accept: &str, subprotocol: Option<&'static str>, deflate: Option<Agreed>) -> Response<Body> {
+/// The answer that upgrades, as the version of HTTP wants it.
+fn upgrading(
+    upgrade: &proto::handshake::UpgradeRequest,
+    subprotocol: Option<&'static str>,
+    deflate: Option<Agreed>,
+) -> Response<Body> {
+    let params = deflate.map(|agreed| agreed.params);
+    let answer = match upgrade.answer_with(subprotocol, params.as_ref()) {
+        Ok(answer) => answer,
+        // Admission chooses among what the client offers.
+        Err(error) => return json_error(StatusCode::INTERNAL_SERVER_ERROR, "internal", &error.to_string()),
+    };
     let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let headers = response.headers_mut();
-    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    if let Ok(accept) = HeaderValue::from_str(accept) {
-        headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-    }
-    if let Some(subprotocol) = subprotocol {
-        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol));
-    }
-    if let Some(extension) = deflate.and_then(|agreed| HeaderValue::from_str(&agreed.params.to_string()).ok()) {
-        headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, extension);
+    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::SWITCHING_PROTOCOLS);
+    for (name, value) in answer.headers {
+        if let (Ok(name), Ok(value)) = (http::HeaderName::from_bytes(name.as_bytes()), HeaderValue::try_from(value)) {
+            response.headers_mut().insert(name, value);
+        }
     }
     response
 }

@@ -1,4 +1,4 @@
-//! An extractor for axum handlers.
+//! An extractor for axum handlers, over HTTP/1.1 and, with the feature `http2` and axum's own, over HTTP/2.
 
 use std::future::Future;
 
@@ -13,7 +13,7 @@ use switchboard_ws_proto::handshake::{Rejection, UpgradeRequest};
 use crate::hyper::{UpgradeFuture, UpgradedStream, accept, check_parts, rejection};
 use crate::{AcceptOptions, WebSocket};
 
-/// A request that can be upgraded. Route it with `any` or `get`.
+/// A request that can be upgraded. Route it with `any`: over HTTP/1.1 it is a GET, over HTTP/2 a CONNECT.
 ///
 /// ```
 /// use axum::{Router, response::Response, routing::any};

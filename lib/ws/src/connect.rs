@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use http::Uri;
 use switchboard_ws_proto::handshake::{ClientHandshake, ClientRequest, ClientResponse, HandshakeError, InvalidHeader};
 use switchboard_ws_proto::{Config, Role};
@@ -37,6 +37,10 @@ pub enum ConnectError {
     /// The server hung up before it answered.
     #[error("the connection ended before the response was whole")]
     Eof,
+    /// The server does not do WebSockets over HTTP/2; it may over HTTP/1.1.
+    #[cfg(feature = "http2")]
+    #[error("the server does not do WebSockets over HTTP/2: {0}")]
+    Http2NotSupported(&'static str),
     /// The operating system gave no random bytes for keys.
     #[error("no randomness: {0}")]
     Random(String),
@@ -85,7 +89,7 @@ pub struct Connector {
     subprotocols: Vec<String>,
     origin: Option<String>,
     headers: Vec<(String, String)>,
-    timeout: Duration,
+    pub(crate) timeout: Duration,
     #[cfg(feature = "deflate")]
     deflate: Option<Policy>,
     #[cfg(feature = "tls")]
@@ -192,15 +196,7 @@ impl Connector {
         mut stream: S,
         target: &Target,
     ) -> Result<(WebSocket<S>, ClientResponse), ConnectError> {
-        let request = ClientRequest {
-            host: target.authority.clone(),
-            target: target.path.clone(),
-            origin: self.origin.clone(),
-            subprotocols: self.subprotocols.clone(),
-            headers: self.headers.clone(),
-            #[cfg(feature = "deflate")]
-            deflate: self.deflate.map(|policy| policy.offer()),
-        };
+        let request = self.request(target.authority.clone(), target.path.clone());
         let mut handshake = ClientHandshake::new(request, random()?)?;
         stream.write_all(&handshake.request()).await?;
         stream.flush().await?;
@@ -213,6 +209,30 @@ impl Connector {
                 break response;
             }
         };
+        Ok((self.socket(stream, buffer.freeze(), &response)?, response))
+    }
+
+    /// What is asked for, over whichever version of HTTP.
+    pub(crate) fn request(&self, host: String, target: String) -> ClientRequest {
+        ClientRequest {
+            host,
+            target,
+            origin: self.origin.clone(),
+            subprotocols: self.subprotocols.clone(),
+            headers: self.headers.clone(),
+            #[cfg(feature = "deflate")]
+            deflate: self.deflate.map(|policy| policy.offer()),
+        }
+    }
+
+    /// What the server has agreed to, over `stream`.
+    pub(crate) fn socket<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        stream: S,
+        leftover: Bytes,
+        #[cfg_attr(not(feature = "deflate"), expect(unused_variables, reason = "nothing is agreed"))]
+        response: &ClientResponse,
+    ) -> Result<WebSocket<S>, ConnectError> {
         let role = Role::Client { mask_seed: random()? };
         #[cfg(feature = "deflate")]
         let config = {
@@ -221,26 +241,39 @@ impl Connector {
         };
         #[cfg(not(feature = "deflate"))]
         let config = self.config.clone();
-        Ok((WebSocket::from_upgraded(stream, buffer.freeze(), role, config), response))
+        Ok(WebSocket::from_upgraded(stream, leftover, role, config))
     }
 
     #[cfg(not(feature = "tls"))]
-    async fn wrap(&self, _: TcpStream, _: &Target) -> Result<MaybeTls<TcpStream>, ConnectError> {
+    pub(crate) async fn wrap(&self, _: TcpStream, _: &Target) -> Result<MaybeTls<TcpStream>, ConnectError> {
         Err(ConnectError::Tls("wss:// needs the feature `tls` of switchboard-ws".into()))
     }
 
     #[cfg(feature = "tls")]
     async fn wrap(&self, stream: TcpStream, target: &Target) -> Result<MaybeTls<TcpStream>, ConnectError> {
-        let config = match &self.tls {
-            Some(config) => config.clone(),
-            None => system_tls()?,
-        };
-        let host = target.host.trim_matches(['[', ']']).to_owned();
-        let name = rustls::pki_types::ServerName::try_from(host)
-            .map_err(|_| ConnectError::Url("the host is not a name for TLS"))?;
-        let stream = tokio_rustls::TlsConnector::from(config).connect(name, stream).await?;
-        Ok(MaybeTls::Tls(Box::new(stream)))
+        encrypt(self.tls_config()?, stream, target).await
     }
+
+    #[cfg(feature = "tls")]
+    pub(crate) fn tls_config(&self) -> Result<std::sync::Arc<rustls::ClientConfig>, ConnectError> {
+        match &self.tls {
+            Some(config) => Ok(config.clone()),
+            None => system_tls(),
+        }
+    }
+}
+
+#[cfg(feature = "tls")]
+pub(crate) async fn encrypt(
+    config: std::sync::Arc<rustls::ClientConfig>,
+    stream: TcpStream,
+    target: &Target,
+) -> Result<MaybeTls<TcpStream>, ConnectError> {
+    let host = target.host.trim_matches(['[', ']']).to_owned();
+    let name = rustls::pki_types::ServerName::try_from(host)
+        .map_err(|_| ConnectError::Url("the host is not a name for TLS"))?;
+    let stream = tokio_rustls::TlsConnector::from(config).connect(name, stream).await?;
+    Ok(MaybeTls::Tls(Box::new(stream)))
 }
 
 impl Default for Connector {
@@ -287,17 +320,17 @@ fn system_tls() -> Result<std::sync::Arc<rustls::ClientConfig>, ConnectError> {
 
 /// What a URL says.
 #[derive(Debug, PartialEq, Eq)]
-struct Target {
-    tls: bool,
-    host: String,
-    port: u16,
+pub(crate) struct Target {
+    pub(crate) tls: bool,
+    pub(crate) host: String,
+    pub(crate) port: u16,
     /// For the Host header.
-    authority: String,
+    pub(crate) authority: String,
     path: String,
 }
 
 impl Target {
-    fn parse(url: &str) -> Result<Self, ConnectError> {
+    pub(crate) fn parse(url: &str) -> Result<Self, ConnectError> {
         // RFC 6455 §3: a fragment has no meaning here. `Uri` would drop it silently.
         if url.contains('#') {
             return Err(ConnectError::Url("it has a fragment"));

@@ -1,4 +1,5 @@
-//! Upgrading a request of a hyper server, whatever its service does besides.
+//! Upgrading a request of a hyper server, whatever its service does besides: over HTTP/1.1, and over HTTP/2 by an extended CONNECT (RFC
+//! 8441) with the feature `http2`, where the server is told to `enable_connect_protocol`.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -7,10 +8,10 @@ use std::task::{Context, Poll, ready};
 
 use ::hyper::upgrade::{OnUpgrade, Upgraded, on};
 use bytes::Bytes;
-use http::header::{CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
-use http::{Method, Request, Response, StatusCode, Version, request};
+use http::header::{CONNECTION, HeaderName, HeaderValue, UPGRADE};
+use http::{Extensions, HeaderMap, Method, Request, Response, StatusCode, Uri, Version, request};
 use hyper_util::rt::TokioIo;
-use switchboard_ws_proto::handshake::{HttpVersion, Rejection, UpgradeRequest, accept_key};
+use switchboard_ws_proto::handshake::{HttpVersion, Rejection, UpgradeRequest};
 use switchboard_ws_proto::{Config, Role};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -18,7 +19,8 @@ use tokio::net::TcpStream;
 use crate::{AcceptOptions, WebSocket};
 
 /// Checks a request, and makes the answer that upgrades it and the future of the WebSocket, which completes when hyper has written the
-/// answer: give it to a task of its own. The server's connection has to be served `with_upgrades`.
+/// answer: give it to a task of its own. A server's connection of HTTP/1.1 has to be served `with_upgrades`, one of HTTP/2 with
+/// `enable_connect_protocol`; the request may be of either.
 ///
 /// ```
 /// use http_body_util::Full;
@@ -51,17 +53,25 @@ pub fn upgrade<B, R: Default>(
     request: &mut Request<B>,
     options: &AcceptOptions,
 ) -> Result<(Response<R>, UpgradeFuture), Rejection> {
-    let checked = check(request.method(), request.version(), request.headers())?;
+    let head = Head {
+        method: request.method(),
+        uri: request.uri(),
+        version: request.version(),
+        headers: request.headers(),
+        extensions: request.extensions(),
+    };
+    let checked = head.check()?;
     let (response, config) = accept(&checked, options)?;
     Ok((response, UpgradeFuture::new(on(request), config)))
 }
 
-/// As [`UpgradeRequest::check`], for the parts of a request.
+/// As [`UpgradeRequest::check`] or, over HTTP/2, [`UpgradeRequest::check_connect`], for the parts of a request.
 ///
 /// # Errors
 /// [`Rejection`].
 pub fn check_parts(parts: &request::Parts) -> Result<UpgradeRequest, Rejection> {
-    check(&parts.method, parts.version, &parts.headers)
+    let request::Parts { method, uri, version, headers, extensions, .. } = parts;
+    Head { method, uri, version: *version, headers, extensions }.check()
 }
 
 /// The HTTP answer to a request that is not upgraded.
@@ -78,14 +88,35 @@ pub fn rejection(error: &Rejection) -> Response<String> {
     response
 }
 
-fn check(method: &Method, version: Version, headers: &http::HeaderMap) -> Result<UpgradeRequest, Rejection> {
-    let version = match version {
-        Version::HTTP_11 => HttpVersion::Http11,
-        Version::HTTP_2 | Version::HTTP_3 => return Err(Rejection::HttpVersionNotSupported),
-        _ => HttpVersion::Http10,
-    };
-    let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-    UpgradeRequest::check(method.as_str(), version, headers)
+/// What of a request decides.
+struct Head<'a> {
+    method: &'a Method,
+    #[cfg_attr(not(feature = "http2"), expect(dead_code, reason = "says something over HTTP/2 only"))]
+    uri: &'a Uri,
+    version: Version,
+    headers: &'a HeaderMap,
+    #[cfg_attr(not(feature = "http2"), expect(dead_code, reason = "says something over HTTP/2 only"))]
+    extensions: &'a Extensions,
+}
+
+impl Head<'_> {
+    fn check(&self) -> Result<UpgradeRequest, Rejection> {
+        let headers = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+        let version = match self.version {
+            #[cfg(feature = "http2")]
+            Version::HTTP_2 => {
+                let protocol = self.extensions.get::<::hyper::ext::Protocol>().map(::hyper::ext::Protocol::as_str);
+                let authority = self.uri.authority().map(http::uri::Authority::as_str);
+                return UpgradeRequest::check_connect(self.method.as_str(), protocol, authority, headers);
+            }
+            #[cfg(not(feature = "http2"))]
+            Version::HTTP_2 => return Err(Rejection::HttpVersionNotSupported),
+            Version::HTTP_3 => return Err(Rejection::HttpVersionNotSupported),
+            Version::HTTP_11 => HttpVersion::Http11,
+            _ => HttpVersion::Http10,
+        };
+        UpgradeRequest::check(self.method.as_str(), version, headers)
+    }
 }
 
 /// The answer that upgrades, and the configuration of the connection.
@@ -95,27 +126,28 @@ pub(crate) fn accept<R: Default>(
 ) -> Result<(Response<R>, Config), Rejection> {
     #[cfg_attr(not(feature = "deflate"), expect(unused_mut, reason = "nothing is agreed"))]
     let (mut response, mut config) = (Response::new(R::default()), options.config.clone());
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let headers = response.headers_mut();
-    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    // Base64 and tokens are header values always.
-    if let Ok(accept) = HeaderValue::try_from(accept_key(&request.key)) {
-        headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
-    }
-    if let Some(Ok(subprotocol)) = options.choose(&request.subprotocols).map(HeaderValue::from_str) {
-        headers.insert(SEC_WEBSOCKET_PROTOCOL, subprotocol);
-    }
+    let subprotocol = options.choose(&request.subprotocols);
     #[cfg(feature = "deflate")]
-    if let Some(params) = crate::accept::agree(request, options.deflate, &mut config)?
-        && let Ok(params) = HeaderValue::try_from(params.to_string())
-    {
-        headers.insert(http::header::SEC_WEBSOCKET_EXTENSIONS, params);
+    let answer = {
+        let params = crate::accept::agree(request, options.deflate, &mut config)?;
+        request.answer_with(subprotocol, params.as_ref())
+    };
+    #[cfg(not(feature = "deflate"))]
+    let answer = request.answer(subprotocol);
+    // The subprotocol is one of those offered, which is all that an answer is refused for.
+    let answer = answer.map_err(|_| Rejection::InvalidHeader("Sec-WebSocket-Protocol"))?;
+    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::SWITCHING_PROTOCOLS);
+    for (name, value) in answer.headers {
+        // Base64, tokens and parameters are header values always.
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::try_from(value)) {
+            response.headers_mut().insert(name, value);
+        }
     }
     Ok((response, config))
 }
 
-/// Becomes the WebSocket once the answer is written. Fails if the client is gone, or if the connection is not served `with_upgrades`.
+/// Becomes the WebSocket once the answer is written. Fails if the client is gone, or if a connection of HTTP/1.1 is not served
+/// `with_upgrades`.
 #[derive(Debug)]
 pub struct UpgradeFuture {
     upgrade: OnUpgrade,
@@ -145,7 +177,7 @@ impl Future for UpgradeFuture {
 pub enum UpgradedStream {
     /// The connection was a `TokioIo<TcpStream>`.
     Tcp(TcpStream),
-    /// Anything else.
+    /// Anything else: TLS, a stream of HTTP/2.
     Other(TokioIo<Upgraded>),
 }
 

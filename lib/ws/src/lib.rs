@@ -21,6 +21,8 @@
 //! - [`accept`], [`accept_with`], [`read_request`]: a server on any stream.
 //! - [`connect`], [`Connector`] (feature `client`): ws://, and wss:// with the feature `tls`.
 //! - The modules `hyper` and `axum` (features of those names): upgrading a request of an HTTP server.
+//! - The module `http2` (feature of that name): the same over HTTP/2, where many WebSockets share a connection: `Connector::connect_http2` for
+//!   clients, and what `hyper` and `axum` upgrade.
 //! - [`WebSocket`]: receiving and sending; a `Stream` and a `Sink` too.
 //! - The module `deflate` (feature of that name, on by default): compression, which is agreed only where
 //!   `AcceptOptions::deflate` or `Connector::deflate` asks for it.
@@ -33,6 +35,8 @@ pub mod axum;
 #[cfg(feature = "client")]
 mod connect;
 mod error;
+#[cfg(feature = "http2")]
+pub mod http2;
 #[cfg(feature = "hyper")]
 pub mod hyper;
 mod pool;

@@ -1,4 +1,4 @@
-//! The client's side of the handshake (RFC 6455 §4.1).
+//! The client's side of the handshake over HTTP/1.1 (RFC 6455 §4.1), and what it has in common with that over HTTP/2.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -64,9 +64,7 @@ impl ClientRequest {
 pub struct ClientHandshake {
     request: Bytes,
     accept: String,
-    subprotocols: Vec<String>,
-    #[cfg(feature = "deflate")]
-    deflate: Option<crate::deflate::Offer>,
+    offered: Offered,
     end: HeadEnd,
     received: usize,
 }
@@ -131,9 +129,7 @@ impl ClientHandshake {
         Ok(Self {
             request: write_request(&request, &key)?,
             accept: accept_key(&key),
-            subprotocols: request.subprotocols,
-            #[cfg(feature = "deflate")]
-            deflate: request.deflate,
+            offered: Offered::new(request),
             end: HeadEnd::default(),
             received: 0,
         })
@@ -181,6 +177,29 @@ impl ClientHandshake {
         if !headers.get_all("sec-websocket-accept").eq([self.accept.as_bytes()]) {
             return Err(HandshakeError::WrongHeader("Sec-WebSocket-Accept"));
         }
+        self.offered.check(headers)
+    }
+}
+
+/// What a request offers, by which its response is checked.
+#[derive(Debug)]
+pub(super) struct Offered {
+    subprotocols: Vec<String>,
+    #[cfg(feature = "deflate")]
+    deflate: Option<crate::deflate::Offer>,
+}
+
+impl Offered {
+    pub(super) fn new(request: ClientRequest) -> Self {
+        Self {
+            subprotocols: request.subprotocols,
+            #[cfg(feature = "deflate")]
+            deflate: request.deflate,
+        }
+    }
+
+    /// The headers that both versions of HTTP share.
+    pub(super) fn check(&self, headers: Headers) -> Result<ClientResponse, HandshakeError> {
         #[cfg(feature = "deflate")]
         let deflate = self.check_deflate(&headers)?;
         #[cfg(not(feature = "deflate"))]
@@ -238,31 +257,17 @@ fn parse(head: &Bytes) -> Result<(u16, String, Headers), HandshakeError> {
 }
 
 fn write_request(request: &ClientRequest, key: &str) -> Result<Bytes, InvalidHeader> {
-    let target_is_written_safely = request.target.bytes().all(|byte| byte.is_ascii_graphic());
-    if !request.target.starts_with('/') || !target_is_written_safely {
-        return Err(InvalidHeader("(request target)".into()));
-    }
+    let own = own_headers(request)?;
     let mut out = BytesMut::with_capacity(512);
     for part in ["GET ", &request.target, " HTTP/1.1\r\n"] {
         out.extend_from_slice(part.as_bytes());
-    }
-    if request.host.is_empty() || !is_value(&request.host) {
-        return Err(InvalidHeader("Host".into()));
     }
     write_own(&mut out, "Host", &request.host);
     write_own(&mut out, "Upgrade", "websocket");
     write_own(&mut out, "Connection", "Upgrade");
     write_own(&mut out, "Sec-WebSocket-Key", key);
-    write_own(&mut out, "Sec-WebSocket-Version", "13");
-    if !request.subprotocols.is_empty() {
-        if !request.subprotocols.iter().all(|subprotocol| is_token(subprotocol)) {
-            return Err(InvalidHeader("Sec-WebSocket-Protocol".into()));
-        }
-        write_own(&mut out, "Sec-WebSocket-Protocol", &request.subprotocols.join(", "));
-    }
-    #[cfg(feature = "deflate")]
-    if let Some(offer) = &request.deflate {
-        write_own(&mut out, "Sec-WebSocket-Extensions", &alloc::string::ToString::to_string(offer));
+    for (name, value) in own {
+        write_own(&mut out, name, &value);
     }
     if let Some(origin) = &request.origin {
         write_header(&mut out, "Origin", origin)?;
@@ -272,4 +277,27 @@ fn write_request(request: &ClientRequest, key: &str) -> Result<Bytes, InvalidHea
     }
     out.extend_from_slice(b"\r\n");
     Ok(out.freeze())
+}
+
+/// Checks the head of a request, and makes the headers that both versions of HTTP share.
+pub(super) fn own_headers(request: &ClientRequest) -> Result<Vec<(&'static str, String)>, InvalidHeader> {
+    let target_is_written_safely = request.target.bytes().all(|byte| byte.is_ascii_graphic());
+    if !request.target.starts_with('/') || !target_is_written_safely {
+        return Err(InvalidHeader("(request target)".into()));
+    }
+    if request.host.is_empty() || !is_value(&request.host) {
+        return Err(InvalidHeader("Host".into()));
+    }
+    let mut headers = Vec::from([("Sec-WebSocket-Version", String::from("13"))]);
+    if !request.subprotocols.is_empty() {
+        if !request.subprotocols.iter().all(|subprotocol| is_token(subprotocol)) {
+            return Err(InvalidHeader("Sec-WebSocket-Protocol".into()));
+        }
+        headers.push(("Sec-WebSocket-Protocol", request.subprotocols.join(", ")));
+    }
+    #[cfg(feature = "deflate")]
+    if let Some(offer) = &request.deflate {
+        headers.push(("Sec-WebSocket-Extensions", alloc::string::ToString::to_string(offer)));
+    }
+    Ok(headers)
 }

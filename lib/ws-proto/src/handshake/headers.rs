@@ -14,7 +14,7 @@ pub const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Headers in a head.
 pub const HEADERS_MAX: usize = 124;
 
-/// The headers of a request or response that was parsed: slices of the bytes that came.
+/// The headers of a request or response: slices of the bytes that came.
 ///
 /// ```
 /// use switchboard_ws_proto::handshake::ServerHandshake;
@@ -41,6 +41,20 @@ impl Headers {
         };
         let fields = parsed.iter().map(|header| (range(header.name.as_bytes()), range(header.value))).collect();
         Self { head, fields }
+    }
+
+    /// Those of a response that somebody else parsed.
+    pub(super) fn collect<'a>(headers: impl Iterator<Item = (&'a str, &'a [u8])>) -> Self {
+        let (mut head, mut fields) = (BytesMut::new(), Vec::new());
+        let mut keep = |part: &[u8]| {
+            let start = head.len();
+            head.extend_from_slice(part);
+            start..head.len()
+        };
+        for (name, value) in headers {
+            fields.push((keep(name.as_bytes()), keep(value)));
+        }
+        Self { head: head.freeze(), fields }
     }
 
     /// All of them, as they came.
@@ -75,10 +89,15 @@ impl fmt::Debug for Headers {
 pub struct InvalidHeader(pub alloc::string::String);
 
 pub(super) fn write_header(out: &mut BytesMut, name: &str, value: &str) -> Result<(), InvalidHeader> {
+    check_header(name, value)?;
+    write_own(out, name, value);
+    Ok(())
+}
+
+pub(super) fn check_header(name: &str, value: &str) -> Result<(), InvalidHeader> {
     if !is_token(name) || RESERVED.iter().any(|reserved| name.eq_ignore_ascii_case(reserved)) || !is_value(value) {
         return Err(InvalidHeader(name.into()));
     }
-    write_own(out, name, value);
     Ok(())
 }
 

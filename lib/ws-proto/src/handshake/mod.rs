@@ -1,10 +1,12 @@
-//! The opening handshake (RFC 6455 §4): bytes of HTTP/1.1 in, a checked request or response out.
+//! The opening handshakes: over HTTP/1.1 (RFC 6455 §4) bytes in, a checked request or response out; over HTTP/2 (RFC 8441) headers.
 //!
-//! [`UpgradeRequest::check`] is the server's check of a request that somebody else parsed (hyper, axum). [`ServerHandshake`] and
-//! [`ClientHandshake`] parse the bytes of a socket themselves. Of extensions they know permessage-deflate, with the feature `deflate`: a
+//! [`UpgradeRequest::check`] and [`UpgradeRequest::check_connect`] are the server's checks of a request that somebody else parsed (hyper,
+//! axum), [`UpgradeRequest::answer`] its answer to both. [`ServerHandshake`] and [`ClientHandshake`] parse the bytes of a socket themselves;
+//! [`ConnectHandshake`] is a client's request and its check of the response over HTTP/2, whose frames are not known here. Of extensions they know permessage-deflate, with the feature `deflate`: a
 //! server answers an offer only if it is told to, a client takes an answer only to what it offered.
 
 mod client;
+mod connect;
 mod headers;
 mod rejection;
 mod request;
@@ -13,12 +15,13 @@ mod server;
 mod tokens;
 
 pub use client::{ClientHandshake, ClientRequest, ClientResponse, HandshakeError};
+pub use connect::ConnectHandshake;
 pub use headers::{HEAD_BYTES_MAX, HEADERS_MAX, Headers, InvalidHeader};
 pub use rejection::Rejection;
 pub use request::{HttpVersion, UpgradeRequest};
 #[cfg(feature = "deflate")]
 pub use response::accept_response_with;
-pub use response::{accept_response, error_response};
+pub use response::{Answer, accept_response, error_response};
 pub use server::{ServerHandshake, ServerRequest};
 
 use alloc::string::String;

@@ -23,11 +23,11 @@ pub enum Rejection {
     /// More than 64 KiB or 124 headers.
     #[error("the request's headers are too large")]
     HeadersTooLarge,
-    /// Only GET (RFC 6455 §4.1).
+    /// Only GET, over HTTP/1.1 (RFC 6455 §4.1).
     #[error("the method of a WebSocket handshake is GET")]
     MethodNotAllowed,
-    /// HTTP/1.0 and older (§4.1).
-    #[error("a WebSocket handshake needs HTTP/1.1")]
+    /// HTTP/1.0 and older (§4.1), or HTTP/3.
+    #[error("a WebSocket handshake needs HTTP/1.1 or HTTP/2")]
     HttpVersionNotSupported,
     /// An ordinary request: `Upgrade` does not name `websocket`.
     #[error("the Upgrade header does not name websocket")]
@@ -35,6 +35,15 @@ pub enum Rejection {
     /// `Sec-WebSocket-Version` is not 13.
     #[error("the Sec-WebSocket-Version header is not 13")]
     VersionNotSupported,
+    /// `Sec-WebSocket-Version` is not 13 in a request of HTTP/2, which has no status 426: there is nothing to upgrade to.
+    #[error("the Sec-WebSocket-Version header is not 13")]
+    VersionNotSupportedHttp2,
+    /// A request of HTTP/2 that is no CONNECT.
+    #[error("a WebSocket over HTTP/2 begins with an extended CONNECT (RFC 8441)")]
+    NotConnect,
+    /// A CONNECT of HTTP/2 whose `:protocol` is another one, or an ordinary one, for a proxy.
+    #[error("the :protocol of a CONNECT is not websocket")]
+    ProtocolNotSupported,
     /// This header has to be there.
     #[error("the {0} header is missing")]
     MissingHeader(&'static str),
@@ -50,10 +59,16 @@ impl Rejection {
     /// The HTTP status.
     pub const fn status(&self) -> u16 {
         match self {
-            Self::Malformed(_) | Self::MissingHeader(_) | Self::RepeatedHeader(_) | Self::InvalidHeader(_) => 400,
-            Self::MethodNotAllowed => 405,
+            Self::Malformed(_)
+            | Self::MissingHeader(_)
+            | Self::RepeatedHeader(_)
+            | Self::InvalidHeader(_)
+            | Self::VersionNotSupportedHttp2 => 400,
+            Self::MethodNotAllowed | Self::NotConnect => 405,
             Self::NotUpgrade | Self::VersionNotSupported => 426,
             Self::HeadersTooLarge => 431,
+            // RFC 9220 §3 says so of HTTP/3, and RFC 9110 §15.6.2 of a method that the server does not have.
+            Self::ProtocolNotSupported => 501,
             Self::HttpVersionNotSupported => 505,
         }
     }
@@ -62,6 +77,8 @@ impl Rejection {
     pub const fn headers(&self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::MethodNotAllowed => &[("Allow", "GET")],
+            Self::NotConnect => &[("Allow", "CONNECT")],
+            Self::VersionNotSupportedHttp2 => &[("Sec-WebSocket-Version", "13")],
             Self::NotUpgrade => &[("Upgrade", "websocket")],
             Self::VersionNotSupported => &[("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")],
             _ => &[],

@@ -1,4 +1,4 @@
-//! The server's check of an upgrade request (RFC 6455 §4.2.1), whoever parsed the HTTP.
+//! The server's check of an upgrade request (RFC 6455 §4.2.1, RFC 8441 §5), whoever parsed the HTTP.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::Rejection;
 use super::tokens::{contains, elements, is_token};
+use super::{Answer, InvalidHeader, Rejection};
 
 /// The version of HTTP that a request came with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,12 +39,12 @@ pub enum HttpVersion {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UpgradeRequest {
-    /// `Host`.
+    /// `Host`, or `:authority`.
     pub host: String,
     /// `Origin`, which browsers always send. Not checked here: what is allowed is the application's to say.
     pub origin: Option<String>,
-    /// `Sec-WebSocket-Key`: base64 of 16 bytes.
-    pub key: String,
+    /// `Sec-WebSocket-Key`: base64 of 16 bytes. `None` over HTTP/2, which has none (RFC 8441 §5).
+    pub key: Option<String>,
     /// The subprotocols that the client would speak, the preferred one first, without repetitions.
     pub subprotocols: Vec<String>,
     /// `Sec-WebSocket-Extensions`, each line as it came.
@@ -52,7 +52,7 @@ pub struct UpgradeRequest {
 }
 
 impl UpgradeRequest {
-    /// Checks method, version and headers. Header names may be in any case; values are without white space around them.
+    /// Checks method, version and headers of HTTP/1.1. Header names may be in any case; values are without white space around them.
     ///
     /// # Errors
     /// The first rule that is broken, with the HTTP status that says so.
@@ -72,6 +72,73 @@ impl UpgradeRequest {
             found.take(name, value)?;
         }
         found.finish()
+    }
+
+    /// Checks an extended CONNECT of HTTP/2 (RFC 8441 §5): `protocol` is the pseudo-header `:protocol`, `authority` is `:authority`.
+    ///
+    /// ```
+    /// use switchboard_ws_proto::handshake::{Rejection, UpgradeRequest};
+    ///
+    /// let headers: [(&str, &[u8]); 2] = [("sec-websocket-version", b"13"), ("sec-websocket-protocol", b"chat")];
+    /// let request = UpgradeRequest::check_connect("CONNECT", Some("websocket"), Some("example.org"), headers)?;
+    /// assert_eq!((request.key, &*request.host), (None, "example.org"));
+    ///
+    /// let error = UpgradeRequest::check_connect("CONNECT", None, Some("example.org:443"), headers).unwrap_err();
+    /// assert_eq!(error.status(), 501);
+    /// # Ok::<(), Rejection>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The first rule that is broken, with the HTTP status that says so.
+    pub fn check_connect<'a>(
+        method: &str,
+        protocol: Option<&str>,
+        authority: Option<&str>,
+        headers: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+    ) -> Result<Self, Rejection> {
+        if method != "CONNECT" {
+            return Err(Rejection::NotConnect);
+        }
+        // Names of protocols are compared in any case (RFC 9110 §7.8).
+        if !protocol.is_some_and(|protocol| protocol.eq_ignore_ascii_case("websocket")) {
+            return Err(Rejection::ProtocolNotSupported);
+        }
+        let mut found = Found::default();
+        for (name, value) in headers {
+            found.take(name, value)?;
+        }
+        found.finish_connect(authority)
+    }
+
+    /// The answer that upgrades, for an HTTP library to write: status 101 with an accept value over HTTP/1.1, 200 without over HTTP/2.
+    ///
+    /// ```
+    /// use switchboard_ws_proto::handshake::UpgradeRequest;
+    ///
+    /// let headers: [(&str, &[u8]); 2] = [("sec-websocket-version", b"13"), ("sec-websocket-protocol", b"chat")];
+    /// let request = UpgradeRequest::check_connect("CONNECT", Some("websocket"), Some("example.org"), headers).unwrap();
+    /// let answer = request.answer(Some("chat"))?;
+    /// assert_eq!((answer.status, answer.headers), (200, vec![("Sec-WebSocket-Protocol", "chat".into())]));
+    /// # Ok::<(), switchboard_ws_proto::handshake::InvalidHeader>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`InvalidHeader`] for a subprotocol that the client did not offer (RFC 6455 §4.2.2).
+    pub fn answer(&self, subprotocol: Option<&str>) -> Result<Answer, InvalidHeader> {
+        Answer::new(self, subprotocol, None)
+    }
+
+    /// As [`answer`](Self::answer), with compression as [`deflate`](Self::deflate) has agreed it.
+    ///
+    /// # Errors
+    /// As [`answer`](Self::answer).
+    #[cfg(feature = "deflate")]
+    pub fn answer_with(
+        &self,
+        subprotocol: Option<&str>,
+        deflate: Option<&crate::deflate::Params>,
+    ) -> Result<Answer, InvalidHeader> {
+        Answer::new(self, subprotocol, deflate.map(alloc::string::ToString::to_string))
     }
 
     /// What the server agrees to of the compression that the client offers, for [`accept_response_with`](super::accept_response_with) and
@@ -140,7 +207,7 @@ impl Found {
         Ok(())
     }
 
-    fn finish(self) -> Result<UpgradeRequest, Rejection> {
+    fn finish(mut self) -> Result<UpgradeRequest, Rejection> {
         if !self.upgrade {
             return Err(Rejection::NotUpgrade);
         }
@@ -152,18 +219,36 @@ impl Found {
             Some(false) => return Err(Rejection::VersionNotSupported),
             None => return Err(Rejection::MissingHeader(VERSION)),
         }
-        let key = self.key.ok_or(Rejection::MissingHeader(KEY))?;
+        let key = self.key.take().ok_or(Rejection::MissingHeader(KEY))?;
         // §4.2.1: base64 that decodes to 16 bytes.
         if key.len() != 24 || !STANDARD.decode(&key).is_ok_and(|nonce| nonce.len() == 16) {
             return Err(Rejection::InvalidHeader(KEY));
         }
-        Ok(UpgradeRequest {
-            host: self.host.ok_or(Rejection::MissingHeader(HOST))?,
-            origin: self.origin,
-            key,
-            subprotocols: self.subprotocols,
-            extensions: self.extensions,
-        })
+        let host = self.host.take().ok_or(Rejection::MissingHeader(HOST))?;
+        Ok(self.into_request(host, Some(key)))
+    }
+
+    /// RFC 8441 §5: neither Upgrade nor Connection nor a key.
+    fn finish_connect(self, authority: Option<&str>) -> Result<UpgradeRequest, Rejection> {
+        match self.version {
+            Some(true) => {}
+            Some(false) => return Err(Rejection::VersionNotSupportedHttp2),
+            None => return Err(Rejection::MissingHeader(VERSION)),
+        }
+        let host = match (authority.filter(|authority| !authority.is_empty()), &self.host) {
+            // RFC 9113 §8.3.1: both name the same, or two readers would disagree about whom this is for.
+            (Some(authority), Some(host)) if !host.eq_ignore_ascii_case(authority) => {
+                return Err(Rejection::InvalidHeader(HOST));
+            }
+            (Some(authority), _) => String::from(authority),
+            (None, _) => return Err(Rejection::MissingHeader(":authority")),
+        };
+        Ok(self.into_request(host, None))
+    }
+
+    fn into_request(self, host: String, key: Option<String>) -> UpgradeRequest {
+        let Self { origin, subprotocols, extensions, .. } = self;
+        UpgradeRequest { host, origin, key, subprotocols, extensions }
     }
 }
 

@@ -1,6 +1,7 @@
-//! The server's answers, as bytes.
+//! The server's answers: as bytes of HTTP/1.1, or as status and headers.
 
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
 use bytes::{Bytes, BytesMut};
 
@@ -11,8 +12,8 @@ use super::{UpgradeRequest, accept_key};
 /// The answer that upgrades: status 101, the accept value, the chosen subprotocol and `headers`.
 ///
 /// # Errors
-/// [`InvalidHeader`] for a name or value that cannot be written, one that the handshake writes itself, or a subprotocol that the client did not
-/// offer (RFC 6455 §4.2.2).
+/// [`InvalidHeader`] for a name or value that cannot be written, one that the handshake writes itself, a subprotocol that the client did not
+/// offer (RFC 6455 §4.2.2), or a request of HTTP/2.
 pub fn accept_response(
     request: &UpgradeRequest,
     subprotocol: Option<&str>,
@@ -32,32 +33,65 @@ pub fn accept_response_with(
     deflate: Option<&crate::deflate::Params>,
     headers: &[(&str, &str)],
 ) -> Result<Bytes, InvalidHeader> {
-    build_accept(request, subprotocol, deflate.map(ToString::to_string).as_deref(), headers)
+    build_accept(request, subprotocol, deflate.map(ToString::to_string), headers)
 }
 
 fn build_accept(
     request: &UpgradeRequest,
     subprotocol: Option<&str>,
-    extensions: Option<&str>,
+    extensions: Option<String>,
     headers: &[(&str, &str)],
 ) -> Result<Bytes, InvalidHeader> {
-    let mut out = BytesMut::with_capacity(256);
-    out.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n");
-    write_own(&mut out, "Sec-WebSocket-Accept", &accept_key(&request.key));
-    if let Some(subprotocol) = subprotocol {
-        if !is_token(subprotocol) || !request.subprotocols.iter().any(|offered| offered == subprotocol) {
-            return Err(InvalidHeader("Sec-WebSocket-Protocol".into()));
-        }
-        write_own(&mut out, "Sec-WebSocket-Protocol", subprotocol);
+    let answer = Answer::new(request, subprotocol, extensions)?;
+    if answer.status != 101 {
+        // Checked as of HTTP/2, where these bytes would mean nothing.
+        return Err(InvalidHeader("Sec-WebSocket-Accept".into()));
     }
-    if let Some(extensions) = extensions {
-        write_own(&mut out, "Sec-WebSocket-Extensions", extensions);
+    let mut out = BytesMut::with_capacity(256);
+    out.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
+    for (name, value) in &answer.headers {
+        write_own(&mut out, name, value);
     }
     for (name, value) in headers {
         write_header(&mut out, name, value)?;
     }
     out.extend_from_slice(b"\r\n");
     Ok(out.freeze())
+}
+
+/// An answer that upgrades, of whichever version of HTTP. See [`UpgradeRequest::answer`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Answer {
+    /// 101 over HTTP/1.1, 200 over HTTP/2.
+    pub status: u16,
+    /// All that the handshake demands.
+    pub headers: Vec<(&'static str, String)>,
+}
+
+impl Answer {
+    pub(super) fn new(
+        request: &UpgradeRequest,
+        subprotocol: Option<&str>,
+        extensions: Option<String>,
+    ) -> Result<Self, InvalidHeader> {
+        let (status, mut headers) = match &request.key {
+            Some(key) => {
+                let upgrade = [("Upgrade", "websocket".into()), ("Connection", "Upgrade".into())];
+                (101, Vec::from_iter(upgrade.into_iter().chain([("Sec-WebSocket-Accept", accept_key(key))])))
+            }
+            // RFC 8441 §5: the status alone says it.
+            None => (200, Vec::new()),
+        };
+        if let Some(subprotocol) = subprotocol {
+            if !is_token(subprotocol) || !request.subprotocols.iter().any(|offered| offered == subprotocol) {
+                return Err(InvalidHeader("Sec-WebSocket-Protocol".into()));
+            }
+            headers.push(("Sec-WebSocket-Protocol", subprotocol.into()));
+        }
+        headers.extend(extensions.map(|extensions| ("Sec-WebSocket-Extensions", extensions)));
+        Ok(Self { status, headers })
+    }
 }
 
 /// An answer that refuses, with its body in plain text unless `headers` say otherwise. The connection is to be closed after it.

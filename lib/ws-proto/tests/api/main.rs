@@ -8,6 +8,7 @@
 )]
 
 mod closing;
+mod connect;
 #[cfg(feature = "deflate")]
 mod deflate;
 #[cfg(feature = "deflate")]

@@ -16,6 +16,8 @@ mod connecting;
 mod deflate;
 #[cfg(all(feature = "axum", feature = "hyper"))]
 mod http;
+#[cfg(all(feature = "axum", feature = "http2"))]
+mod http2;
 mod messages;
 mod splitting;
 mod support;

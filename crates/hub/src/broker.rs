@@ -3,7 +3,9 @@
 use crate::address::{ChannelKey, ReturnAddress};
 use core::fmt::Debug;
 use std::sync::Arc;
-use switchboard_core::{App, ClientInfo, Position, Publication, Publish, ReadFrom, Reject, SessionId, Time};
+use switchboard_core::{
+    App, ClientInfo, Position, Publication, Publish, ReadFrom, Reject, RejectCode, SessionId, Time,
+};
 
 /// Takes publications and gives each its place. Publishing is one atomic step: idempotency, comparison, order, append, position.
 ///
@@ -101,6 +103,29 @@ pub struct PublishRequest {
 }
 
 impl PublishRequest {
+    /// Gives the publication its place, after `previous`.
+    pub fn place(self, now: Time, position: Position, previous: u64) -> Placed {
+        let Self { key, app, publish, publisher, exclude, origin } = self;
+        let publication = Publication {
+            channel: key.channel.clone(),
+            position,
+            previous,
+            timestamp: now,
+            event: publish.event,
+            key: publish.key,
+            payload: publish.payload,
+            publisher,
+            exclude,
+        };
+        Placed { key, app, publication: Arc::new(publication), origin }
+    }
+
+    /// The refusal of one that demands another position than the channel's.
+    pub fn conflict(&self, position: Position) -> Reject {
+        let message = format!("channel '{}' is not at the position that was demanded", self.key.channel);
+        Reject::new(RejectCode::Conflict, message).at(position)
+    }
+
     /// The name under which the publication is remembered on its channel, if it has one. A user's ids are that user's own: nobody can take another's id
     /// in advance. Guests, who get a new name with each connection, share theirs.
     pub fn id_key(&self) -> Option<Box<str>> {
@@ -112,6 +137,19 @@ impl PublishRequest {
             Some(publisher) => format!("{}\0{id}", publisher.user).into(),
         })
     }
+}
+
+/// A publication that has its place.
+#[derive(Clone, Debug)]
+pub struct Placed {
+    /// The channel.
+    pub key: ChannelKey,
+    /// The application, for its channels' options.
+    pub app: Arc<App>,
+    /// The publication.
+    pub publication: Arc<Publication>,
+    /// Who is told.
+    pub origin: Option<ReturnAddress>,
 }
 
 /// What a broker reports.

@@ -8,6 +8,7 @@ mod broker;
 mod fanout;
 mod home;
 mod idempotency;
+mod logs;
 mod mail;
 mod memory;
 mod outbox;
@@ -17,8 +18,9 @@ mod shard;
 mod subscriber;
 
 pub use address::{Caller, ChannelKey, ReturnAddress, ShardId, SubscriberId};
-pub use broker::{Broker, BrokerEvent, Guarantees, History, HistoryLost, PublishRequest, Read, Slice};
+pub use broker::{Broker, BrokerEvent, Guarantees, History, HistoryLost, Placed, PublishRequest, Read, Slice};
 pub use idempotency::Idempotency;
+pub use logs::{Logs, Loss, Restored};
 pub use mail::Mail;
 pub use memory::MemoryBroker;
 pub use outbox::{Outbox, OutboxFull};

@@ -1,101 +1,42 @@
-//! The broker of one node without a disk: a bounded log a channel, in memory.
+//! The broker of one node without a disk: order, in memory.
 //!
-//! Owns order, offsets, epochs, conditions and trimming. Knows nothing of subscribers.
+//! Owns offsets and conditions. Knows nothing of subscribers, nor of how what it keeps is kept.
 
 use crate::address::ChannelKey;
-use crate::broker::{Broker, BrokerEvent, Guarantees, History, HistoryLost, PublishRequest, Read, Slice};
-use crate::idempotency::Idempotency;
+use crate::broker::{Broker, BrokerEvent, Guarantees, History, HistoryLost, Placed, PublishRequest, Read, Slice};
+use crate::logs::Logs;
 use core::convert::Infallible;
-use core::time::Duration;
-use hashbrown::HashMap;
-use std::collections::{BTreeSet, VecDeque};
-use std::sync::Arc;
-use switchboard_core::{ChannelOptions, Epoch, Position, Publication, ReadFrom, Reject, RejectCode, Since, Time};
+use std::collections::VecDeque;
+use switchboard_core::{Position, Since, Time};
 
 /// Keeps each channel's latest publications within the options of its application, and all of them within one bound.
 #[derive(Debug)]
 pub struct MemoryBroker {
-    logs: HashMap<ChannelKey, Log, foldhash::fast::RandomState>,
-    /// Each log at most once, by when somebody must look at it.
-    due: BTreeSet<(Time, ChannelKey)>,
+    logs: Logs,
     events: VecDeque<BrokerEvent>,
-    epoch: u64,
-    bytes: usize,
-    bytes_max: usize,
 }
 
 impl MemoryBroker {
     /// An empty broker. No two runs of a server may begin with the same `epoch` or near it: draw it at random. All channels together keep at most
     /// `bytes_max` bytes of publications.
     pub fn new(epoch: u64, bytes_max: usize) -> Self {
-        Self { logs: HashMap::default(), due: BTreeSet::new(), events: VecDeque::new(), epoch, bytes: 0, bytes_max }
+        Self { logs: Logs::new(epoch, bytes_max), events: VecDeque::new() }
     }
 
     /// What all channels keep, in bytes; 0 once everything is forgotten.
     pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// Forgets publications until all fit, those that would expire first before others; ids last.
-    fn make_room(&mut self) {
-        while self.bytes > self.bytes_max {
-            let Some((_, key)) = self.due.pop_first() else { return };
-            let Some(log) = self.logs.get_mut(&key) else { continue };
-            log.due = None;
-            if log.is_empty() && !log.in_use {
-                self.forget(&key);
-                continue;
-            }
-            charge(&mut self.bytes, log, Log::forget_oldest);
-            self.reschedule(&key);
-        }
-    }
-
-    fn forget(&mut self, key: &ChannelKey) {
-        if self.logs.remove(key).is_some() {
-            self.bytes -= LOG_COST;
-            // Whoever comes back to this channel must not take its new offsets for the old ones.
-            self.epoch += 1;
-        }
-    }
-
-    /// Sees to it that the log stands in the list no later than it is due. It may stand earlier: a full log's oldest publication changes with
-    /// every new one, and moving the log each time would cost more than looking at it once in vain.
-    fn reschedule(&mut self, key: &ChannelKey) {
-        let Some(log) = self.logs.get_mut(key) else { return };
-        let Some(due) = log.next_due() else { return };
-        match log.due {
-            Some(listed) if listed <= due => return,
-            Some(listed) => _ = self.due.remove(&(listed, key.clone())),
-            None => {}
-        }
-        log.due = Some(due);
-        self.due.insert((due, key.clone()));
-    }
-
-    fn log(&mut self, key: &ChannelKey) -> &mut Log {
-        self.logs.entry_ref(key).or_insert_with(|| {
-            self.bytes += LOG_COST;
-            Log::new(Epoch(self.epoch))
-        })
+        self.logs.bytes()
     }
 
     /// What is answered in place of publishing, if the publication is a duplicate or its comparison fails.
     fn check(&mut self, now: Time, request: &PublishRequest, id: Option<&str>) -> Option<BrokerEvent> {
-        if let Some(id) = id
-            && let Some(log) = self.logs.get_mut(&request.key)
-            && let Some(offset) = charge(&mut self.bytes, log, |log| log.ids.find(now, id))
-        {
-            let position = Position { epoch: log.epoch, offset };
+        if let Some(position) = id.and_then(|id| self.logs.find_id(now, &request.key, id)) {
             return Some(BrokerEvent::Duplicate { key: request.key.clone(), position, origin: request.origin });
         }
         let demanded = request.publish.if_position?;
         let position = self.position(&request.key);
-        (demanded != Since::Position(position)).then(|| {
-            let message = format!("channel '{}' is not at the position that was demanded", request.key.channel);
-            let reject = Reject::new(RejectCode::Conflict, message).at(position);
-            BrokerEvent::Refused { origin: request.origin, reject }
-        })
+        (demanded != Since::Position(position))
+            .then(|| BrokerEvent::Refused { origin: request.origin, reject: request.conflict(position) })
     }
 }
 
@@ -108,32 +49,11 @@ impl Broker for MemoryBroker {
         if let Some(instead) = self.check(now, &request, id.as_deref()) {
             return self.events.push_back(instead);
         }
-        let PublishRequest { key, app, publish, publisher, exclude, origin } = request;
-        let log = self.log(&key);
-        let previous = log.offset;
-        log.offset += 1;
-        let publication = Arc::new(Publication {
-            channel: key.channel.clone(),
-            position: Position { epoch: log.epoch, offset: log.offset },
-            previous,
-            timestamp: now,
-            event: publish.event,
-            key: publish.key,
-            payload: publish.payload,
-            publisher,
-            exclude,
-        });
+        let at = self.logs.enter(&request.key);
+        let position = Position { offset: at.offset + 1, ..at };
+        let Placed { key, app, publication, origin } = request.place(now, position, at.offset);
         let options = app.channels.of(&key.channel);
-        let sooner = id.is_some() || options.history_ttl < log.ttl;
-        // A log that is listed is mostly not due sooner for a new publication. To look at its oldest each time would be a cache miss.
-        let listed = log.due.is_some() && !sooner;
-        if let Some(log) = self.logs.get_mut(&key) {
-            charge(&mut self.bytes, log, |log| log.append(now, &publication, id, options));
-        }
-        if !listed {
-            self.reschedule(&key);
-        }
-        self.make_room();
+        self.logs.append(now, &key, &publication, id, options);
         self.events.push_back(BrokerEvent::Published { key, publication, origin });
     }
 
@@ -154,23 +74,11 @@ impl Broker for MemoryBroker {
     }
 
     fn poll_timeout(&self) -> Option<Time> {
-        self.due.first().map(|(due, _)| *due)
+        self.logs.poll_timeout()
     }
 
     fn handle_timeout(&mut self, now: Time) {
-        while let Some((due, _)) = self.due.first()
-            && *due <= now
-        {
-            let Some((_, key)) = self.due.pop_first() else { return };
-            let Some(log) = self.logs.get_mut(&key) else { continue };
-            log.due = None;
-            charge(&mut self.bytes, log, |log| log.expire(now));
-            if log.is_empty() && !log.in_use && log.idle_until <= now {
-                self.forget(&key);
-                continue;
-            }
-            self.reschedule(&key);
-        }
+        self.logs.handle_timeout(now);
     }
 
     fn guarantees(&self) -> Guarantees {
@@ -180,164 +88,19 @@ impl Broker for MemoryBroker {
 
 impl History for MemoryBroker {
     fn position(&self, key: &ChannelKey) -> Position {
-        match self.logs.get(key) {
-            Some(log) => Position { epoch: log.epoch, offset: log.offset },
-            None => Position { epoch: Epoch(self.epoch), offset: 0 },
-        }
+        self.logs.position(key)
     }
 
     fn retain(&mut self, key: &ChannelKey) -> Position {
-        let log = self.log(key);
-        log.in_use = true;
-        Position { epoch: log.epoch, offset: log.offset }
+        self.logs.retain(key)
     }
 
     fn release(&mut self, now: Time, key: &ChannelKey) {
-        let Some(log) = self.logs.get_mut(key) else { return };
-        log.in_use = false;
-        log.idle_until = log.idle_until.max(now + Duration::from_secs(1));
-        self.reschedule(key);
+        self.logs.release(now, key);
     }
 
     fn read(&mut self, now: Time, key: &ChannelKey, read: Read) -> Result<Slice, HistoryLost> {
-        let end = self.position(key);
-        let after = |since| match since {
-            Since::Position(at) if at.epoch == end.epoch && at.offset <= end.offset => Ok(at.offset),
-            Since::Position(_) | Since::Unknown => Err(HistoryLost { complete_after: None }),
-        };
-        let (offset, forwards) = match read.from {
-            ReadFrom::Latest => (end.offset + 1, false),
-            ReadFrom::After(since) => (after(since)?, true),
-            ReadFrom::Before(since) => (after(since)?, false),
-        };
-        let Some(log) = self.logs.get_mut(key) else { return Ok(Slice::default()) };
-        charge(&mut self.bytes, log, |log| log.expire(now));
-        if forwards { log.after(offset, read) } else { Ok(log.before(offset, read)) }
-    }
-}
-
-/// What a log costs besides its publications and ids, in bytes.
-const LOG_COST: usize = 300;
-
-/// Changes a log and keeps the sum of all costs true.
-fn charge<T>(bytes: &mut usize, log: &mut Log, change: impl FnOnce(&mut Log) -> T) -> T {
-    *bytes -= log.cost();
-    let result = change(log);
-    *bytes += log.cost();
-    result
-}
-
-/// At least one, then as many as fit.
-fn take(publications: impl Iterator<Item = Arc<Publication>>, read: Read) -> Slice {
-    let mut slice = Slice::default();
-    let mut room = read.bytes;
-    for publication in publications {
-        let cost = publication.cost();
-        if slice.publications.len() >= read.limit || (cost > room && !slice.publications.is_empty()) {
-            slice.more = true;
-            break;
-        }
-        room = room.saturating_sub(cost);
-        slice.publications.push(publication);
-    }
-    slice
-}
-
-/// One channel's publications. The ring's offsets are without a hole from `trimmed + 1` to `offset`.
-#[derive(Debug)]
-struct Log {
-    epoch: Epoch,
-    offset: u64,
-    /// The offset of the latest publication that is gone.
-    trimmed: u64,
-    ring: VecDeque<Arc<Publication>>,
-    bytes: usize,
-    ids: Idempotency,
-    ttl: Duration,
-    /// Under which time the log stands in the broker's list.
-    due: Option<Time>,
-    in_use: bool,
-    idle_until: Time,
-}
-
-impl Log {
-    fn new(epoch: Epoch) -> Self {
-        Self {
-            epoch,
-            offset: 0,
-            trimmed: 0,
-            ring: VecDeque::new(),
-            bytes: 0,
-            ids: Idempotency::default(),
-            ttl: Duration::ZERO,
-            due: None,
-            in_use: false,
-            idle_until: Time::default(),
-        }
-    }
-
-    fn after(&self, offset: u64, read: Read) -> Result<Slice, HistoryLost> {
-        if offset < self.trimmed {
-            return Err(HistoryLost { complete_after: Some(self.trimmed) });
-        }
-        let start = self.ring.partition_point(|publication| publication.position.offset <= offset);
-        Ok(take(self.ring.range(start..).cloned(), read))
-    }
-
-    fn before(&self, offset: u64, read: Read) -> Slice {
-        let end = self.ring.partition_point(|publication| publication.position.offset < offset);
-        let mut slice = take(self.ring.range(..end).rev().cloned(), read);
-        slice.publications.reverse();
-        slice
-    }
-
-    fn append(&mut self, now: Time, publication: &Arc<Publication>, id: Option<Box<str>>, options: &ChannelOptions) {
-        self.ttl = options.history_ttl;
-        self.idle_until = publication.timestamp + self.ttl;
-        self.bytes += publication.cost();
-        self.ring.push_back(Arc::clone(publication));
-        while self.ring.len() > options.history_size || self.bytes > options.history_bytes && !self.ring.is_empty() {
-            self.pop();
-        }
-        if let Some(id) = id {
-            self.ids.remember(now, id, self.offset, options.idempotency_ttl, options.idempotency_ids);
-        }
-    }
-
-    fn expire(&mut self, now: Time) {
-        while self.ring.front().is_some_and(|oldest| oldest.timestamp + self.ttl <= now) {
-            self.pop();
-        }
-        self.ids.expire(now);
-    }
-
-    fn forget_oldest(&mut self) {
-        if self.ring.is_empty() {
-            self.ids.forget_oldest();
-        } else {
-            self.pop();
-        }
-    }
-
-    fn pop(&mut self) {
-        let Some(oldest) = self.ring.pop_front() else { return };
-        self.trimmed = oldest.position.offset;
-        self.bytes -= oldest.cost();
-    }
-
-    fn cost(&self) -> usize {
-        self.bytes + self.ids.cost()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.ring.is_empty() && self.ids.is_empty()
-    }
-
-    /// When somebody must look at the log again: as its oldest publication or id expires or, if it is empty, as it may be forgotten.
-    fn next_due(&self) -> Option<Time> {
-        let publication = self.ring.front().map(|oldest| oldest.timestamp + self.ttl);
-        let idle = (self.is_empty() && !self.in_use).then_some(self.idle_until);
-        [publication, self.ids.poll_timeout(), idle].into_iter().flatten().min()
+        self.logs.read(now, key, read)
     }
 }
 
@@ -345,7 +108,12 @@ impl Log {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
-    use switchboard_core::{App, AppId, ChannelName, ClientInfo, Payload, Publish, UserId};
+    use crate::logs::LOG_COST;
+    use core::time::Duration;
+    use std::sync::Arc;
+    use switchboard_core::{
+        App, AppId, ChannelName, ChannelOptions, ClientInfo, Epoch, Payload, Publish, ReadFrom, UserId,
+    };
 
     fn after(position: Position, limit: usize, bytes: usize) -> Read {
         Read { from: ReadFrom::After(Since::Position(position)), limit, bytes }
@@ -426,7 +194,7 @@ mod tests {
         broker.handle_timeout(Time::from_secs(10));
         assert_eq!(offsets(&broker.read(Time::from_secs(10), &key("c"), latest(9, 9999)).unwrap()), [2]);
         broker.handle_timeout(Time::from_secs(15));
-        assert_eq!((broker.bytes, broker.poll_timeout()), (LOG_COST, None));
+        assert_eq!((broker.bytes(), broker.poll_timeout()), (LOG_COST, None));
         assert_eq!(broker.position(&key("c")), Position { epoch: Epoch(7), offset: 2 });
         // Forgotten, and its name used again: nobody can take the new offsets for the old ones.
         broker.release(Time::from_secs(20), &key("c"));
@@ -440,7 +208,7 @@ mod tests {
         let mut broker = MemoryBroker::new(7, 10_000);
         for n in 0..100 {
             publish(&mut broker, n, ChannelOptions::default(), &"x".repeat(840));
-            assert!(broker.bytes <= 10_000, "{}", broker.bytes);
+            assert!(broker.bytes() <= 10_000, "{}", broker.bytes());
         }
         assert_eq!(
             broker.read(Time::from_secs(100), &key("c"), latest(999, usize::MAX)).unwrap().publications.len(),
@@ -497,16 +265,16 @@ mod tests {
     fn ids_are_charged_and_freed() {
         let mut broker = MemoryBroker::new(7, usize::MAX);
         publish_if(&mut broker, 0, "", Some("a"), None);
-        let with_id = broker.bytes;
+        let with_id = broker.bytes();
         publish_if(&mut broker, 0, "", None, None);
-        assert_eq!(broker.bytes - with_id, with_id - LOG_COST - 82);
+        assert_eq!(broker.bytes() - with_id, with_id - LOG_COST - 82);
         broker.handle_timeout(Time::from_secs(120));
         broker.handle_timeout(Time::from_secs(300));
-        assert_eq!((broker.bytes, broker.logs.len(), broker.poll_timeout()), (0, 0, None));
+        assert_eq!((broker.bytes(), broker.logs.len(), broker.poll_timeout()), (0, 0, None));
         // For want of room the ids go after the publications.
         let mut broker = MemoryBroker::new(7, LOG_COST + 100);
         publish_if(&mut broker, 0, "", Some("a"), None);
-        assert_eq!(broker.bytes, LOG_COST + 82);
+        assert_eq!(broker.bytes(), LOG_COST + 82);
         assert_eq!(publish_if(&mut broker, 0, "", Some("a"), None), "again 1");
     }
 

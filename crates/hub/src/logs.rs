@@ -1,0 +1,511 @@
+//! Bounded logs of channels' latest publications, in memory.
+//!
+//! Owns positions, epochs, ids that are remembered, trimming and reading. Knows nothing of who publishes, of subscribers or of disks. Every broker of a node
+//! keeps its publications in here, whatever else it does with them.
+
+use crate::address::ChannelKey;
+use crate::broker::{HistoryLost, Read, Slice};
+use crate::idempotency::Idempotency;
+use core::time::Duration;
+use hashbrown::HashMap;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use switchboard_core::{ChannelOptions, Epoch, Position, Publication, ReadFrom, Since, Time};
+
+/// Keeps each channel's latest publications within its options, and all of them within one bound.
+#[derive(Debug)]
+pub struct Logs {
+    logs: HashMap<ChannelKey, Log, foldhash::fast::RandomState>,
+    /// Each log at most once, by when somebody must look at it.
+    due: BTreeSet<(Time, ChannelKey)>,
+    epoch: u64,
+    bytes: usize,
+    bytes_max: usize,
+    /// What went without anything having come, if somebody wants to know.
+    losses: Option<VecDeque<Loss>>,
+}
+
+/// Something that is kept no longer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// Publications through this offset.
+    Trimmed {
+        /// The channel.
+        key: ChannelKey,
+        /// Its epoch.
+        epoch: Epoch,
+        /// The last offset.
+        through: u64,
+    },
+    /// The whole channel: should its name come again, it begins anew.
+    Forgotten {
+        /// The channel.
+        key: ChannelKey,
+        /// Its epoch.
+        epoch: Epoch,
+    },
+}
+
+/// A channel as it was before a restart.
+#[derive(Clone, Debug)]
+pub struct Restored {
+    /// Where it is.
+    pub position: Position,
+    /// From which offset on nothing is missing.
+    pub complete_after: u64,
+    /// How long publications are kept.
+    pub ttl: Duration,
+    /// What is kept, in order.
+    pub publications: Vec<Arc<Publication>>,
+    /// Ids with their publications' offsets, and until when they are remembered.
+    pub ids: Vec<(Arc<str>, u64, Time)>,
+}
+
+impl Logs {
+    /// Nothing yet. No two runs of a server may begin with the same `epoch` or near it: draw it at random. All channels together keep at most
+    /// `bytes_max` bytes of publications.
+    pub fn new(epoch: u64, bytes_max: usize) -> Self {
+        Self { logs: HashMap::default(), due: BTreeSet::new(), epoch, bytes: 0, bytes_max, losses: None }
+    }
+
+    /// Has [`poll_loss`](Self::poll_loss) tell what goes from now on, but for what a new publication pushes out: who appends it can ask
+    /// [`dropped`](Self::dropped).
+    pub fn tell_losses(&mut self) {
+        self.losses.get_or_insert_default();
+    }
+
+    /// What went since.
+    pub fn poll_loss(&mut self) -> Option<Loss> {
+        self.losses.as_mut()?.pop_front()
+    }
+
+    /// What all channels keep, in bytes; 0 once everything is forgotten.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Channels that are known.
+    pub fn len(&self) -> usize {
+        self.logs.len()
+    }
+
+    /// Whether no channel is known.
+    pub fn is_empty(&self) -> bool {
+        self.logs.is_empty()
+    }
+
+    /// Puts back a channel that was there before a restart.
+    pub fn restore(&mut self, now: Time, key: &ChannelKey, restored: Restored) {
+        let Restored { position, complete_after, ttl, publications, ids } = restored;
+        let log = self.log(key);
+        (log.epoch, log.offset, log.complete_after, log.ttl) = (position.epoch, position.offset, complete_after, ttl);
+        // Whoever was there gets a chance to come back.
+        log.idle_until = now + ttl.max(RESTORED_FOR);
+        if let Some(log) = self.logs.get_mut(key) {
+            charge(&mut self.bytes, log, |log| {
+                for publication in publications {
+                    log.bytes += publication.cost();
+                    log.ring.push_back(publication);
+                }
+                let mut ids = ids;
+                ids.sort_unstable_by_key(|(_, _, until)| *until);
+                for (id, offset, until) in ids {
+                    log.ids.remember(now, (*id).into(), offset, until.since(now), usize::MAX);
+                }
+            });
+        }
+        self.shrink(key, |log| log.expire(now));
+        self.reschedule(key);
+        self.make_room();
+    }
+
+    /// Where the publication is that has this id, if that is remembered.
+    pub fn find_id(&mut self, now: Time, key: &ChannelKey, id: &str) -> Option<Position> {
+        let log = self.logs.get_mut(key)?;
+        let offset = charge(&mut self.bytes, log, |log| log.ids.find(now, id))?;
+        Some(Position { epoch: log.epoch, offset })
+    }
+
+    /// Where the channel is. One that is not known yet is from now on, and has this epoch until it is forgotten.
+    pub fn enter(&mut self, key: &ChannelKey) -> Position {
+        self.log(key).position()
+    }
+
+    /// Keeps the channel from being forgotten while something of it is on its way, or no longer.
+    pub fn hold(&mut self, key: &ChannelKey, held: bool) {
+        self.log(key).held = held;
+        if !held {
+            self.reschedule(key);
+        }
+    }
+
+    /// The latest offset whose publication is not kept any more.
+    pub fn dropped(&self, key: &ChannelKey) -> u64 {
+        self.logs.get(key).map_or(0, Log::dropped)
+    }
+
+    /// Adds a publication, whose place follows the channel's position.
+    pub fn append(
+        &mut self,
+        now: Time,
+        key: &ChannelKey,
+        publication: &Arc<Publication>,
+        id: Option<Box<str>>,
+        options: &ChannelOptions,
+    ) {
+        let Some(log) = self.logs.get_mut(key) else { return };
+        let sooner = id.is_some() || options.history_ttl < log.ttl;
+        // A log that is listed is mostly not due sooner for a new publication. To look at its oldest each time would be a cache miss.
+        let listed = log.due.is_some() && !sooner;
+        charge(&mut self.bytes, log, |log| log.append(now, publication, id, options));
+        if !listed {
+            self.reschedule(key);
+        }
+        self.make_room();
+    }
+
+    /// Where the channel is.
+    pub fn position(&self, key: &ChannelKey) -> Position {
+        self.logs.get(key).map_or(Position { epoch: Epoch(self.epoch), offset: 0 }, Log::position)
+    }
+
+    /// Where the channel is; until it is [released](Self::release) its epoch stays.
+    pub fn retain(&mut self, key: &ChannelKey) -> Position {
+        let log = self.log(key);
+        log.in_use = true;
+        log.position()
+    }
+
+    /// Nobody subscribes to the channel any more.
+    pub fn release(&mut self, now: Time, key: &ChannelKey) {
+        let Some(log) = self.logs.get_mut(key) else { return };
+        log.in_use = false;
+        log.idle_until = log.idle_until.max(now + Duration::from_secs(1));
+        self.reschedule(key);
+    }
+
+    /// Reads as [`History::read`](crate::History::read) says.
+    ///
+    /// # Errors
+    /// What follows the position is not all there.
+    pub fn read(&mut self, now: Time, key: &ChannelKey, read: Read) -> Result<Slice, HistoryLost> {
+        let end = self.position(key);
+        let after = |since| match since {
+            Since::Position(at) if at.epoch == end.epoch && at.offset <= end.offset => Ok(at.offset),
+            Since::Position(_) | Since::Unknown => Err(HistoryLost { complete_after: None }),
+        };
+        let (offset, forwards) = match read.from {
+            ReadFrom::Latest => (end.offset + 1, false),
+            ReadFrom::After(since) => (after(since)?, true),
+            ReadFrom::Before(since) => (after(since)?, false),
+        };
+        self.shrink(key, |log| log.expire(now));
+        let Some(log) = self.logs.get(key) else { return Ok(Slice::default()) };
+        if forwards { log.after(offset, read) } else { Ok(log.before(offset, read)) }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        self.due.first().map(|(due, _)| *due)
+    }
+
+    /// Forgets what is too old.
+    pub fn handle_timeout(&mut self, now: Time) {
+        while let Some((due, _)) = self.due.first()
+            && *due <= now
+        {
+            let Some((_, key)) = self.due.pop_first() else { return };
+            self.shrink(&key, |log| {
+                log.due = None;
+                log.expire(now);
+            });
+            if self.logs.get(&key).is_some_and(|log| log.is_idle() && log.idle_until <= now) {
+                self.forget(&key);
+                continue;
+            }
+            self.reschedule(&key);
+        }
+    }
+
+    /// Forgets publications until all fit, those that would expire first before others; ids last.
+    fn make_room(&mut self) {
+        while self.bytes > self.bytes_max {
+            let Some((_, key)) = self.due.pop_first() else { return };
+            let Some(log) = self.logs.get_mut(&key) else { continue };
+            log.due = None;
+            if log.is_idle() {
+                self.forget(&key);
+                continue;
+            }
+            self.shrink(&key, Log::forget_oldest);
+            self.reschedule(&key);
+        }
+    }
+
+    /// Takes something out of a log, and tells of it.
+    fn shrink(&mut self, key: &ChannelKey, change: impl FnOnce(&mut Log)) {
+        let Some(log) = self.logs.get_mut(key) else { return };
+        let before = log.dropped();
+        charge(&mut self.bytes, log, change);
+        if let Some(losses) = &mut self.losses
+            && log.dropped() != before
+        {
+            losses.push_back(Loss::Trimmed { key: key.clone(), epoch: log.epoch, through: log.dropped() });
+        }
+    }
+
+    fn forget(&mut self, key: &ChannelKey) {
+        if let Some(log) = self.logs.remove(key) {
+            self.bytes -= LOG_COST + log.cost();
+            // Whoever comes back to this channel must not take its new offsets for the old ones.
+            self.epoch += 1;
+            if let Some(losses) = &mut self.losses {
+                losses.push_back(Loss::Forgotten { key: key.clone(), epoch: log.epoch });
+            }
+        }
+    }
+
+    /// Sees to it that the log stands in the list no later than it is due. It may stand earlier: a full log's oldest publication changes with
+    /// every new one, and moving the log each time would cost more than looking at it once in vain.
+    fn reschedule(&mut self, key: &ChannelKey) {
+        let Some(log) = self.logs.get_mut(key) else { return };
+        let Some(due) = log.next_due() else { return };
+        match log.due {
+            Some(listed) if listed <= due => return,
+            Some(listed) => _ = self.due.remove(&(listed, key.clone())),
+            None => {}
+        }
+        log.due = Some(due);
+        self.due.insert((due, key.clone()));
+    }
+
+    fn log(&mut self, key: &ChannelKey) -> &mut Log {
+        self.logs.entry_ref(key).or_insert_with(|| {
+            self.bytes += LOG_COST;
+            Log::new(Epoch(self.epoch))
+        })
+    }
+}
+
+/// How long a channel that was there before a restart is known at least, if nothing of it is kept.
+const RESTORED_FOR: Duration = Duration::from_secs(60);
+
+/// What a log costs besides its publications and ids, in bytes.
+pub(crate) const LOG_COST: usize = 300;
+
+/// Changes a log and keeps the sum of all costs true.
+fn charge<T>(bytes: &mut usize, log: &mut Log, change: impl FnOnce(&mut Log) -> T) -> T {
+    *bytes -= log.cost();
+    let result = change(log);
+    *bytes += log.cost();
+    result
+}
+
+/// At least one, then as many as fit.
+fn take(publications: impl Iterator<Item = Arc<Publication>>, read: Read) -> Slice {
+    let mut slice = Slice::default();
+    let mut room = read.bytes;
+    for publication in publications {
+        let cost = publication.cost();
+        if slice.publications.len() >= read.limit || (cost > room && !slice.publications.is_empty()) {
+            slice.more = true;
+            break;
+        }
+        room = room.saturating_sub(cost);
+        slice.publications.push(publication);
+    }
+    slice
+}
+
+/// One channel's publications. From `complete_after` on the ring is without a hole; what it has before that can be looked at, but nothing be resumed from.
+#[derive(Debug)]
+struct Log {
+    epoch: Epoch,
+    offset: u64,
+    /// The offset from which on nothing is missing.
+    complete_after: u64,
+    ring: VecDeque<Arc<Publication>>,
+    bytes: usize,
+    ids: Idempotency,
+    ttl: Duration,
+    /// Under which time the log stands in the broker's list.
+    due: Option<Time>,
+    in_use: bool,
+    held: bool,
+    idle_until: Time,
+}
+
+impl Log {
+    fn new(epoch: Epoch) -> Self {
+        Self {
+            epoch,
+            offset: 0,
+            complete_after: 0,
+            ring: VecDeque::new(),
+            bytes: 0,
+            ids: Idempotency::default(),
+            ttl: Duration::ZERO,
+            due: None,
+            in_use: false,
+            held: false,
+            idle_until: Time::default(),
+        }
+    }
+
+    fn position(&self) -> Position {
+        Position { epoch: self.epoch, offset: self.offset }
+    }
+
+    /// Nothing through this offset is kept.
+    fn dropped(&self) -> u64 {
+        self.ring.front().map_or(self.offset, |oldest| oldest.position.offset - 1)
+    }
+
+    /// Whether nothing but time keeps it from being forgotten.
+    fn is_idle(&self) -> bool {
+        self.is_empty() && !self.in_use && !self.held
+    }
+
+    fn after(&self, offset: u64, read: Read) -> Result<Slice, HistoryLost> {
+        if offset < self.complete_after {
+            return Err(HistoryLost { complete_after: Some(self.complete_after) });
+        }
+        let start = self.ring.partition_point(|publication| publication.position.offset <= offset);
+        Ok(take(self.ring.range(start..).cloned(), read))
+    }
+
+    fn before(&self, offset: u64, read: Read) -> Slice {
+        let end = self.ring.partition_point(|publication| publication.position.offset < offset);
+        let mut slice = take(self.ring.range(..end).rev().cloned(), read);
+        slice.publications.reverse();
+        slice
+    }
+
+    fn append(&mut self, now: Time, publication: &Arc<Publication>, id: Option<Box<str>>, options: &ChannelOptions) {
+        if publication.previous > self.offset {
+            self.complete_after = publication.previous;
+        }
+        self.offset = publication.position.offset;
+        self.ttl = options.history_ttl;
+        self.idle_until = publication.timestamp + self.ttl;
+        self.bytes += publication.cost();
+        self.ring.push_back(Arc::clone(publication));
+        while self.ring.len() > options.history_size || self.bytes > options.history_bytes && !self.ring.is_empty() {
+            self.pop();
+        }
+        if let Some(id) = id {
+            self.ids.remember(now, id, self.offset, options.idempotency_ttl, options.idempotency_ids);
+        }
+    }
+
+    fn expire(&mut self, now: Time) {
+        while self.ring.front().is_some_and(|oldest| oldest.timestamp + self.ttl <= now) {
+            self.pop();
+        }
+        self.ids.expire(now);
+    }
+
+    fn forget_oldest(&mut self) {
+        if self.ring.is_empty() {
+            self.ids.forget_oldest();
+        } else {
+            self.pop();
+        }
+    }
+
+    fn pop(&mut self) {
+        let Some(oldest) = self.ring.pop_front() else { return };
+        self.complete_after = self.complete_after.max(oldest.position.offset);
+        self.bytes -= oldest.cost();
+    }
+
+    fn cost(&self) -> usize {
+        self.bytes + self.ids.cost()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.ring.is_empty() && self.ids.is_empty()
+    }
+
+    /// When somebody must look at the log again: as its oldest publication or id expires or, if it is empty, as it may be forgotten.
+    fn next_due(&self) -> Option<Time> {
+        let publication = self.ring.front().map(|oldest| oldest.timestamp + self.ttl);
+        let idle = self.is_idle().then_some(self.idle_until);
+        [publication, self.ids.poll_timeout(), idle].into_iter().flatten().min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use switchboard_core::{AppId, ChannelName, Payload};
+
+    const EPOCH: Epoch = Epoch(3);
+
+    fn key() -> ChannelKey {
+        ChannelKey::new(AppId::new("app"), ChannelName::parse("c").unwrap())
+    }
+
+    fn publication(offset: u64, previous: u64, now: u64) -> Arc<Publication> {
+        Arc::new(Publication {
+            channel: key().channel,
+            position: Position { epoch: EPOCH, offset },
+            previous,
+            timestamp: Time::from_secs(now),
+            event: None,
+            key: None,
+            payload: Payload::Text("x".into()),
+            publisher: None,
+            exclude: None,
+        })
+    }
+
+    fn restored(offset: u64, complete_after: u64, publications: Vec<Arc<Publication>>) -> Restored {
+        let position = Position { epoch: EPOCH, offset };
+        let ids = vec![("late".into(), 2, Time::from_secs(50)), ("early".into(), 1, Time::from_secs(20))];
+        Restored { position, complete_after, ttl: Duration::from_secs(30), publications, ids }
+    }
+
+    fn after(logs: &mut Logs, offset: u64) -> Result<Vec<u64>, Option<u64>> {
+        let since = Since::Position(Position { epoch: EPOCH, offset });
+        let slice = logs.read(Time::from_secs(10), &key(), Read::all(ReadFrom::After(since)));
+        let offsets = |slice: Slice| slice.publications.iter().map(|publication| publication.position.offset).collect();
+        slice.map(offsets).map_err(|lost| lost.complete_after)
+    }
+
+    #[test]
+    fn what_was_restored_goes_on_and_nothing_is_resumed_across_a_hole() {
+        let mut logs = Logs::new(9, usize::MAX);
+        let now = Time::from_secs(10);
+        let kept = vec![publication(1, 0, 1), publication(2, 1, 2), publication(5, 4, 5)];
+        logs.restore(now, &key(), restored(5, 4, kept));
+        assert_eq!(logs.position(&key()), Position { epoch: EPOCH, offset: 5 });
+        assert_eq!((after(&mut logs, 4), after(&mut logs, 2)), (Ok(vec![5]), Err(Some(4))));
+        let all = logs.read(now, &key(), Read::all(ReadFrom::Latest)).unwrap();
+        assert_eq!(all.publications.len(), 3);
+        assert_eq!(logs.find_id(now, &key(), "early"), Some(Position { epoch: EPOCH, offset: 1 }));
+        assert_eq!(logs.find_id(Time::from_secs(20), &key(), "early"), None);
+        // Offsets were skipped: who is before the skip may have missed what was in it.
+        logs.append(now, &key(), &publication(9, 8, 10), None, &ChannelOptions::default());
+        assert_eq!((after(&mut logs, 8), after(&mut logs, 5)), (Ok(vec![9]), Err(Some(8))));
+    }
+
+    #[test]
+    fn what_goes_is_told_and_what_is_held_stays() {
+        let mut logs = Logs::new(9, usize::MAX);
+        logs.tell_losses();
+        let nothing = Restored { ids: Vec::new(), ..restored(2, 0, vec![publication(1, 0, 1), publication(2, 1, 5)]) };
+        logs.restore(Time::from_secs(10), &key(), nothing);
+        logs.hold(&key(), true);
+        logs.handle_timeout(Time::from_secs(31));
+        let trimmed = |through| Some(Loss::Trimmed { key: key(), epoch: EPOCH, through });
+        assert_eq!((logs.poll_loss(), logs.dropped(&key())), (trimmed(1), 1));
+        logs.handle_timeout(Time::from_secs(100));
+        assert_eq!((logs.poll_loss(), logs.poll_loss(), logs.len()), (trimmed(2), None, 1));
+        logs.hold(&key(), false);
+        logs.handle_timeout(Time::from_secs(100));
+        assert_eq!((logs.poll_loss(), logs.is_empty()), (Some(Loss::Forgotten { key: key(), epoch: EPOCH }), true));
+        assert_eq!((logs.bytes(), logs.poll_timeout()), (0, None));
+    }
+}

@@ -3,6 +3,7 @@
 //! Reading, and writing where only the task can write, happens in the connection's own task. What the sessions queue for it is written at
 //! the end of the turn by the shard, without waking the task, as long as the kernel takes it.
 
+use crate::backend::ShardBroker;
 use crate::compression::Output;
 use crate::io::Io;
 use crate::limits::Permit;
@@ -35,6 +36,8 @@ pub(crate) struct Connection {
     broken: Cell<bool>,
     /// It compresses what it writes with a context of its own.
     compresses: bool,
+    /// In the shard's list of those that are read again when it is not congested any more.
+    pub(crate) waits_for_room: Cell<bool>,
     _permit: Permit,
 }
 
@@ -58,6 +61,7 @@ impl Connection {
             ended: Cell::new(false),
             broken: Cell::new(false),
             compresses: output == Output::Own,
+            waits_for_room: Cell::new(false),
             _permit: permit,
         }
     }
@@ -69,7 +73,7 @@ impl Connection {
     }
 
     /// Writes what is queued, as far as the kernel takes it. Called by the shard at the end of a turn.
-    pub(crate) fn flush(&self, state: &State) {
+    pub(crate) fn flush<B: ShardBroker>(&self, state: &State<B>) {
         self.close_if_told(state);
         if self.write_blocked.get() || self.broken.get() {
             return;
@@ -97,7 +101,7 @@ impl Connection {
     }
 
     /// Moves some of the outbox to the transport's queue. Returns whether that has anything.
-    fn fill(&self, state: &State) -> bool {
+    fn fill<B: ShardBroker>(&self, state: &State<B>) -> bool {
         let mut ws = self.ws.borrow_mut();
         if ws.transmit_len() == 0 && ws.is_open() && !self.ended.get() {
             let mut sessions = state.sessions.borrow_mut();
@@ -124,7 +128,12 @@ impl Connection {
         queued
     }
 
-    fn queue(&self, state: &State, ws: &mut proto::Connection, encoded: Encoded) -> Result<(), SendError> {
+    fn queue<B: ShardBroker>(
+        &self,
+        state: &State<B>,
+        ws: &mut proto::Connection,
+        encoded: Encoded,
+    ) -> Result<(), SendError> {
         if !self.compresses {
             return ws.send_encoded(encoded.into_bytes());
         }
@@ -136,7 +145,7 @@ impl Connection {
 
     /// If the session has decided to end: what is left of the outbox, then the Close frame. From here the protocol's close timeout runs, whether the
     /// peer reads or not.
-    fn close_if_told(&self, state: &State) {
+    fn close_if_told<B: ShardBroker>(&self, state: &State<B>) {
         let mut ws = self.ws.borrow_mut();
         if !ws.is_open() || self.ended.get() {
             return;
@@ -163,7 +172,7 @@ impl Connection {
         self.wake();
     }
 
-    fn end_session(&self, state: &State) {
+    fn end_session<B: ShardBroker>(&self, state: &State<B>) {
         if !self.ended.replace(true) {
             state.sessions.borrow_mut().close(state.clock.now(), self.id);
             state.want_turn();
@@ -181,9 +190,9 @@ fn with_slices<T>(ws: &mut proto::Connection, write: impl FnOnce(&[IoSlice<'_>])
 
 /// The task of one connection. It ends when the socket is closed or broken, or the peer does not close in time.
 #[derive(Debug)]
-pub(crate) struct ConnectionTask {
+pub(crate) struct ConnectionTask<B: ShardBroker> {
     connection: Rc<Connection>,
-    state: Rc<State>,
+    state: Rc<State<B>>,
     timer: Option<(Time, Pin<Box<tokio::time::Sleep>>)>,
     message_bytes: usize,
     eof: bool,
@@ -191,8 +200,8 @@ pub(crate) struct ConnectionTask {
     shut: bool,
 }
 
-impl ConnectionTask {
-    pub(crate) fn new(connection: Rc<Connection>, state: Rc<State>, message_bytes: usize) -> Self {
+impl<B: ShardBroker> ConnectionTask<B> {
+    pub(crate) fn new(connection: Rc<Connection>, state: Rc<State<B>>, message_bytes: usize) -> Self {
         Self { connection, state, timer: None, message_bytes, eof: false, shut: false }
     }
 
@@ -213,8 +222,7 @@ impl ConnectionTask {
                 return Poll::Pending;
             }
             if self.state.sessions.borrow().is_congested() {
-                self.state.want_turn();
-                cx.waker().wake_by_ref();
+                self.state.wait_for_room(&self.connection);
                 return Poll::Pending;
             }
             ready!(self.poll_read_once(cx));
@@ -380,7 +388,7 @@ impl ConnectionTask {
 }
 
 /// However the task ends, by a panic among the ways, its session ends with it.
-impl Drop for ConnectionTask {
+impl<B: ShardBroker> Drop for ConnectionTask<B> {
     fn drop(&mut self) {
         self.connection.end_session(&self.state);
         if let Some(place) = self.state.connections.borrow_mut().get_mut(self.connection.id.slot as usize) {
@@ -392,7 +400,7 @@ impl Drop for ConnectionTask {
     }
 }
 
-impl Future for ConnectionTask {
+impl<B: ShardBroker> Future for ConnectionTask<B> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {

@@ -8,11 +8,17 @@ use switchboard_hub::ChannelKey;
 use switchboard_session::DIALECTS;
 use tokio::sync::{mpsc, oneshot};
 
-/// A message to a shard from outside of the shards.
+/// A command of the application for a shard.
+#[derive(Debug)]
+pub(crate) struct Submission {
+    pub(crate) app: Arc<App>,
+    pub(crate) command: Command,
+    pub(crate) reply: oneshot::Sender<Outcome>,
+}
+
+/// A message to a shard that waits for nothing.
 #[derive(Debug)]
 pub(crate) enum Control {
-    /// Carry out a command of the application.
-    Submit { app: Arc<App>, command: Command, reply: oneshot::Sender<Outcome> },
     /// Stop accepting, send everybody away over the window, and say when all are gone.
     Drain { window: Duration, done: oneshot::Sender<()> },
 }
@@ -25,6 +31,7 @@ pub struct HubHandle {
 
 #[derive(Debug)]
 pub(crate) struct ShardHandle {
+    pub(crate) submissions: mpsc::Sender<Submission>,
     pub(crate) control: mpsc::Sender<Control>,
     pub(crate) counters: Arc<Counters>,
 }
@@ -41,7 +48,7 @@ impl HubHandle {
         });
         let Some(shard) = self.shards.get(usize::from(shard)) else { return unavailable() };
         let (reply, answer) = oneshot::channel();
-        if shard.control.send(Control::Submit { app, command, reply }).await.is_err() {
+        if shard.submissions.send(Submission { app, command, reply }).await.is_err() {
             return unavailable();
         }
         answer.await.unwrap_or_else(|_| unavailable())

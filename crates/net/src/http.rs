@@ -1,5 +1,6 @@
 //! HTTP on a shard: a request is admitted as a WebSocket, or it goes to the API.
 
+use crate::backend::ShardBroker;
 use crate::compression::Output;
 use crate::connection::{Connection, ConnectionTask, limits};
 use crate::io::Io;
@@ -31,7 +32,7 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 124;
 
 /// Serves one connection until it ends or becomes a WebSocket.
-pub(crate) async fn serve(io: Io, peer: SocketAddr, permit: Permit, shared: Rc<Shared>) {
+pub(crate) async fn serve<B: ShardBroker>(io: Io, peer: SocketAddr, permit: Permit, shared: Rc<Shared<B>>) {
     let secure = matches!(io, Io::Tls(_));
     let permit = Rc::new(RefCell::new(Some(permit)));
     let header_timeout = shared.settings.header_timeout;
@@ -51,12 +52,12 @@ pub(crate) async fn serve(io: Io, peer: SocketAddr, permit: Permit, shared: Rc<S
     }
 }
 
-async fn respond(
+async fn respond<B: ShardBroker>(
     mut request: Request<Incoming>,
     peer: IpAddr,
     secure: bool,
     permit: &RefCell<Option<Permit>>,
-    shared: &Rc<Shared>,
+    shared: &Rc<Shared<B>>,
 ) -> Response<Body> {
     let now = shared.state.clock.now();
     shared.state.clock.end_turn();
@@ -101,16 +102,16 @@ async fn respond(
 }
 
 /// A session without a connection yet. It ends if it never gets one.
-struct Opened {
+struct Opened<B: ShardBroker> {
     id: SubscriberId,
     heartbeat: (Duration, Duration),
     deflate: Option<Agreed>,
-    state: Rc<State>,
+    state: Rc<State<B>>,
     attached: bool,
 }
 
-impl Opened {
-    fn new(admission: Admission, deflate: Option<Agreed>, state: &Rc<State>) -> Self {
+impl<B: ShardBroker> Opened<B> {
+    fn new(admission: Admission, deflate: Option<Agreed>, state: &Rc<State<B>>) -> Self {
         let Admission { app, opening, identity, .. } = admission;
         let heartbeat = (app.limits.heartbeat, app.limits.heartbeat_timeout);
         let client = Client { app, opening, identity, framing: Output::of(deflate.as_ref()).framing() };
@@ -120,7 +121,7 @@ impl Opened {
     }
 }
 
-impl Drop for Opened {
+impl<B: ShardBroker> Drop for Opened<B> {
     fn drop(&mut self) {
         if !self.attached {
             self.state.sessions.borrow_mut().close(self.state.clock.now(), self.id);
@@ -138,7 +139,7 @@ fn check_handshake(request: &Request<Incoming>) -> Result<proto::handshake::Upgr
     proto::handshake::UpgradeRequest::check(request.method().as_str(), version, headers)
 }
 
-fn reject(rejection: &Rejection, shared: &Shared) -> Response<Body> {
+fn reject<B: ShardBroker>(rejection: &Rejection, shared: &Shared<B>) -> Response<Body> {
     shared.state.count(|stats| stats.refused_upgrades += 1);
     let mut response = json_error(
         StatusCode::from_u16(rejection.status()).unwrap_or(StatusCode::BAD_REQUEST),
@@ -176,7 +177,7 @@ fn upgrading(
     response
 }
 
-async fn begin(upgraded: hyper::upgrade::Upgraded, opened: Opened, permit: Permit) {
+async fn begin<B: ShardBroker>(upgraded: hyper::upgrade::Upgraded, opened: Opened<B>, permit: Permit) {
     let Ok(parts) = upgraded.downcast::<TokioIo<Io>>() else { return };
     let task = attach(parts.io.into_inner(), &parts.read_buf, opened, permit);
     // It would otherwise live as long as the connection.
@@ -185,7 +186,7 @@ async fn begin(upgraded: hyper::upgrade::Upgraded, opened: Opened, permit: Permi
 }
 
 /// Gives a session its connection.
-fn attach(io: Io, early: &[u8], mut opened: Opened, permit: Permit) -> ConnectionTask {
+fn attach<B: ShardBroker>(io: Io, early: &[u8], mut opened: Opened<B>, permit: Permit) -> ConnectionTask<B> {
     let (id, state) = (opened.id, Rc::clone(&opened.state));
     let message_bytes = state.sessions.borrow().message_bytes(id);
     let config = proto::Config::default()
@@ -228,7 +229,12 @@ async fn call_api(request: Request<Incoming>, peer: IpAddr, api: &Router) -> Res
     }
 }
 
-fn refuse(refusal: &Refusal, request: &Request<Incoming>, peer: IpAddr, shared: &Shared) -> Response<Body> {
+fn refuse<B: ShardBroker>(
+    refusal: &Refusal,
+    request: &Request<Incoming>,
+    peer: IpAddr,
+    shared: &Shared<B>,
+) -> Response<Body> {
     shared.state.count(|stats| stats.refused_upgrades += 1);
     // The path only: the query may hold a token.
     let path = request.uri().path();

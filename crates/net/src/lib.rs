@@ -3,6 +3,7 @@
 //! It owns sockets, threads and the clock. What a client may do, what it is told and when it must go is decided by the sessions; which
 //! bytes are a WebSocket's, by `ws-proto`.
 
+mod backend;
 mod clock;
 mod compression;
 mod connection;
@@ -16,6 +17,7 @@ mod settings;
 mod shard_loop;
 mod state;
 
+pub use backend::{Backed, Backend, REQUESTS_MAX, ShardBroker};
 pub use compression::Compression;
 pub use handle::{HubHandle, ShardStats, Stats};
 pub use server::{Bound, Server, bind};

@@ -1,7 +1,8 @@
 //! Starting and stopping the shards.
 
+use crate::backend::{Backed, ShardBroker};
 use crate::framing::framings;
-use crate::handle::{Control, Counters, HubHandle, ShardHandle};
+use crate::handle::{Control, Counters, HubHandle, ShardHandle, Submission};
 use crate::limits::ConnectionLimits;
 use crate::settings::Settings;
 use crate::shard_loop::{self, Ended, Inputs, Shared};
@@ -25,6 +26,7 @@ pub struct Bound {
     directory: Arc<dyn Directory>,
     address: SocketAddr,
     listeners: Vec<std::net::TcpListener>,
+    submissions: Vec<mpsc::Receiver<Submission>>,
     control: Vec<mpsc::Receiver<Control>>,
     hub: HubHandle,
 }
@@ -43,7 +45,9 @@ pub struct Server {
 const MAIL_BATCHES: usize = 64;
 /// Deliveries that wait for a way to another shard.
 const MAILBOX_BYTES: usize = 1024 * 1024;
-const CONTROL_MESSAGES: usize = 1_024;
+/// Commands of applications that wait for a shard.
+const SUBMISSIONS: usize = 1_024;
+const CONTROL_MESSAGES: usize = 16;
 /// Connections that the kernel keeps for a shard that is busy.
 const BACKLOG: i32 = 4_096;
 
@@ -60,10 +64,11 @@ pub fn bind(settings: Settings, directory: Arc<dyn Directory>) -> io::Result<Bou
     for _ in 1..shards {
         listeners.push(listen(address, false)?);
     }
-    let (senders, control): (Vec<_>, Vec<_>) = (0..shards).map(|_| mpsc::channel(CONTROL_MESSAGES)).unzip();
-    let shards = senders.into_iter().map(|control| ShardHandle { control, counters: Arc::new(Counters::default()) });
-    let hub = HubHandle { shards: shards.collect() };
-    Ok(Bound { settings: Arc::new(settings), directory, address, listeners, control, hub })
+    let (submit, submissions): (Vec<_>, Vec<_>) = (0..shards).map(|_| mpsc::channel(SUBMISSIONS)).unzip();
+    let (steer, control): (Vec<_>, Vec<_>) = (0..shards).map(|_| mpsc::channel(CONTROL_MESSAGES)).unzip();
+    let handle = |(submissions, control)| ShardHandle { submissions, control, counters: Arc::new(Counters::default()) };
+    let hub = HubHandle { shards: submit.into_iter().zip(steer).map(handle).collect() };
+    Ok(Bound { settings: Arc::new(settings), directory, address, listeners, submissions, control, hub })
 }
 
 /// Each shard has a socket of its own on the same port, and the kernel spreads connections over them.
@@ -92,11 +97,34 @@ impl Bound {
         self.hub.clone()
     }
 
-    /// Starts the shards. Requests that are no WebSocket's go to `api`.
+    /// Starts the shards with brokers that keep publications in memory. Requests that are no WebSocket's go to `api`.
     ///
     /// # Errors
     /// The system gives no more threads or descriptors.
     pub fn serve(self, api: &Router) -> io::Result<Server> {
+        let seed = self.settings.seed;
+        let bytes_max = self.settings.history_bytes_max / self.listeners.len().max(1);
+        self.serve_with(api, |shard| {
+            // Positions are shown to JavaScript, names to people: neither needs all 64 bits.
+            let epoch = (seed ^ u64::from(shard.0).wrapping_mul(0x9E37_79B9_7F4A_7C15)) & 0xFFFF_FFFF_FFFF;
+            Backed { broker: MemoryBroker::new(epoch, bytes_max), backend: None }
+        })
+    }
+
+    /// How many shards there will be.
+    pub fn shards(&self) -> u16 {
+        u16::try_from(self.listeners.len()).unwrap_or(u16::MAX)
+    }
+
+    /// Starts the shards, each with a broker of its own.
+    ///
+    /// # Errors
+    /// The system gives no more threads or descriptors.
+    pub fn serve_with<B: ShardBroker>(
+        self,
+        api: &Router,
+        mut broker: impl FnMut(ShardId) -> Backed<B>,
+    ) -> io::Result<Server> {
         let count = self.listeners.len();
         let limits = ConnectionLimits::new(
             self.settings.connections_max,
@@ -107,11 +135,14 @@ impl Bound {
         let (fail, failed) = watch::channel(false);
         let (ways, mail): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel::<Vec<Mail>>(MAIL_BATCHES)).unzip();
         let mut threads = Vec::with_capacity(count);
-        let inputs = self.listeners.into_iter().zip(self.control).zip(mail);
-        for (index, ((listener, control), mail)) in inputs.enumerate() {
-            let inputs = Inputs { listener, control, mail, stop: stopped.clone() };
+        let inputs = self.listeners.into_iter().zip(self.submissions).zip(self.control).zip(mail);
+        for (index, (((listener, submissions), control), mail)) in inputs.enumerate() {
+            let inputs = Inputs { listener, submissions, control, mail, stop: stopped.clone() };
+            let id = ShardId(u16::try_from(index).unwrap_or(u16::MAX));
+            let Backed { broker, backend } = broker(id);
             let start = Start {
-                id: ShardId(u16::try_from(index).unwrap_or(u16::MAX)),
+                id,
+                broker,
                 shards: u16::try_from(count).unwrap_or(u16::MAX),
                 settings: Arc::clone(&self.settings),
                 directory: Arc::clone(&self.directory),
@@ -124,7 +155,9 @@ impl Bound {
             let thread = std::thread::Builder::new().name(format!("shard-{index}")).spawn(move || {
                 let options = tokio::runtime::LocalOptions::default();
                 let ended = match tokio::runtime::Builder::new_current_thread().enable_all().build_local(options) {
-                    Ok(runtime) => runtime.block_on(async { shard_loop::run(start.into_shared(), inputs).await }),
+                    Ok(runtime) => {
+                        runtime.block_on(async { shard_loop::run(start.into_shared(), inputs, backend).await })
+                    }
                     Err(error) => {
                         tracing::error!(%error, "a shard cannot start");
                         Ended::Failed
@@ -141,8 +174,9 @@ impl Bound {
 }
 
 /// What a shard's thread makes its state from: nothing of that state may cross threads.
-struct Start {
+struct Start<B> {
     id: ShardId,
+    broker: B,
     shards: u16,
     settings: Arc<Settings>,
     directory: Arc<dyn Directory>,
@@ -152,11 +186,9 @@ struct Start {
     api: Router,
 }
 
-impl Start {
-    fn into_shared(self) -> Rc<Shared> {
+impl<B: ShardBroker> Start<B> {
+    fn into_shared(self) -> Rc<Shared<B>> {
         let seed = self.settings.seed;
-        // Positions are shown to JavaScript, names to people: neither needs all 64 bits.
-        let epoch = (seed ^ u64::from(self.id.0).wrapping_mul(0x9E37_79B9_7F4A_7C15)) & 0xFFFF_FFFF_FFFF;
         let config = ShardConfig {
             id: self.id,
             shards: self.shards,
@@ -165,10 +197,9 @@ impl Start {
             mailbox_bytes: MAILBOX_BYTES,
             portions: Portions::default(),
         };
-        let broker = MemoryBroker::new(epoch, self.settings.history_bytes_max / usize::from(self.shards.max(1)));
         let compression = Arc::default();
         let framings = framings(self.settings.compression, &compression);
-        let sessions = Sessions::new(Shard::new(config, broker), Arc::clone(&self.directory), framings);
+        let sessions = Sessions::new(Shard::new(config, self.broker), Arc::clone(&self.directory), framings);
         Rc::new(Shared {
             state: Rc::new(State::new(sessions, self.counters, compression, self.ways)),
             settings: self.settings,

@@ -1,6 +1,7 @@
 //! The event loop of one shard: it accepts, reads mail, keeps the timers and ends the turns.
 
-use crate::handle::Control;
+use crate::backend::{Backend, ShardBroker};
+use crate::handle::{Control, Submission};
 use crate::http;
 use crate::io::Io;
 use crate::limits::ConnectionLimits;
@@ -23,8 +24,8 @@ use tokio_rustls::TlsAcceptor;
 
 /// What the tasks of a shard share besides its state.
 #[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) state: Rc<State>,
+pub(crate) struct Shared<B: ShardBroker> {
+    pub(crate) state: Rc<State<B>>,
     pub(crate) settings: Arc<Settings>,
     pub(crate) directory: Arc<dyn Directory>,
     pub(crate) limits: Arc<ConnectionLimits>,
@@ -35,6 +36,7 @@ pub(crate) struct Shared {
 #[derive(Debug)]
 pub(crate) struct Inputs {
     pub(crate) listener: std::net::TcpListener,
+    pub(crate) submissions: mpsc::Receiver<Submission>,
     pub(crate) control: mpsc::Receiver<Control>,
     pub(crate) mail: mpsc::Receiver<Vec<Mail>>,
     pub(crate) stop: watch::Receiver<bool>,
@@ -49,8 +51,8 @@ pub(crate) enum Ended {
 }
 
 /// Runs a shard until it is stopped or cannot go on. A panic in one connection's task ends that connection; in one of these, the shard.
-pub(crate) async fn run(shared: Rc<Shared>, inputs: Inputs) -> Ended {
-    let Inputs { listener, control, mail, mut stop } = inputs;
+pub(crate) async fn run<B: ShardBroker>(shared: Rc<Shared<B>>, inputs: Inputs, backend: Option<Backend<B>>) -> Ended {
+    let Inputs { listener, submissions, control, mail, mut stop } = inputs;
     let accepting = match TcpListener::from_std(listener) {
         Ok(listener) => spawn_local(accept(listener, Rc::clone(&shared))),
         Err(error) => {
@@ -63,12 +65,19 @@ pub(crate) async fn run(shared: Rc<Shared>, inputs: Inputs) -> Ended {
     tasks.spawn_local(unblock_mail(Rc::clone(&shared.state)));
     tasks.spawn_local(read_mail(Rc::clone(&shared.state), mail));
     tasks.spawn_local(keep_time(Rc::clone(&shared.state)));
+    tasks.spawn_local(take_submissions(Rc::clone(&shared.state), submissions));
     tasks.spawn_local(obey(Rc::clone(&shared), control, accepting));
+    // However it ends, by a panic too, the shard's publications have no place any more.
+    let mut serving = spawn_local(serve_broker(Rc::clone(&shared.state), backend));
     let mut stopped = pin!(stop.wait_for(|stop| *stop));
     poll_fn(|cx| {
         // An error is the end of whoever could stop it.
         if stopped.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Ended::Stopped);
+        }
+        if pin!(&mut serving).poll(cx).is_ready() {
+            tracing::error!("what keeps the publications has ended");
+            return Poll::Ready(Ended::Failed);
         }
         while let Poll::Ready(Some(ended)) = tasks.poll_join_next(cx) {
             if ended.is_err() {
@@ -80,7 +89,7 @@ pub(crate) async fn run(shared: Rc<Shared>, inputs: Inputs) -> Ended {
     .await
 }
 
-async fn accept(listener: TcpListener, shared: Rc<Shared>) {
+async fn accept<B: ShardBroker>(listener: TcpListener, shared: Rc<Shared<B>>) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
@@ -141,7 +150,7 @@ async fn turn_away(mut stream: TcpStream, response: &'static [u8], tls: bool) {
 }
 
 /// Ends turns. It is woken by the first task that wants it and runs after all that were ready then: what they did is one turn.
-async fn end_turns(state: Rc<State>) {
+async fn end_turns<B: ShardBroker>(state: Rc<State<B>>) {
     poll_fn(|cx| {
         state.set_flusher(cx.waker());
         if state.turn_wanted.replace(false) && state.end_turn() {
@@ -154,7 +163,7 @@ async fn end_turns(state: Rc<State>) {
 }
 
 /// Waits for room on ways to other shards that are full.
-async fn unblock_mail(state: Rc<State>) {
+async fn unblock_mail<B: ShardBroker>(state: Rc<State<B>>) {
     loop {
         let way = poll_fn(|cx| {
             state.set_unblocker(cx.waker());
@@ -167,16 +176,9 @@ async fn unblock_mail(state: Rc<State>) {
     }
 }
 
-async fn read_mail(state: Rc<State>, mut mail: mpsc::Receiver<Vec<Mail>>) {
+async fn read_mail<B: ShardBroker>(state: Rc<State<B>>, mut mail: mpsc::Receiver<Vec<Mail>>) {
     loop {
-        poll_fn(|cx| {
-            if state.sessions.borrow().is_congested() {
-                *state.mail_reader.borrow_mut() = Some(cx.waker().clone());
-                return Poll::Pending;
-            }
-            Poll::Ready(())
-        })
-        .await;
+        state.room().await;
         let Some(letters) = mail.recv().await else { return };
         let now = state.clock.now();
         for letter in letters {
@@ -186,8 +188,43 @@ async fn read_mail(state: Rc<State>, mut mail: mpsc::Receiver<Vec<Mail>>) {
     }
 }
 
+/// Carries the broker's requests to its backend and the replies back. Ends if the backend does.
+async fn serve_broker<B: ShardBroker>(state: Rc<State<B>>, backend: Option<Backend<B>>) {
+    let Some(Backend { requests, mut replies }) = backend else { return core::future::pending().await };
+    let sending = async {
+        loop {
+            state.requests_wanted.notified().await;
+            while let Ok(way) = requests.reserve().await {
+                let batch = state.take_requests();
+                if batch.is_empty() {
+                    break;
+                }
+                way.send(batch);
+            }
+            if requests.is_closed() {
+                return;
+            }
+        }
+    };
+    let receiving = async {
+        while let Some(batch) = replies.recv().await {
+            let now = state.clock.now();
+            for reply in batch {
+                state.sessions.borrow_mut().handle_broker_reply(now, reply);
+            }
+            state.want_turn();
+        }
+    };
+    let (mut sending, mut receiving) = (pin!(sending), pin!(receiving));
+    poll_fn(|cx| match (sending.as_mut().poll(cx), receiving.as_mut().poll(cx)) {
+        (Poll::Pending, Poll::Pending) => Poll::Pending,
+        _ => Poll::Ready(()),
+    })
+    .await;
+}
+
 /// Calls the sessions when their next deadline is due. Looks at least every 100 ms, so that nobody has to announce a nearer deadline.
-async fn keep_time(state: Rc<State>) {
+async fn keep_time<B: ShardBroker>(state: Rc<State<B>>) {
     loop {
         let now = state.clock.now();
         let next = state.sessions.borrow().poll_timeout();
@@ -208,17 +245,23 @@ async fn keep_time(state: Rc<State>) {
 
 const TICK: Duration = Duration::from_millis(100);
 
-async fn obey(shared: Rc<Shared>, mut control: mpsc::Receiver<Control>, accepting: JoinHandle<()>) {
+/// Takes what the application itself asks for. It waits where clients wait.
+async fn take_submissions<B: ShardBroker>(state: Rc<State<B>>, mut submissions: mpsc::Receiver<Submission>) {
+    loop {
+        state.room().await;
+        let Some(Submission { app, command, reply }) = submissions.recv().await else { return };
+        let ticket = state.next_ticket.get();
+        state.next_ticket.set(ticket + 1);
+        state.tickets.borrow_mut().insert(ticket, reply);
+        state.sessions.borrow_mut().submit(state.clock.now(), ticket, &app, command);
+        state.want_turn();
+    }
+}
+
+async fn obey<B: ShardBroker>(shared: Rc<Shared<B>>, mut control: mpsc::Receiver<Control>, accepting: JoinHandle<()>) {
     while let Some(message) = control.recv().await {
         let state = &shared.state;
         match message {
-            Control::Submit { app, command, reply } => {
-                let ticket = state.next_ticket.get();
-                state.next_ticket.set(ticket + 1);
-                state.tickets.borrow_mut().insert(ticket, reply);
-                state.sessions.borrow_mut().submit(state.clock.now(), ticket, &app, command);
-                state.want_turn();
-            }
             Control::Drain { window, done } => {
                 accepting.abort();
                 state.sessions.borrow_mut().drain(state.clock.now(), window);
@@ -229,7 +272,7 @@ async fn obey(shared: Rc<Shared>, mut control: mpsc::Receiver<Control>, acceptin
     }
 }
 
-async fn report_drained(state: Rc<State>, window: Duration, done: oneshot::Sender<()>) {
+async fn report_drained<B: ShardBroker>(state: Rc<State<B>>, window: Duration, done: oneshot::Sender<()>) {
     let deadline = tokio::time::Instant::now() + window + DRAIN_GRACE;
     while state.connections.borrow().iter().any(Option::is_some) && tokio::time::Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -2,6 +2,7 @@
 //!
 //! Single-threaded: each borrow ends before anything is awaited.
 
+use crate::backend::{REQUESTS_MAX, ShardBroker};
 use crate::clock::Clock;
 use crate::compression::Counts;
 use crate::connection::Connection;
@@ -14,15 +15,15 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use switchboard_core::Outcome;
-use switchboard_hub::{Mail, MemoryBroker, ShardId, SubscriberId};
+use switchboard_hub::{Mail, ShardId, SubscriberId};
 use switchboard_session::Sessions;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 /// Everything that lives on one event loop.
 #[derive(Debug)]
-pub(crate) struct State {
+pub(crate) struct State<B: ShardBroker> {
     pub(crate) clock: Clock,
-    pub(crate) sessions: RefCell<Sessions<MemoryBroker>>,
+    pub(crate) sessions: RefCell<Sessions<B>>,
     pub(crate) connections: RefCell<Vec<Option<Rc<Connection>>>>,
     pub(crate) stats: RefCell<ShardStats>,
     counters: Arc<Counters>,
@@ -37,8 +38,12 @@ pub(crate) struct State {
     pub(crate) turn_wanted: Cell<bool>,
     /// The task that waits for room on full ways.
     unblocker: RefCell<Option<Waker>>,
-    /// The task that reads the other shards' mail, while it waits for congestion to pass.
-    pub(crate) mail_reader: RefCell<Option<Waker>>,
+    /// Told at the end of each turn after which the shard is not congested.
+    has_room: Notify,
+    /// Connections that are not read while the shard is congested.
+    waiting_for_room: RefCell<Vec<Rc<Connection>>>,
+    /// Set at the end of a turn, for the task that carries the broker's requests.
+    pub(crate) requests_wanted: Notify,
     /// Clients that wait for their session to be ready.
     opening: RefCell<Vec<Waker>>,
     /// Empty read buffers: a connection owns one only while it holds unread bytes.
@@ -50,9 +55,9 @@ pub(crate) const READ_BYTES: usize = 64 * 1024 + 256;
 /// Read buffers that a shard keeps.
 const BUFFERS_MAX: usize = 8;
 
-impl State {
+impl<B: ShardBroker> State<B> {
     pub(crate) fn new(
-        sessions: Sessions<MemoryBroker>,
+        sessions: Sessions<B>,
         counters: Arc<Counters>,
         compression: Arc<Counts>,
         mail: Vec<Option<mpsc::Sender<Vec<Mail>>>>,
@@ -70,7 +75,9 @@ impl State {
             flusher: RefCell::default(),
             turn_wanted: Cell::new(false),
             unblocker: RefCell::default(),
-            mail_reader: RefCell::default(),
+            has_room: Notify::new(),
+            waiting_for_room: RefCell::default(),
+            requests_wanted: Notify::new(),
             opening: RefCell::default(),
             buffers: RefCell::default(),
         }
@@ -146,13 +153,41 @@ impl State {
         self.send_mail();
         self.publish_stats();
         self.clock.end_turn();
+        self.requests_wanted.notify_one();
         let sessions = self.sessions.borrow();
-        if !sessions.is_congested()
-            && let Some(waker) = self.mail_reader.borrow_mut().take()
-        {
-            waker.wake();
+        if !sessions.is_congested() {
+            self.has_room.notify_waiters();
+            for connection in self.waiting_for_room.take() {
+                connection.waits_for_room.set(false);
+                connection.wake();
+            }
         }
         more || sessions.wants_turn()
+    }
+
+    /// Waits until the shard is not congested.
+    pub(crate) async fn room(&self) {
+        loop {
+            let told = self.has_room.notified();
+            if !self.sessions.borrow().is_congested() {
+                return;
+            }
+            told.await;
+        }
+    }
+
+    /// Has a connection read again after the turn in which the shard gets rid of enough.
+    pub(crate) fn wait_for_room(&self, connection: &Rc<Connection>) {
+        if !connection.waits_for_room.replace(true) {
+            self.waiting_for_room.borrow_mut().push(Rc::clone(connection));
+            self.want_turn();
+        }
+    }
+
+    /// The broker's next requests.
+    pub(crate) fn take_requests(&self) -> Vec<B::Request> {
+        let mut sessions = self.sessions.borrow_mut();
+        core::iter::from_fn(|| sessions.poll_broker_request()).take(REQUESTS_MAX).collect()
     }
 
     fn answer_tickets(&self) {

@@ -263,6 +263,17 @@ impl<B: Broker + History> Sessions<B> {
         self.shard.has_mail(to)
     }
 
+    /// The next request of the broker to its backend; call it when the way there has room.
+    pub fn poll_broker_request(&mut self) -> Option<B::Request> {
+        self.shard.poll_broker_request()
+    }
+
+    /// The broker's backend has answered.
+    pub fn handle_broker_reply(&mut self, now: Time, reply: B::Reply) {
+        self.shard.handle_broker_reply(now, reply);
+        self.drain_answers(now);
+    }
+
     /// Ends the turn: answers, events and publications go to their outboxes. Then flush, and call again if it returns `true`.
     pub fn end_turn(&mut self, now: Time) -> bool {
         self.drain_answers(now);

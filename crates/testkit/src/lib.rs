@@ -3,11 +3,13 @@
 //! Deterministic: time passes when a test says so, and shards take their turns in an order that a test can choose.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test's own faults may panic")]
 
+mod deferred;
 mod directory;
 mod framing;
 mod rng;
 mod world;
 
+pub use deferred::{DeferredBroker, Note};
 pub use directory::FakeDirectory;
 pub use framing::{Received, TestFraming};
 pub use rng::Rng;

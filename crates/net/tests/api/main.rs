@@ -1,6 +1,7 @@
 //! The whole of a node but its binary: sockets, shards, sessions.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+mod backend;
 mod client;
 mod compression;
 mod end;
@@ -9,7 +10,7 @@ mod rooms;
 
 use std::sync::Arc;
 use switchboard_core::{App, AppId, ChannelMatch, Grant, Identity, Limits, Operations, UserId};
-use switchboard_net::{Server, Settings};
+use switchboard_net::{Bound, Server, Settings};
 use switchboard_testkit::FakeDirectory;
 
 /// An application where everybody may do everything.
@@ -20,6 +21,11 @@ fn open_app(limits: Limits) -> Arc<App> {
 
 /// A server with an open application, the default, and one that wants tokens.
 fn start(limits: Limits, change: impl FnOnce(&mut Settings)) -> Server {
+    let (bound, api) = bind(limits, change);
+    bound.serve(&api).unwrap()
+}
+
+fn bind(limits: Limits, change: impl FnOnce(&mut Settings)) -> (Bound, axum::Router) {
     let open = open_app(limits);
     let closed = Arc::new(App::new(AppId::new("closed")));
     let ann = Identity {
@@ -34,7 +40,7 @@ fn start(limits: Limits, change: impl FnOnce(&mut Settings)) -> Server {
     change(&mut settings);
     let directory = Arc::new(FakeDirectory { apps: vec![open, closed], tokens });
     let api = axum::Router::new().route("/hello", axum::routing::get(|| async { "hello" }));
-    switchboard_net::bind(settings, directory).unwrap().serve(&api).unwrap()
+    (switchboard_net::bind(settings, directory).unwrap(), api)
 }
 
 /// Runs a test's client side.

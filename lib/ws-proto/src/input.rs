@@ -36,7 +36,7 @@ pub(crate) struct Input {
     given: u64,
     utf8: Utf8Stream,
     /// The payload so far of a control frame that was cut.
-    control: BytesMut,
+    control: Option<Box<BytesMut>>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -73,7 +73,7 @@ struct PartialFrame {
 #[derive(Debug, Default)]
 struct PartialHead {
     bytes: [u8; FRAME_HEADER_BYTES_MAX],
-    len: usize,
+    len: u8,
 }
 
 impl Input {
@@ -93,12 +93,12 @@ impl Input {
             pieces: Pieces::None,
             given: 0,
             utf8: Utf8Stream::default(),
-            control: BytesMut::new(),
+            control: None,
         }
     }
 
     pub(crate) fn receive(&mut self, chunk: BytesMut) {
-        if self.starved {
+        if self.starved && !self.chunk.is_empty() {
             self.head.take_all(&mut self.chunk);
         }
         if self.chunk.is_empty() {
@@ -119,7 +119,9 @@ impl Input {
         if !self.starved {
             return None;
         }
-        self.head.take_all(&mut self.chunk);
+        if !self.chunk.is_empty() {
+            self.head.take_all(&mut self.chunk);
+        }
         let chunk = core::mem::take(&mut self.chunk);
         // A buffer that was never given, or that was used up, is nothing to give back.
         (chunk.capacity() > 0).then_some(chunk)
@@ -152,9 +154,37 @@ impl Input {
         self.chunk.clear();
     }
 
+    /// Whether [`poll`](Self::poll) may find something that it had not before.
+    #[inline]
+    pub(crate) fn has_work(&self) -> bool {
+        !self.starved || self.payload.len() != self.payload_done || self.pieces != Pieces::None
+    }
+
     /// The next message or control frame that is whole.
     #[inline]
     pub(crate) fn poll(&mut self, masked: bool, limits: &Limits) -> Result<Option<Incoming>, ProtocolError> {
+        if self.pieces != Pieces::None || self.frame.is_some() || self.head.len > 0 {
+            return self.poll_on(masked, limits);
+        }
+        let Some((header, header_len)) = FrameHeader::parse(&self.chunk)? else {
+            self.starved = true;
+            return Ok(None);
+        };
+        let key = self.check(&header, masked, limits)?;
+        self.chunk.advance(header_len);
+        // As `check` has compared it with a limit, or it is a control frame's, the length fits.
+        let length = header.payload_len as usize;
+        let alone = header.fin && self.message.is_none() && header.rsv == 0;
+        if self.chunk.len() >= length && (header.opcode.is_control() || alone) {
+            return self.whole(header.opcode, key, length).map(Some);
+        }
+        self.begin(&header, key);
+        self.poll_on(masked, limits)
+    }
+
+    /// The same where something was begun.
+    #[inline(never)]
+    fn poll_on(&mut self, masked: bool, limits: &Limits) -> Result<Option<Incoming>, ProtocolError> {
         if self.pieces != Pieces::None {
             let skipped = self.skip_pieces(masked, limits)?;
             if skipped.is_some() || self.pieces != Pieces::None {
@@ -171,7 +201,6 @@ impl Input {
             }
             let Some(header) = self.next_header()? else { break };
             let key = self.check(&header, masked, limits)?;
-            // As `check` has compared it with a limit, or it is a control frame's, the length fits.
             let length = header.payload_len as usize;
             let alone = header.fin && self.message.is_none() && header.rsv == 0;
             if self.chunk.len() >= length && (header.opcode.is_control() || alone) {
@@ -273,6 +302,7 @@ impl Input {
         })
     }
 
+    #[inline(never)]
     fn begin(&mut self, header: &FrameHeader, key: [u8; 4]) {
         if !header.opcode.is_control() {
             if header.opcode != Opcode::Continuation {
@@ -285,6 +315,7 @@ impl Input {
     }
 
     /// Takes what has come of the frame's payload, and ends the frame if that was all.
+    #[inline(never)]
     fn continue_frame(&mut self, limits: &Limits) -> Result<Progress, ProtocolError> {
         let Some(frame) = &self.frame else { return Ok(Progress::Fragment) };
         if frame.opcode.is_control() {
@@ -308,7 +339,8 @@ impl Input {
     fn continue_control(&mut self) -> Progress {
         let Some(frame) = &mut self.frame else { return Progress::Fragment };
         let length = self.chunk.len().min(frame.remaining as usize);
-        self.control.extend_from_slice(self.chunk.get(..length).unwrap_or_default());
+        let control = self.control.get_or_insert_default();
+        control.extend_from_slice(self.chunk.get(..length).unwrap_or_default());
         self.chunk.advance(length);
         frame.remaining -= length as u64;
         if frame.remaining > 0 {
@@ -316,8 +348,9 @@ impl Input {
         }
         let (opcode, key) = (frame.opcode, frame.key);
         self.frame = None;
-        mask::apply(key, &mut self.control);
-        let payload = core::mem::take(&mut self.control).freeze();
+        let mut payload = self.control.take().map(|control| *control).unwrap_or_default();
+        mask::apply(key, &mut payload);
+        let payload = payload.freeze();
         Progress::Incoming(match opcode {
             Opcode::Close => Incoming::Close(payload),
             Opcode::Ping => Incoming::Ping(payload),
@@ -397,22 +430,24 @@ enum Progress {
 impl PartialHead {
     /// Everything that is left, of which the caller knows that it is less than a header.
     fn take_all(&mut self, chunk: &mut BytesMut) {
-        let end = self.len + chunk.len();
-        if let Some(free) = self.bytes.get_mut(self.len..end) {
+        let end = usize::from(self.len) + chunk.len();
+        if let Some(free) = self.bytes.get_mut(self.len.into()..end) {
             free.copy_from_slice(chunk);
-            self.len = end;
+            // No more than the longest header.
+            self.len = end as u8;
             chunk.clear();
         }
     }
 
     /// Takes from `chunk` as little as completes the header.
+    #[inline(never)]
     fn complete(&mut self, chunk: &mut BytesMut) -> Result<Option<FrameHeader>, ProtocolError> {
         loop {
-            if let Some((header, _)) = FrameHeader::parse(self.bytes.get(..self.len).unwrap_or_default())? {
+            if let Some((header, _)) = FrameHeader::parse(self.bytes.get(..self.len.into()).unwrap_or_default())? {
                 self.len = 0;
                 return Ok(Some(header));
             }
-            let Some(slot) = self.bytes.get_mut(self.len) else { return Ok(None) };
+            let Some(slot) = self.bytes.get_mut(usize::from(self.len)) else { return Ok(None) };
             if chunk.is_empty() {
                 return Ok(None);
             }

@@ -7,9 +7,10 @@ use crate::{Config, Time};
 
 #[derive(Debug)]
 pub(crate) struct Keepalive {
-    ping_interval: Option<Duration>,
-    pong_timeout: Duration,
-    close_timeout: Duration,
+    /// Microseconds, as all waits here: half the size of a `Duration`, of which each connection holds three. Zero for never.
+    ping_interval: u64,
+    pong_timeout: u64,
+    close_timeout: u64,
     /// Something came since the last look.
     pub(crate) heard: bool,
     phase: Phase,
@@ -41,9 +42,10 @@ pub(crate) enum Due {
 impl Keepalive {
     pub(crate) fn new(config: &Config) -> Self {
         // A wait of nothing would spin.
-        let at_least = |wait: Duration| wait.max(Duration::from_millis(1));
+        let at_least =
+            |wait: Duration| u64::try_from(wait.max(Duration::from_millis(1)).as_micros()).unwrap_or(u64::MAX);
         Self {
-            ping_interval: config.ping_interval.map(at_least),
+            ping_interval: config.ping_interval.map_or(0, at_least),
             pong_timeout: at_least(config.pong_timeout),
             close_timeout: at_least(config.close_timeout),
             heard: false,
@@ -74,7 +76,7 @@ impl Keepalive {
                 if self.heard {
                     self.listen(now)
                 } else {
-                    self.phase = Phase::Pinged(now + self.pong_timeout);
+                    self.phase = Phase::Pinged(after(now, self.pong_timeout));
                     Due::Ping
                 }
             }
@@ -84,7 +86,7 @@ impl Keepalive {
                 Due::Unresponsive
             }
             Phase::CloseUnarmed => {
-                self.phase = Phase::Closing(now + self.close_timeout);
+                self.phase = Phase::Closing(after(now, self.close_timeout));
                 Due::Nothing
             }
             Phase::Closing(at) if at <= now => {
@@ -97,7 +99,14 @@ impl Keepalive {
 
     fn listen(&mut self, now: Time) -> Due {
         self.heard = false;
-        self.phase = self.ping_interval.map_or(Phase::Over, |interval| Phase::Listening(now + interval));
+        self.phase = match self.ping_interval {
+            0 => Phase::Over,
+            interval => Phase::Listening(after(now, interval)),
+        };
         Due::Nothing
     }
+}
+
+fn after(now: Time, micros: u64) -> Time {
+    now + Duration::from_micros(micros)
 }

@@ -156,25 +156,9 @@ impl Transmit {
     fn small_end(&self) -> usize {
         self.large.front().map_or(self.small.len(), |(place, _)| *place)
     }
-}
 
-impl Buf for Transmit {
-    fn remaining(&self) -> usize {
-        self.len()
-    }
-
-    #[inline]
-    fn chunk(&self) -> &[u8] {
-        let small = self.small.get(self.written..self.small_end()).unwrap_or_default();
-        match self.large.front() {
-            Some((_, payload)) if small.is_empty() => payload,
-            _ => small,
-        }
-    }
-
-    /// # Panics
-    /// As [`Buf::advance`] does, if `count` is more than what remains.
-    fn advance(&mut self, mut count: usize) {
+    #[inline(never)]
+    fn advance_partly(&mut self, mut count: usize) {
         assert!(count <= self.len(), "advanced past the end");
         loop {
             let step = count.min(self.small_end() - self.written);
@@ -193,9 +177,36 @@ impl Buf for Transmit {
             }
             self.large.pop_front();
         }
-        // All is written: the buffer starts again at its beginning.
         self.small.clear();
         self.written = 0;
+    }
+}
+
+impl Buf for Transmit {
+    fn remaining(&self) -> usize {
+        self.len()
+    }
+
+    #[inline]
+    fn chunk(&self) -> &[u8] {
+        let small = self.small.get(self.written..self.small_end()).unwrap_or_default();
+        match self.large.front() {
+            Some((_, payload)) if small.is_empty() => payload,
+            _ => small,
+        }
+    }
+
+    /// # Panics
+    /// As [`Buf::advance`] does, if `count` is more than what remains.
+    #[inline]
+    fn advance(&mut self, count: usize) {
+        if self.large.is_empty() && count == self.small.len() - self.written {
+            // All is written: the buffer starts again at its beginning.
+            self.small.clear();
+            self.written = 0;
+        } else {
+            self.advance_partly(count);
+        }
     }
 
     #[cfg(feature = "std")]

@@ -141,9 +141,13 @@ pub async fn accept_with<S>(stream: S, options: &AcceptOptions) -> Result<WebSoc
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let pending = read_request(stream, options).await?;
-    let subprotocol = options.choose(&pending.request.upgrade.subprotocols).map(String::from);
-    pending.accept(subprotocol.as_deref(), &[]).await
+    // Boxed: a task keeps room for the largest state that it ever has, and would hold the handshake's beside the connection for life.
+    Box::pin(async {
+        let pending = read_request(stream, options).await?;
+        let subprotocol = options.choose(&pending.request.upgrade.subprotocols).map(String::from);
+        pending.accept(subprotocol.as_deref(), &[]).await
+    })
+    .await
 }
 
 /// Reads a request and leaves the decision to the caller.

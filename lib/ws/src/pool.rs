@@ -25,40 +25,53 @@ const OUTPUT_BYTES_MAX: usize = 256 * 1024;
 const BUFFERS_MAX: usize = 16;
 
 /// The buffer that was used last, and is in the cache, apart from the others.
-#[derive(Default)]
 struct Pool {
-    last: Cell<BytesMut>,
+    last: Cell<Option<BytesMut>>,
     others: RefCell<Vec<BytesMut>>,
 }
 
 thread_local! {
-    static INPUT: Pool = Pool::default();
-    static OUTPUT: Pool = Pool::default();
+    static INPUT: Pool = const { Pool::new() };
+    static OUTPUT: Pool = const { Pool::new() };
 }
 
 impl Pool {
-    /// Without capacity if there is none.
-    fn take(&self) -> BytesMut {
-        let last = self.last.take();
-        if last.capacity() > 0 { last } else { self.others.borrow_mut().pop().unwrap_or_default() }
+    const fn new() -> Self {
+        Self { last: Cell::new(None), others: RefCell::new(Vec::new()) }
     }
 
+    #[inline]
+    fn take(&self) -> Option<BytesMut> {
+        self.last.take().or_else(|| self.take_other())
+    }
+
+    #[cold]
+    fn take_other(&self) -> Option<BytesMut> {
+        self.others.borrow_mut().pop()
+    }
+
+    #[inline]
     fn give(&self, buffer: BytesMut) {
-        let before = self.last.replace(buffer);
-        if before.capacity() > 0 {
-            let mut others = self.others.borrow_mut();
-            if others.len() < BUFFERS_MAX {
-                others.push(before);
-            }
+        if let Some(before) = self.last.replace(Some(buffer)) {
+            self.give_other(before);
+        }
+    }
+
+    #[cold]
+    fn give_other(&self, buffer: BytesMut) {
+        let mut others = self.others.borrow_mut();
+        if others.len() < BUFFERS_MAX {
+            others.push(buffer);
         }
     }
 }
 
 pub(crate) fn take_input() -> BytesMut {
-    renew_input(INPUT.with(Pool::take))
+    INPUT.with(Pool::take).map_or_else(new_input, renew_input)
 }
 
 /// An empty buffer to read into, this one if it will do.
+#[inline]
 pub(crate) fn renew_input(mut buffer: BytesMut) -> BytesMut {
     buffer.clear();
     // Without a message that holds on to it, the whole buffer is free again.
@@ -80,14 +93,14 @@ fn new_input() -> BytesMut {
     buffer
 }
 
+#[inline]
 pub(crate) fn give_input(mut buffer: BytesMut) {
     buffer.clear();
     give(&INPUT, buffer);
 }
 
 pub(crate) fn take_output() -> BytesMut {
-    let buffer = OUTPUT.with(Pool::take);
-    if buffer.capacity() > 0 { buffer } else { BytesMut::with_capacity(OUTPUT_BYTES) }
+    OUTPUT.with(Pool::take).unwrap_or_else(|| BytesMut::with_capacity(OUTPUT_BYTES))
 }
 
 pub(crate) fn give_output(buffer: BytesMut) {
@@ -96,6 +109,7 @@ pub(crate) fn give_output(buffer: BytesMut) {
     }
 }
 
+#[inline]
 fn give(pool: &'static std::thread::LocalKey<Pool>, buffer: BytesMut) {
     // While the thread ends there is no pool, and then the buffer is simply dropped.
     let _ = pool.try_with(|pool| pool.give(buffer));

@@ -68,7 +68,8 @@ pub struct WebSocket<S> {
     /// Told once, when the connection has ended.
     error: Option<Error>,
     ended: bool,
-    close_frame: Option<CloseFrame>,
+    /// Boxed, since most of a connection's life there is none.
+    close_frame: Option<Box<CloseFrame>>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
@@ -135,9 +136,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     ///
     /// # Cancel safety
     /// A message is queued only when the future completes.
-    pub async fn feed(&mut self, message: impl Into<Message>) -> Result<(), Error> {
-        self.room().await?;
-        self.queue(|connection| connection.send(message.into()))
+    // Not an `async fn`, whose future would hold the message twice: before and after it is converted.
+    #[inline]
+    pub fn feed(&mut self, message: impl Into<Message>) -> impl Future<Output = Result<(), Error>> {
+        let mut message = Some(message.into());
+        poll_fn(move |cx| {
+            ready!(self.poll_room(cx))?;
+            let message = message.take();
+            Poll::Ready(self.queue(|connection| message.map_or(Ok(()), |message| connection.send(message))))
+        })
     }
 
     /// Queues a piece of a message. The first piece has [`Opcode::Text`] or [`Opcode::Binary`], the others [`Opcode::Continuation`], the last
@@ -217,7 +224,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 
     /// The peer's Close, once it has come with a code.
     pub fn close_frame(&self) -> Option<&CloseFrame> {
-        self.close_frame.as_ref()
+        self.close_frame.as_deref()
     }
 
     /// What the peer may make us hold, from the next frame on.
@@ -283,32 +290,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             if self.ended {
                 return Poll::Ready(self.error.take().map(Err));
             }
+            // Nothing but this is inlined: the more the loop holds, the more the compiler prepares for it that is then not needed.
             while let Some(event) = self.connection.poll_event() {
                 match wanted(event) {
                     Ok(wanted) => return Poll::Ready(Some(Ok(wanted))),
                     Err(event) => self.on_event(event),
                 }
             }
-            // The buffer that was just read, for the read that follows.
-            let buffer = self.connection.reclaim_input();
-            let written = self.poll_write(cx);
-            if !self.connection.is_open() && ready!(self.poll_closing(cx, written.is_ready())) {
-                continue;
-            }
-            // Read even while output is stuck: two peers that both send and wait for the other to read would wait for ever. What may be queued
-            // is bounded where it is queued, in `feed`; and what the protocol itself answers is bounded in the state machine.
-            if !self.read_ended && self.poll_read(cx, buffer).is_ready() {
-                continue;
-            }
-            if self.timer.poll(&mut self.connection, cx).is_pending() {
-                return Poll::Pending;
-            }
+            ready!(self.poll_io(cx));
         }
     }
 
+    /// Writes what is queued and reads, or waits for the first thing to happen. Ready when there may be something to tell.
+    #[inline(never)]
+    fn poll_io(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // The buffer that was just read, for the read that follows.
+        let buffer = self.connection.reclaim_input();
+        let written = self.poll_write(cx);
+        if !self.connection.is_open() && ready!(self.poll_closing(cx, written.is_ready())) {
+            return Poll::Ready(());
+        }
+        // Read even while output is stuck: two peers that both send and wait for the other to read would wait for ever. What may be queued
+        // is bounded where it is queued, in `feed`; and what the protocol itself answers is bounded in the state machine.
+        if !self.read_ended && self.poll_read(cx, buffer).is_ready() {
+            return Poll::Ready(());
+        }
+        self.timer.poll(&mut self.connection, cx)
+    }
+
+    #[cold]
     fn on_event(&mut self, event: Event) {
         match event {
-            Event::Close(frame) => self.close_frame = frame,
+            Event::Close(frame) => self.close_frame = frame.map(Box::new),
             Event::Failed(error) => self.error = Some(error.into()),
             Event::Unresponsive => self.error = Some(Error::Unresponsive),
             Event::Eof { clean: false } if self.error.is_none() => {
@@ -341,6 +354,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     }
 
     /// Ready when something was read, the end of the stream and a failure among it.
+    #[inline]
     fn poll_read(&mut self, cx: &mut Context<'_>, spare: Option<BytesMut>) -> Poll<()> {
         let read = if let Some(buffer) = self.connection.read_buffer() {
             if let Some(spare) = spare {
@@ -357,33 +371,40 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             }
             ready!(read)
         };
-        match read {
-            Ok(1..) => return Poll::Ready(()),
-            Ok(0) => {}
-            // Behind a Close it does not matter how the stream ends.
-            Err(error) if !self.connection.close_received() && self.error.is_none() => self.error = Some(error.into()),
-            Err(_) => {}
+        if !matches!(read, Ok(1..)) {
+            self.on_read_end(read.err());
         }
-        self.read_ended = true;
-        self.connection.receive_eof();
         Poll::Ready(())
     }
 
+    #[cold]
+    fn on_read_end(&mut self, error: Option<io::Error>) {
+        // Behind a Close it does not matter how the stream ends.
+        if let Some(error) = error.filter(|_| !self.connection.close_received() && self.error.is_none()) {
+            self.error = Some(error.into());
+        }
+        self.read_ended = true;
+        self.connection.receive_eof();
+    }
+
     /// Writes until all is written or the socket takes no more. Never fails: see `write_error`.
+    #[inline(always)]
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.connection.transmit_len() == 0 && !self.unflushed {
             return Poll::Ready(());
         }
+        self.poll_write_queued(cx)
+    }
+
+    #[inline(never)]
+    fn poll_write_queued(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.write_error.is_none()
             && let Err(error) = ready!(self.poll_write_all(cx))
         {
             self.write_error = Some(error);
         }
         if self.write_error.is_some() {
-            self.unflushed = false;
-            let lost = self.connection.transmit_len();
-            let transmit = self.connection.transmit();
-            transmit.advance(lost.min(transmit.remaining()));
+            self.drop_output();
         }
         if let Some(buffer) = self.connection.reclaim_transmit() {
             pool::give_output(buffer);
@@ -391,6 +412,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         Poll::Ready(())
     }
 
+    /// Nothing can be written any more.
+    #[cold]
+    fn drop_output(&mut self) {
+        self.unflushed = false;
+        let lost = self.connection.transmit_len();
+        let transmit = self.connection.transmit();
+        transmit.advance(lost.min(transmit.remaining()));
+    }
+
+    #[inline]
     fn poll_write_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.connection.transmit_len() > 0 {
             let transmit = self.connection.transmit();
@@ -421,6 +452,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     }
 
     /// Ready when the queue is below its bound.
+    #[inline]
     pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         if self.connection.transmit_len() <= self.output_bytes_max && self.write_error.is_none() {
             return Poll::Ready(Ok(()));

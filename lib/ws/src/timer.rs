@@ -21,11 +21,26 @@ struct Armed {
 
 impl Timer {
     /// Ready when the state machine was told the time, and may have something to say or to send. Pending with the wake-up arranged.
+    #[inline]
     pub(crate) fn poll(&mut self, connection: &mut Connection, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(deadline) = connection.poll_timeout() else {
-            self.0 = None;
-            return Poll::Pending;
-        };
+        match connection.poll_timeout() {
+            Some(deadline) => self.poll_until(deadline, connection, cx),
+            None => {
+                if self.0.is_some() {
+                    self.disarm();
+                }
+                Poll::Pending
+            }
+        }
+    }
+
+    #[cold]
+    fn disarm(&mut self) {
+        self.0 = None;
+    }
+
+    #[inline(never)]
+    fn poll_until(&mut self, deadline: Time, connection: &mut Connection, cx: &mut Context<'_>) -> Poll<()> {
         let armed = self.0.get_or_insert_with(|| {
             let now = Instant::now();
             Box::new(Armed { epoch: now, at: Time::ZERO, sleep: Box::pin(sleep_until(now)) })

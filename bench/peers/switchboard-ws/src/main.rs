@@ -1,6 +1,7 @@
 //! switchboard-ws: echo. `feed` queues, and `recv` writes what is queued before it waits.
 
 use std::io;
+use std::sync::LazyLock;
 
 use switchboard_ws::{AcceptOptions, Config, Limits, accept_with};
 use tokio::net::TcpStream;
@@ -13,11 +14,15 @@ fn main() -> io::Result<()> {
 }
 
 async fn echo(socket: TcpStream) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let limits = Limits { message_bytes_max: bench_peer::MESSAGE_BYTES_MAX, ..Limits::default() };
-    let options = AcceptOptions::default().config(Config::default().limits(limits));
-    let mut ws = accept_with(socket, &options).await?;
+    let mut ws = accept_with(socket, &OPTIONS).await?;
     while let Some(message) = ws.recv().await {
         ws.feed(message?).await?;
     }
     Ok(())
 }
+
+/// The same for all: in a task they would be part of each idle connection.
+static OPTIONS: LazyLock<AcceptOptions> = LazyLock::new(|| {
+    let limits = Limits { message_bytes_max: bench_peer::MESSAGE_BYTES_MAX, ..Limits::default() };
+    AcceptOptions::default().config(Config::default().limits(limits))
+});

@@ -79,8 +79,16 @@ pub struct Connection {
     sending_compressed: bool,
     sending_utf8: utf8::Utf8Stream,
     /// An answer that waits until output has drained: the last ping's only (§5.5.3).
-    pong_due: Option<Bytes>,
-    waiting: Option<Event>,
+    pong_due: Option<Box<Bytes>>,
+    waiting: Waiting,
+}
+
+/// What is told when all that came before is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waiting {
+    Nothing,
+    Eof { clean: bool },
+    Unresponsive,
 }
 
 impl Connection {
@@ -115,7 +123,7 @@ impl Connection {
             sending_compressed: false,
             sending_utf8: utf8::Utf8Stream::default(),
             pong_due: None,
-            waiting: None,
+            waiting: Waiting::Nothing,
         }
     }
 
@@ -162,7 +170,7 @@ impl Connection {
     /// The next event, or `None` if more bytes are needed.
     #[inline]
     pub fn poll_event(&mut self) -> Option<Event> {
-        if self.reading {
+        if self.reading && self.input.has_work() {
             match self.input.poll(self.mask_keys.is_none(), &self.limits) {
                 Ok(Some(Incoming::Message(message))) => return Some(Event::Message(message)),
                 Ok(Some(control)) => return Some(self.on_control(control)),
@@ -170,7 +178,7 @@ impl Connection {
                 Err(error) => return Some(self.fail(error)),
             }
         }
-        self.waiting.take()
+        self.poll_waiting()
     }
 
     /// As [`poll_event`](Self::poll_event), but messages come in pieces: what has come of one is told without waiting for the rest, and a
@@ -192,14 +200,14 @@ impl Connection {
                 Err(error) => return Some(self.fail(error)),
             }
         }
-        self.waiting.take()
+        self.poll_waiting()
     }
 
     /// The peer's stream ended. What came before is still told first.
     pub fn receive_eof(&mut self) {
         if !self.eof {
             self.eof = true;
-            self.waiting = Some(Event::Eof { clean: self.close_received });
+            self.waiting = Waiting::Eof { clean: self.close_received };
         }
     }
 
@@ -230,6 +238,21 @@ impl Connection {
         self.reading && self.input.message_waiting()
     }
 
+    #[inline]
+    fn poll_waiting(&mut self) -> Option<Event> {
+        if self.waiting == Waiting::Nothing { None } else { self.take_waiting() }
+    }
+
+    #[cold]
+    fn take_waiting(&mut self) -> Option<Event> {
+        match core::mem::replace(&mut self.waiting, Waiting::Nothing) {
+            Waiting::Nothing => None,
+            Waiting::Eof { clean } => Some(Event::Eof { clean }),
+            Waiting::Unresponsive => Some(Event::Unresponsive),
+        }
+    }
+
+    #[inline(never)]
     fn on_control(&mut self, control: Incoming) -> Event {
         match control {
             Incoming::Ping(payload) => {
@@ -273,7 +296,7 @@ impl Connection {
 
     /// The end of the stream was noticed before the Close in front of it was read.
     fn correct_eof(&mut self) {
-        if let Some(Event::Eof { clean }) = &mut self.waiting {
+        if let Waiting::Eof { clean } = &mut self.waiting {
             *clean = true;
         }
     }
@@ -284,7 +307,7 @@ impl Connection {
         }
         if self.transmit.len() >= PONG_BACKLOG_BYTES_MAX {
             // §5.5.3: a peer that does not read what it asks for gets the answer to its last ping only.
-            self.pong_due = Some(payload.clone());
+            self.pong_due = Some(Box::new(payload.clone()));
         } else {
             self.push_copied(Opcode::Pong, true, payload);
         }
@@ -318,7 +341,7 @@ impl Connection {
                 self.stop_reading();
                 self.transmit.clear();
                 self.pong_due = None;
-                self.waiting = Some(Event::Unresponsive);
+                self.waiting = Waiting::Unresponsive;
             }
             Due::GiveUp => {
                 self.gave_up = true;

@@ -19,6 +19,7 @@ mod http;
 #[cfg(all(feature = "axum", feature = "http2"))]
 mod http2;
 mod messages;
+mod sizes;
 mod splitting;
 mod support;
 #[cfg(feature = "native-roots")]

@@ -44,6 +44,7 @@ mod socket;
 mod split;
 #[cfg(feature = "client")]
 mod stream;
+mod streaming;
 mod timer;
 
 pub use accept::{AcceptError, AcceptOptions, PendingUpgrade, accept, accept_with, read_request};
@@ -54,9 +55,10 @@ pub use socket::{Received, WebSocket};
 pub use split::{Receiver, Sender};
 #[cfg(feature = "client")]
 pub use stream::MaybeTls;
+pub use streaming::{MessageReader, MessageWriter};
 #[cfg(feature = "deflate")]
 pub use switchboard_ws_proto::deflate;
 pub use switchboard_ws_proto::{
-    self as proto, CloseCode, CloseFrame, Config, Limits, Message, Opcode, ProtocolError, Role, SendError, Utf8Bytes,
-    handshake,
+    self as proto, CloseCode, CloseFrame, Config, Limits, Message, Opcode, Piece, ProtocolError, Role, SendError,
+    Utf8Bytes, handshake,
 };

@@ -262,7 +262,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     // Apart, so that its variables lie together and not scattered over the frame of a task with many states.
     #[inline(never)]
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
-        self.poll_events(cx, |event| match event {
+        self.poll_events(cx, Connection::poll_event, |event| match event {
             Event::Message(message) => Ok(message),
             other => Err(other),
         })
@@ -271,7 +271,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// As [`recv_event`](Self::recv_event).
     #[inline(never)]
     pub fn poll_recv_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Received, Error>>> {
-        self.poll_events(cx, |event| match event {
+        self.poll_events(cx, Connection::poll_event, |event| match event {
             Event::Message(message) => Ok(Received::Message(message)),
             Event::Ping(payload) => Ok(Received::Ping(payload)),
             Event::Pong(payload) => Ok(Received::Pong(payload)),
@@ -279,11 +279,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         })
     }
 
-    /// `wanted` gives what is told to the caller; all else is handled here.
+    /// `next` asks the state machine; `wanted` gives what is told to the caller, and all else is handled here.
     #[inline(always)]
-    fn poll_events<T>(
+    pub(crate) fn poll_events<T>(
         &mut self,
         cx: &mut Context<'_>,
+        next: impl Fn(&mut Connection) -> Option<Event>,
         wanted: impl Fn(Event) -> Result<T, Event>,
     ) -> Poll<Option<Result<T, Error>>> {
         loop {
@@ -291,7 +292,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
                 return Poll::Ready(self.error.take().map(Err));
             }
             // Nothing but this is inlined: the more the loop holds, the more the compiler prepares for it that is then not needed.
-            while let Some(event) = self.connection.poll_event() {
+            while let Some(event) = next(&mut self.connection) {
                 match wanted(event) {
                     Ok(wanted) => return Poll::Ready(Some(Ok(wanted))),
                     Err(event) => self.on_event(event),

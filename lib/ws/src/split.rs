@@ -1,13 +1,17 @@
 //! Two halves of one connection, for two tasks. Owns who is woken: the socket knows one task for each direction, but both halves write.
 
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
+use bytes::Bytes;
 use futures_core::Stream;
-use switchboard_ws_proto::{CloseCode, CloseFrame, Message};
+use futures_sink::Sink;
+use switchboard_ws_proto::{CloseCode, CloseFrame, Connection, Message, Opcode, Piece, SendError};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::streaming::{PollFragments, PollPieces};
 use crate::{Error, Received, WebSocket};
 
 /// The half that receives. It also answers pings and finishes the closing handshake, so keep awaiting [`recv`](Self::recv).
@@ -129,10 +133,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Receiver<S> {
     }
 }
 
+impl<S: AsyncRead + AsyncWrite + Unpin> PollPieces for Receiver<S> {
+    fn poll_pieces(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Piece, Error>>> {
+        let waiting = &self.0.waiting;
+        self.0.poll(&waiting.receiver, &waiting.sender, cx, WebSocket::poll_recv_piece)
+    }
+}
+
+/// As [`WebSocket::recv`]; ends after a clean close or an error.
 impl<S: AsyncRead + AsyncWrite + Unpin> Stream for Receiver<S> {
     type Item = Result<Message, Error>;
 
-    fn poll_next(mut self: std::pin::Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.poll_recv(cx)
     }
 }
@@ -158,8 +170,45 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sender<S> {
     /// # Cancel safety
     /// As [`WebSocket::feed`].
     pub async fn feed(&mut self, message: impl Into<Message>) -> Result<(), Error> {
-        self.poll(WebSocket::poll_room).await?;
-        lock(&self.0.socket).queue(|connection| connection.send(message.into()))
+        self.room().await?;
+        self.queue(|connection| connection.send(message.into()))
+    }
+
+    /// As [`WebSocket::feed_fragment`].
+    ///
+    /// # Errors
+    /// As [`WebSocket::feed_fragment`].
+    ///
+    /// # Cancel safety
+    /// A piece is queued only when the future completes.
+    pub async fn feed_fragment(&mut self, opcode: Opcode, fin: bool, payload: impl Into<Bytes>) -> Result<(), Error> {
+        self.room().await?;
+        self.queue(|connection| connection.send_fragment(opcode, fin, payload.into()))
+    }
+
+    /// As [`WebSocket::feed_encoded`].
+    ///
+    /// # Errors
+    /// As [`WebSocket::feed_encoded`].
+    ///
+    /// # Cancel safety
+    /// The frames are queued only when the future completes.
+    pub async fn feed_encoded(&mut self, frames: Bytes) -> Result<(), Error> {
+        self.room().await?;
+        self.queue(|connection| connection.send_encoded(frames))
+    }
+
+    /// As [`WebSocket::ping`].
+    ///
+    /// # Errors
+    /// As [`WebSocket::ping`].
+    ///
+    /// # Cancel safety
+    /// As [`WebSocket::send`].
+    pub async fn ping(&mut self, payload: &[u8]) -> Result<(), Error> {
+        self.room().await?;
+        self.queue(|connection| connection.ping(payload))?;
+        self.flush().await
     }
 
     /// As [`WebSocket::flush`].
@@ -170,7 +219,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sender<S> {
     /// # Cancel safety
     /// Dropping the future loses nothing.
     pub async fn flush(&mut self) -> Result<(), Error> {
-        self.poll(WebSocket::poll_flush_output).await
+        poll_fn(|cx| self.poll(cx, WebSocket::poll_flush_output)).await
     }
 
     /// Sends a Close; the receiving half finishes the handshake and then returns `None`.
@@ -181,18 +230,73 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sender<S> {
     /// # Cancel safety
     /// The Close is queued at the first poll.
     pub async fn close(&mut self, code: CloseCode, reason: &str) -> Result<(), Error> {
-        lock(&self.0.socket).start_close(code, reason)?;
-        // The receiving half has a timeout to arm from now on.
-        wake(&self.0.waiting.receiver);
+        self.start_close(code, reason)?;
         self.flush().await
     }
 
-    async fn poll(
+    fn start_close(&mut self, code: CloseCode, reason: &str) -> Result<(), Error> {
+        lock(&self.0.socket).start_close(code, reason)?;
+        // The receiving half has a timeout to arm from now on.
+        wake(&self.0.waiting.receiver);
+        Ok(())
+    }
+
+    /// As [`WebSocket::set_output_bytes_max`].
+    pub fn set_output_bytes_max(&mut self, bytes: usize) {
+        lock(&self.0.socket).set_output_bytes_max(bytes);
+    }
+
+    async fn room(&mut self) -> Result<(), Error> {
+        poll_fn(|cx| self.poll(cx, WebSocket::poll_room)).await
+    }
+
+    fn queue(&mut self, queue: impl FnOnce(&mut Connection) -> Result<(), SendError>) -> Result<(), Error> {
+        lock(&self.0.socket).queue(queue)
+    }
+
+    fn poll(
         &mut self,
-        poll: impl Fn(&mut WebSocket<S>, &mut Context<'_>) -> Poll<Result<(), Error>>,
-    ) -> Result<(), Error> {
+        cx: &Context<'_>,
+        poll: impl FnOnce(&mut WebSocket<S>, &mut Context<'_>) -> Poll<Result<(), Error>>,
+    ) -> Poll<Result<(), Error>> {
         let waiting = &self.0.waiting;
-        poll_fn(|cx| self.0.poll(&waiting.sender, &waiting.receiver, cx, &poll)).await
+        self.0.poll(&waiting.sender, &waiting.receiver, cx, poll)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> PollFragments for Sender<S> {
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.poll(cx, WebSocket::poll_room)
+    }
+
+    fn queue_fragment(&mut self, opcode: Opcode, fin: bool, payload: Bytes) -> Result<(), Error> {
+        self.queue(|connection| connection.send_fragment(opcode, fin, payload))
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.poll(cx, WebSocket::poll_flush_output)
+    }
+}
+
+/// As the [`Sink`] of [`WebSocket`]; `poll_close` sends a Close (1000), and the receiving half finishes the handshake.
+impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for Sender<S> {
+    type Error = Error;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.poll(cx, WebSocket::poll_room)
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
+        self.queue(|connection| connection.send(message))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.poll(cx, WebSocket::poll_flush_output)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.start_close(CloseCode::NORMAL, "")?;
+        self.poll(cx, WebSocket::poll_flush_output)
     }
 }
 

@@ -21,6 +21,7 @@ mod http2;
 mod messages;
 mod sizes;
 mod splitting;
+mod streaming;
 mod support;
 #[cfg(feature = "native-roots")]
 mod tls;

@@ -19,6 +19,8 @@ pub enum Command {
         since: Option<Since>,
         /// Whether it wants to be told who is there, comes and goes.
         presence: bool,
+        /// Deliveries in a second that it wants at most; what comes between them is conflated. 0 is as many as there are.
+        rate: u32,
     },
     /// Receive them no longer.
     Unsubscribe {

@@ -59,10 +59,20 @@ impl Encoded {
     }
 }
 
+/// What a receiver is told of a publication besides what it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Mark {
+    /// Nothing.
+    #[default]
+    Live,
+    /// It stands for so many before it that this receiver did not get.
+    Conflated(u32),
+}
+
 /// Makes a format's bytes. The hub calls it at most once for each format and run of publications, however many subscribers there are.
 pub trait Encode {
-    /// Appends a run of one channel's publications, in order.
-    fn publications(&mut self, format: WireFormat, publications: &[Arc<Publication>], out: &mut BytesMut);
+    /// Appends a run of one channel's publications, in order. What is marked is alone in its run.
+    fn publications(&mut self, format: WireFormat, publications: &[Arc<Publication>], mark: Mark, out: &mut BytesMut);
 
     /// Appends a run of one channel's presence changes, in order.
     fn presence(&mut self, format: WireFormat, channel: &ChannelName, changes: &[PresenceChange], out: &mut BytesMut);

@@ -27,6 +27,10 @@ pub struct ChannelOptions {
     pub allow_anonymous: Operations,
     /// What happens to a subscriber whose outbox is full.
     pub overflow: Overflow,
+    /// Which publications replace each other where only the latest is kept.
+    pub conflate_by: ConflateBy,
+    /// Deliveries to one subscriber in a second; what comes between them is conflated. 0 is no limit.
+    pub rate: u32,
     /// Whether a publisher that subscribes gets its own publications.
     pub echo: bool,
 }
@@ -44,6 +48,8 @@ impl Default for ChannelOptions {
             allow: Operations::NONE,
             allow_anonymous: Operations::NONE,
             overflow: Overflow::Disconnect,
+            conflate_by: ConflateBy::Key,
+            rate: 0,
             echo: true,
         }
     }
@@ -57,6 +63,18 @@ pub enum Overflow {
     Disconnect,
     /// The oldest waiting publications go, and the subscriber is told which.
     DropOldest,
+    /// Before the outbox is full: what waits is replaced by what is newer, and the subscriber is told.
+    KeepLatest,
+}
+
+/// Which publications replace each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ConflateBy {
+    /// Those of a channel with the same `key`; those without one are as those with the same.
+    #[default]
+    Key,
+    /// All of a channel.
+    Channel,
 }
 
 /// The options of all of an application's channels.

@@ -5,7 +5,7 @@ use crate::native::{self, Native};
 use crate::raw::{self, Raw};
 use crate::writer::Writer;
 use std::sync::Arc;
-use switchboard_core::{ChannelName, Disconnect, Event, OpId, Outcome, PresenceChange, Publication, Since};
+use switchboard_core::{ChannelName, Disconnect, Event, Mark, OpId, Outcome, PresenceChange, Publication, Since};
 
 /// Which dialect a connection speaks, and with which options, as its address and headers say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,11 +70,11 @@ impl AnyDialect {
     }
 }
 
-/// Writes a run of one channel's publications in a format.
-pub fn write_publications(format: u8, publications: &[Arc<Publication>], out: &mut Writer<'_>) {
+/// Writes a run of one channel's publications in a format. What is marked is alone in its run.
+pub fn write_publications(format: u8, publications: &[Arc<Publication>], mark: Mark, out: &mut Writer<'_>) {
     match format {
         RAW => raw::write_publications(publications, out),
-        format => native::write_publications(publications, format == NATIVE_BATCH, out),
+        format => native::write_publications(publications, mark, format == NATIVE_BATCH, out),
     }
 }
 

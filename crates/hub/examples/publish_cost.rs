@@ -7,14 +7,15 @@ use bytes::{Bytes, BytesMut};
 use core::time::Duration;
 use std::sync::Arc;
 use switchboard_core::{
-    App, AppId, ChannelName, Encode, FramingId, OpId, Payload, PresenceChange, Publication, Publish, Time, WireFormat,
+    App, AppId, ChannelName, Encode, FramingId, Mark, OpId, Payload, PresenceChange, Publication, Publish, Time,
+    WireFormat,
 };
-use switchboard_hub::{Caller, ChannelKey, MemoryBroker, Portions, Shard, ShardConfig, ShardId};
+use switchboard_hub::{Caller, ChannelKey, MemoryBroker, Portions, Shard, ShardConfig, ShardId, SubscribeRequest};
 
 struct Encoder;
 
 impl Encode for Encoder {
-    fn publications(&mut self, _: WireFormat, publications: &[Arc<Publication>], out: &mut BytesMut) {
+    fn publications(&mut self, _: WireFormat, publications: &[Arc<Publication>], _: Mark, out: &mut BytesMut) {
         out.resize(publications.len() * 100, 0);
     }
 
@@ -37,7 +38,7 @@ fn main() {
     let (id, _) = shard.open(&app, WireFormat { dialect: 0, framing: FramingId(0) });
     let start = Time::from_secs(1_000);
     let key = || ChannelKey::new(app.id.clone(), channel.clone());
-    shard.subscribe(start, id, OpId(0), &app, key(), None, false, None);
+    shard.subscribe(start, id, OpId(0), &app, key(), SubscribeRequest::default());
     while shard.poll_answer().is_some() {}
     let payload = Payload::Binary(Bytes::from_static(&[7; 64]));
     for turn in 0..turns {
@@ -48,7 +49,7 @@ fn main() {
             shard.publish(now, Caller::Subscriber(id), OpId(1), &app, key(), publish, None, None);
             while shard.poll_answer().is_some() {}
         }
-        shard.end_turn(&mut Encoder);
+        shard.end_turn(now, &mut Encoder);
         while shard.poll_dirty().is_some() {}
         while shard.outbox(id).and_then(switchboard_hub::Outbox::pop).is_some() {}
     }

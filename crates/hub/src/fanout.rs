@@ -5,13 +5,14 @@
 
 use crate::outbox::Run;
 use crate::roster::{Entry, LocalChannel, Roster, Walk};
-use crate::shard::{Portions, ShardConfig};
+use crate::settings::{Portions, ShardConfig};
+use crate::slow::{conflate, waits_by_key};
 use crate::subscriber::Subscriber;
 use bytes::BytesMut;
 use slab::Slab;
 use smallvec::SmallVec;
 use std::sync::Arc;
-use switchboard_core::{Encode, Encoded, Overflow, Publication, WireFormat};
+use switchboard_core::{Encode, Encoded, Mark, Overflow, Publication, WireFormat};
 
 /// Where fan-out puts what it cannot do itself.
 #[derive(Debug, Default)]
@@ -22,6 +23,8 @@ pub(crate) struct Effects {
     pub(crate) overflowed: Vec<u32>,
     /// Subscribers that lost publications: slot, then which.
     pub(crate) dropped: Vec<(u32, Run)>,
+    /// Subscribers for whom something waits by key.
+    pub(crate) conflating: Vec<u32>,
     /// Publications delivered to somebody, for the counters.
     pub(crate) deliveries: u64,
 }
@@ -39,7 +42,7 @@ pub(crate) fn fan_out(
         let Some(channel) = roster.channels.get_mut(number as usize) else { continue };
         channel.ready = false;
         let Some(mut walk) = channel.walk.take().or_else(|| channel.begin_walk(config)) else { continue };
-        walk.visit_slice(number, channel, &config.portions, subscribers, encode, effects);
+        walk.visit_slice(channel, &config.portions, subscribers, encode, effects);
         if walk.cursor < channel.entries.len() {
             channel.walk = Some(walk);
             roster.mark_ready(number);
@@ -56,10 +59,10 @@ pub(crate) fn fan_out(
 
 impl LocalChannel {
     /// Names a run of its publications.
-    fn run(&self, number: u32, publications: &[Arc<Publication>]) -> Run {
+    fn run(&self, publications: &[Arc<Publication>]) -> Run {
         let offset = |publication: Option<&Arc<Publication>>| publication.map_or(0, |known| known.position.offset);
         let (first, last) = (offset(publications.first()), offset(publications.last()));
-        Run { number, generation: self.generation, first, last }
+        Run { number: self.number, generation: self.generation, first, last }
     }
 
     fn begin_walk(&mut self, config: &ShardConfig) -> Option<Walk> {
@@ -96,7 +99,6 @@ impl LocalChannel {
 impl Walk {
     fn visit_slice(
         &mut self,
-        number: u32,
         channel: &LocalChannel,
         portions: &Portions,
         subscribers: &mut Slab<Subscriber>,
@@ -104,7 +106,7 @@ impl Walk {
         effects: &mut Effects,
     ) {
         let end = (self.cursor + portions.walk_subscribers).min(channel.entries.len());
-        let run = channel.run(number, &self.publications);
+        let run = channel.run(&self.publications);
         let overflow = channel.options.overflow;
         for entry in channel.entries.get(self.cursor..end).unwrap_or_default() {
             let Some(subscriber) = subscribers.get_mut(entry.slot as usize) else { continue };
@@ -112,12 +114,18 @@ impl Walk {
                 continue;
             }
             if !self.publications.is_empty() {
-                if entry.from < run.first && !entry.replaying && !self.excluded.contains(&entry.serial) {
-                    effects.deliveries += self.publications.len() as u64;
-                    let block = self.block(entry.format, encode);
-                    push(subscriber, entry.slot, block, run, overflow, effects);
-                } else {
-                    self.visit_singly(number, channel, entry, portions.replay_bytes_max, subscriber, encode, effects);
+                let usual = entry.from < run.first && !entry.replaying && !self.excluded.contains(&entry.serial);
+                let usual = usual && !subscriber.holds(&channel.key.channel);
+                let block = usual.then(|| self.block(entry.format, encode));
+                match block.filter(|block| !waits_by_key(subscriber, channel, block.len())) {
+                    Some(block) => {
+                        effects.deliveries += self.publications.len() as u64;
+                        push(subscriber, entry.slot, block, run, overflow, effects);
+                    }
+                    None => {
+                        let replay_bytes_max = portions.replay_bytes_max;
+                        self.visit_singly(channel, entry, replay_bytes_max, subscriber, encode, effects);
+                    }
                 }
             }
             if !self.changes.is_empty() && entry.presence_from != u64::MAX {
@@ -132,7 +140,7 @@ impl Walk {
             return block.clone();
         }
         let mut out = BytesMut::new();
-        encode.publications(format, &self.publications, &mut out);
+        encode.publications(format, &self.publications, Mark::Live, &mut out);
         let block = Encoded::new(out.freeze());
         self.blocks.push((format, block.clone()));
         block
@@ -142,7 +150,6 @@ impl Walk {
     #[cold]
     fn visit_singly(
         &self,
-        number: u32,
         channel: &LocalChannel,
         entry: &Entry,
         replay_bytes_max: usize,
@@ -161,7 +168,7 @@ impl Walk {
             return;
         }
         if entry.replaying
-            && let Some(subscription) = subscriber.subscription(number)
+            && let Some(subscription) = subscriber.subscription(channel.number)
             && let Some(replay) = &mut subscription.replay
         {
             wanted.into_iter().for_each(|publication| replay.push(publication));
@@ -171,9 +178,14 @@ impl Walk {
             }
             return;
         }
+        let bytes = wanted.iter().map(|publication| publication.cost()).sum();
+        if waits_by_key(subscriber, channel, bytes) {
+            conflate(subscriber, entry.slot, channel, wanted, effects);
+            return;
+        }
         effects.deliveries += wanted.len() as u64;
         let encoded = encode_run(subscriber.format, &wanted, encode);
-        push(subscriber, entry.slot, encoded, channel.run(number, &wanted), channel.options.overflow, effects);
+        push(subscriber, entry.slot, encoded, channel.run(&wanted), channel.options.overflow, effects);
     }
 
     fn visit_presence(
@@ -250,7 +262,7 @@ pub(crate) fn replay(
         if !run.is_empty() {
             effects.deliveries += run.len() as u64;
             let encoded = encode_run(subscriber.format, &run, encode);
-            subscriber.outbox.push_replay(encoded, channel.run(number, &run), channel.options.overflow);
+            subscriber.outbox.push_replay(encoded, channel.run(&run), channel.options.overflow);
             mark_dirty(subscriber, slot, effects);
         }
     }
@@ -261,7 +273,7 @@ pub(crate) fn replay(
 /// Publications for one subscriber alone.
 fn encode_run(format: WireFormat, publications: &[Arc<Publication>], encode: &mut dyn Encode) -> Encoded {
     let mut out = BytesMut::new();
-    encode.publications(format, publications, &mut out);
+    encode.publications(format, publications, Mark::Live, &mut out);
     Encoded::new(out.freeze())
 }
 
@@ -296,9 +308,12 @@ pub(crate) fn mark_dirty(subscriber: &mut Subscriber, slot: u32, effects: &mut E
 
 /// The policy gives the subscriber up: what waits for it is freed at once.
 #[cold]
-fn lose(subscriber: &mut Subscriber, slot: u32, effects: &mut Effects) {
+pub(crate) fn lose(subscriber: &mut Subscriber, slot: u32, effects: &mut Effects) {
     subscriber.lost = true;
     subscriber.outbox.clear();
+    if let Some(conflation) = &mut subscriber.conflation {
+        conflation.clear();
+    }
     for subscription in &mut subscriber.subscriptions {
         subscription.replay = None;
     }

@@ -4,7 +4,7 @@
 
 use crate::address::{ChannelKey, ReturnAddress, ShardId};
 use crate::broker::{Broker, BrokerEvent, History, PublishRequest, Read, Slice};
-use crate::mail::{Letter, Reply, Request, RequestKind, Subscribed};
+use crate::mail::{Letter, Reply, Request, RequestKind, SubscribeRequest, Subscribed};
 use crate::presence::{Member, Members};
 use hashbrown::HashMap;
 use smallvec::SmallVec;
@@ -55,9 +55,8 @@ impl<B: Broker + History> Homes<B> {
     pub(crate) fn handle(&mut self, now: Time, request: Request) {
         let Request { key, app, from, kind } = request;
         let reply = match kind {
-            RequestKind::Subscribe { since, presence, member } => {
-                let listed = presence.then_some(app.limits.presence_users);
-                Reply::Subscribed(Box::new(self.subscribe(now, &app, key, from.shard, since, listed, member)))
+            RequestKind::Subscribe(request) => {
+                Reply::Subscribed(Box::new(self.subscribe(now, &app, key, from.shard, request)))
             }
             RequestKind::Unsubscribe { answer, member } => {
                 self.unsubscribe(now, &key, from.shard, member.as_ref());
@@ -84,35 +83,32 @@ impl<B: Broker + History> Homes<B> {
     }
 
     /// One step: what was missed is read and the shard registered at the same moment, so nothing falls between replay and live.
-    #[expect(clippy::too_many_arguments, reason = "a subscription's parts have no life of their own")]
     fn subscribe(
         &mut self,
         now: Time,
         app: &App,
         key: ChannelKey,
         shard: ShardId,
-        since: Option<Since>,
-        listed: Option<usize>,
-        member: Option<Member>,
+        request: Box<SubscribeRequest>,
     ) -> Subscribed {
         let position = self.broker.retain(&key);
-        let missed = since.map(|since| self.broker.read(now, &key, Read::all(ReadFrom::After(since))).ok());
+        let missed = request.since.map(|since| self.broker.read(now, &key, Read::all(ReadFrom::After(since))).ok());
         let home = self.channels.entry_ref(&key).or_insert_with(|| Home::new(app, &key));
         match home.feeds.iter_mut().find(|feed| feed.shard == shard) {
             Some(feed) => feed.subscriptions += 1,
             None => home.feeds.push(Feed { shard, subscriptions: 1, sent: position.offset, behind: false }),
         }
-        if let Some(change) = member.as_ref().and_then(|member| home.members.join(member)) {
+        if let Some(change) = request.member.as_ref().and_then(|member| home.members.join(member)) {
             announce(&mut self.letters, home, &key, &change);
         }
         Subscribed {
             position,
             recovered: missed.as_ref().map(Option::is_some),
             missed: missed.flatten().map_or_else(Vec::new, |slice| slice.publications),
-            users: listed.map(|limit| home.members.snapshot(limit)),
-            presence_serial: if listed.is_some() { home.members.serial() } else { u64::MAX },
+            users: request.presence.then(|| home.members.snapshot(app.limits.presence_users)),
+            presence_serial: if request.presence { home.members.serial() } else { u64::MAX },
             key,
-            member,
+            request,
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod address;
 mod broker;
+mod conflation;
 mod fanout;
 mod home;
 mod idempotency;
@@ -14,15 +15,18 @@ mod memory;
 mod outbox;
 mod presence;
 mod roster;
+mod settings;
 mod shard;
+mod slow;
 mod subscriber;
 
 pub use address::{Caller, ChannelKey, ReturnAddress, ShardId, SubscriberId};
 pub use broker::{Broker, BrokerEvent, Guarantees, History, HistoryLost, Placed, PublishRequest, Read, Slice};
 pub use idempotency::Idempotency;
 pub use logs::{Logs, Loss, Restored};
-pub use mail::Mail;
+pub use mail::{Mail, SubscribeRequest};
 pub use memory::MemoryBroker;
 pub use outbox::{Outbox, OutboxFull};
 pub use presence::Member;
-pub use shard::{Backlog, Portions, Shard, ShardConfig, ShardStats};
+pub use settings::{Portions, ShardConfig};
+pub use shard::{Backlog, Shard, ShardStats};

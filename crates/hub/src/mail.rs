@@ -38,14 +38,23 @@ pub(crate) struct Request {
     pub(crate) kind: RequestKind,
 }
 
+/// What a subscriber wants of a channel.
+#[derive(Clone, Debug, Default)]
+pub struct SubscribeRequest {
+    /// Where it was when it left.
+    pub since: Option<Since>,
+    /// Whether it wants to be told who is there, comes and goes.
+    pub presence: bool,
+    /// How presence counts it, if it does.
+    pub member: Option<Member>,
+    /// Deliveries in a second that it wants at most; 0 is as many as there are. The channel's options may allow fewer.
+    pub rate: u32,
+}
+
 #[derive(Debug)]
 pub(crate) enum RequestKind {
     /// Register the subscriber's shard; replay what was missed.
-    Subscribe {
-        since: Option<Since>,
-        presence: bool,
-        member: Option<Member>,
-    },
+    Subscribe(Box<SubscribeRequest>),
     /// Let it go. A subscriber that has disappeared is not answered.
     Unsubscribe {
         answer: bool,
@@ -85,8 +94,8 @@ pub(crate) struct Subscribed {
     pub(crate) users: Option<Vec<PresentUser>>,
     /// The last presence change that `users` includes.
     pub(crate) presence_serial: u64,
-    /// The subscriber as presence counts it.
-    pub(crate) member: Option<Member>,
+    /// What was asked for.
+    pub(crate) request: Box<SubscribeRequest>,
 }
 
 /// The mail for one other shard that the driver has not taken yet.

@@ -65,7 +65,7 @@ impl Outbox {
     ) -> Result<(), OutboxFull> {
         self.used = true;
         let droppable = match overflow {
-            Overflow::Disconnect => false,
+            Overflow::Disconnect | Overflow::KeepLatest => false,
             Overflow::DropOldest => true,
         };
         if self.bytes + encoded.len() > self.bytes_max && !self.queue.is_empty() {
@@ -131,6 +131,16 @@ impl Outbox {
     /// Bytes that a replay may add: half of the room stays free for what is live.
     pub fn room_for_replay(&self) -> usize {
         (self.bytes_max / 2).saturating_sub(self.bytes)
+    }
+
+    /// Bytes beyond which a subscriber counts as behind: what waits longer than that is better replaced by what is newer.
+    pub(crate) fn behind_bytes(&self) -> usize {
+        (self.bytes_max / 4).min(64 * 1024)
+    }
+
+    /// The bound, in bytes.
+    pub(crate) fn bytes_max(&self) -> usize {
+        self.bytes_max
     }
 
     /// Forgets everything: the connection is lost.

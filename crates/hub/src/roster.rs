@@ -26,6 +26,8 @@ pub(crate) struct Roster {
 pub(crate) struct LocalChannel {
     pub(crate) key: ChannelKey,
     pub(crate) options: Arc<ChannelOptions>,
+    /// Its place on the roster.
+    pub(crate) number: u32,
     /// Which of all channels that ever had its number.
     pub(crate) generation: u64,
     pub(crate) entries: Vec<Entry>,
@@ -79,8 +81,9 @@ impl Roster {
             None => {
                 self.generation += 1;
                 let options = Arc::clone(app.channels.of(&key.channel));
-                let channel = LocalChannel::new(key.clone(), options, self.generation);
-                let number = u32::try_from(self.channels.insert(channel)).unwrap_or(u32::MAX);
+                let place = self.channels.vacant_entry();
+                let number = u32::try_from(place.key()).unwrap_or(u32::MAX);
+                place.insert(LocalChannel::new(key.clone(), options, number, self.generation));
                 self.index.insert(key.clone(), number);
                 number
             }
@@ -138,10 +141,11 @@ impl Roster {
 }
 
 impl LocalChannel {
-    fn new(key: ChannelKey, options: Arc<ChannelOptions>, generation: u64) -> Self {
+    fn new(key: ChannelKey, options: Arc<ChannelOptions>, number: u32, generation: u64) -> Self {
         Self {
             key,
             options,
+            number,
             generation,
             entries: Vec::new(),
             pending: VecDeque::new(),

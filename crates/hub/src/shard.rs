@@ -7,62 +7,18 @@ use crate::address::{Caller, ChannelKey, ReturnAddress, ShardId, SubscriberId};
 use crate::broker::{Broker, History};
 use crate::fanout::{self, Effects};
 use crate::home::Homes;
-use crate::mail::{Letter, Mail, Outgoing, Reply, Request, RequestKind, Subscribed};
+use crate::mail::{Letter, Mail, Outgoing, Reply, Request, RequestKind, SubscribeRequest, Subscribed};
 use crate::outbox::{Outbox, Run};
 use crate::presence::Member;
 use crate::roster::{Entry, Roster};
+use crate::settings::ShardConfig;
 use crate::subscriber::{Replay, Subscriber, Subscription};
 use slab::Slab;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use switchboard_core::{
-    App, ClientInfo, Encode, Encoded, Event, OpId, Outcome, Publish, ReadFrom, SessionId, Since, Time, WireFormat,
+    App, ClientInfo, Encode, Encoded, Event, OpId, Outcome, Publish, ReadFrom, SessionId, Time, WireFormat,
 };
-
-/// Which shard of which node, among how many, and where its session numbers begin.
-#[derive(Clone, Copy, Debug)]
-pub struct ShardConfig {
-    /// This shard.
-    pub id: ShardId,
-    /// Shards of this node.
-    pub shards: u16,
-    /// This node.
-    pub node: u32,
-    /// The serial of the first session. Drawn at random in production, so that names do not come again after a restart.
-    pub first_serial: u64,
-    /// Deliveries that may wait on the way to another shard, in bytes. What exceeds it is read from history when there is room again.
-    pub mailbox_bytes: usize,
-    /// How much is done at once.
-    pub portions: Portions,
-}
-
-/// How much a shard does before something else has its turn, and how much may wait for it inside. The defaults are for production; a test that wants to see
-/// what happens between two portions makes them small.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Portions {
-    /// Subscribers of one channel that are visited before the next channel has its turn.
-    pub walk_subscribers: usize,
-    /// Publications that travel as one run, in bytes: small beside an outbox, so that a burst can drain between two runs.
-    pub run_bytes: usize,
-    /// Live publications that may queue behind one subscriber's replay, in bytes. Beyond it the subscriber is given up.
-    pub replay_bytes_max: usize,
-    /// Deliveries from history to a shard that is behind, in bytes a turn.
-    pub catch_up_bytes: usize,
-    /// Publications that may wait for their fan-out, in bytes, before the shard takes no more input.
-    pub pending_bytes_max: usize,
-}
-
-impl Default for Portions {
-    fn default() -> Self {
-        Self {
-            walk_subscribers: 1_024,
-            run_bytes: 64 * 1024,
-            replay_bytes_max: 16 * 1024 * 1024,
-            catch_up_bytes: 256 * 1024,
-            pending_bytes_max: 8 * 1024 * 1024,
-        }
-    }
-}
 
 /// What waits inside a shard now, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,6 +29,8 @@ pub struct Backlog {
     pub outbox_max: usize,
     /// The longest replay.
     pub replay_max: usize,
+    /// The most that waits by key for one subscriber.
+    pub conflated_max: usize,
     /// Deliveries on the way to other shards: the fullest way.
     pub mail_max: usize,
     /// Letters of any kind on the way to other shards: the fullest way, in letters.
@@ -100,13 +58,15 @@ pub struct Shard<B> {
     config: ShardConfig,
     homes: Homes<B>,
     roster: Roster,
-    subscribers: Slab<Subscriber>,
+    pub(crate) subscribers: Slab<Subscriber>,
     next_serial: u64,
     /// Mail by shard.
     outgoing: Vec<Outgoing>,
     answers: VecDeque<(Caller, OpId, Outcome)>,
     events: VecDeque<(SubscriberId, Event)>,
-    effects: Effects,
+    pub(crate) effects: Effects,
+    /// When something that waits by key is let out, by slot.
+    pub(crate) conflation_timers: BTreeSet<(Time, u32)>,
     /// Slots of subscribers with a replay.
     replaying: Vec<u32>,
     publications: u64,
@@ -126,6 +86,7 @@ impl<B: Broker + History> Shard<B> {
             answers: VecDeque::new(),
             events: VecDeque::new(),
             effects: Effects::default(),
+            conflation_timers: BTreeSet::new(),
             replaying: Vec::new(),
             publications: 0,
             overflows: 0,
@@ -148,6 +109,9 @@ impl<B: Broker + History> Shard<B> {
             replaying: false,
             lost: false,
             dropped: Vec::new(),
+            conflation: None,
+            conflating: false,
+            conflation_due: None,
         });
         (SubscriberId { slot: u32::try_from(slot).unwrap_or(u32::MAX), serial: session.serial }, session)
     }
@@ -161,8 +125,7 @@ impl<B: Broker + History> Shard<B> {
         self.finish_closing(now, id);
     }
 
-    /// Subscribes; `member` is how presence counts it. Answered by [`poll_answer`](Self::poll_answer).
-    #[expect(clippy::too_many_arguments, reason = "a subscription's parts have no life of their own")]
+    /// Subscribes. Answered by [`poll_answer`](Self::poll_answer).
     pub fn subscribe(
         &mut self,
         now: Time,
@@ -170,11 +133,9 @@ impl<B: Broker + History> Shard<B> {
         op: OpId,
         app: &Arc<App>,
         key: ChannelKey,
-        since: Option<Since>,
-        presence: bool,
-        member: Option<Member>,
+        request: SubscribeRequest,
     ) {
-        let kind = RequestKind::Subscribe { since, presence, member };
+        let kind = RequestKind::Subscribe(Box::new(request));
         self.request(now, Caller::Subscriber(id), op, app, key, kind);
     }
 
@@ -285,20 +246,21 @@ impl<B: Broker + History> Shard<B> {
     }
 
     /// Fans out what came in since. Returns whether more is left for another turn, after the outboxes were flushed.
-    pub fn end_turn(&mut self, encode: &mut dyn Encode) -> bool {
+    pub fn end_turn(&mut self, now: Time, encode: &mut dyn Encode) -> bool {
         let more = fanout::fan_out(&mut self.roster, &mut self.subscribers, &self.config, encode, &mut self.effects);
+        self.let_out(now, encode);
         self.report_dropped();
         more || self.has_replay_with_room()
     }
 
-    /// Whether a replay waits for nothing but another turn.
+    /// Whether a replay, or what waits by key, waits for nothing but another turn.
     pub fn has_replay_with_room(&self) -> bool {
         let has_room = |slot: &u32| {
             self.subscribers
                 .get(*slot as usize)
                 .is_some_and(|subscriber| subscriber.outbox.room_for_replay() > 0 && !subscriber.lost)
         };
-        self.replaying.iter().any(has_room)
+        self.replaying.iter().any(has_room) || self.has_conflated_with_room()
     }
 
     /// Whether the shard has taken in more than it gets rid of: take no more input until it has not.
@@ -367,11 +329,13 @@ impl<B: Broker + History> Shard<B> {
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
     pub fn poll_timeout(&self) -> Option<Time> {
-        self.homes.broker.poll_timeout()
+        let conflated = self.conflation_timers.first().map(|(at, _)| *at);
+        [self.homes.broker.poll_timeout(), conflated].into_iter().flatten().min()
     }
 
     /// Forgets what is too old.
     pub fn handle_timeout(&mut self, now: Time) {
+        self.wake_conflated(now);
         self.homes.broker.handle_timeout(now);
         self.homes.drain_broker();
         self.route(now);
@@ -405,6 +369,8 @@ impl<B: Broker + History> Shard<B> {
         let mut backlog = Backlog { pending: self.roster.pending_bytes, ..Backlog::default() };
         for (_, subscriber) in &self.subscribers {
             backlog.outbox_max = backlog.outbox_max.max(subscriber.outbox.len());
+            let conflated = subscriber.conflation.as_ref().map_or(0, |conflation| conflation.bytes);
+            backlog.conflated_max = backlog.conflated_max.max(conflated);
             let replays = subscriber.subscriptions.iter().filter_map(|subscription| subscription.replay.as_ref());
             backlog.replay_max = replays.map(|replay| replay.bytes).fold(backlog.replay_max, usize::max);
         }
@@ -512,7 +478,7 @@ impl<B: Broker + History> Shard<B> {
     }
 
     fn begin_subscription(&mut self, id: SubscriberId, subscribed: Subscribed) -> Outcome {
-        let Subscribed { key, position, recovered, missed, users, presence_serial, member } = subscribed;
+        let Subscribed { key, position, recovered, missed, users, presence_serial, request } = subscribed;
         if let Some(subscriber) = self.subscribers.get_mut(id.slot as usize) {
             // `recovered` promises a replay and its end, even if nothing was missed.
             let replaying = recovered == Some(true);
@@ -526,7 +492,14 @@ impl<B: Broker + History> Shard<B> {
             };
             let (channel, index) = self.roster.add(&subscriber.app, &key, entry);
             let replay = replaying.then(|| Replay::new(missed));
-            subscriber.subscriptions.push(Subscription { channel, index, member, replay });
+            subscriber.subscriptions.push(Subscription { channel, index, member: request.member, replay });
+            if let Some(local) = self.roster.channels.get(channel as usize) {
+                let rate = [local.options.rate, request.rate].into_iter().filter(|rate| *rate > 0).min().unwrap_or(0);
+                if rate > 0 {
+                    let conflation = subscriber.conflation.get_or_insert_default();
+                    conflation.hold(local, rate);
+                }
+            }
             if replaying && !subscriber.replaying {
                 subscriber.replaying = true;
                 self.replaying.push(id.slot);
@@ -537,7 +510,11 @@ impl<B: Broker + History> Shard<B> {
 
     fn end_subscription(&mut self, id: SubscriberId, key: &ChannelKey) {
         let Some(number) = self.roster.find(key) else { return };
-        if let Some(subscription) = self.subscriber(id).and_then(|subscriber| subscriber.take_subscription(number)) {
+        let Some(subscriber) = self.subscriber(id) else { return };
+        if let Some(subscription) = subscriber.take_subscription(number) {
+            if let Some(conflation) = &mut subscriber.conflation {
+                conflation.forget(&key.channel);
+            }
             self.roster.remove(number, subscription.index, &mut self.subscribers);
         }
     }

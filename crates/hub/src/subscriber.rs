@@ -1,11 +1,12 @@
 //! What a shard keeps for one subscriber: its outbox and where it stands on each channel.
 
 use crate::address::SubscriberId;
+use crate::conflation::Conflation;
 use crate::outbox::{Outbox, Run};
 use crate::presence::Member;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use switchboard_core::{App, Publication, SessionId, WireFormat};
+use switchboard_core::{App, ChannelName, Publication, SessionId, Time, WireFormat};
 
 #[derive(Debug)]
 pub(crate) struct Subscriber {
@@ -26,6 +27,12 @@ pub(crate) struct Subscriber {
     /// Its outbox overflowed: nothing is pushed any more.
     pub(crate) lost: bool,
     pub(crate) dropped: Vec<Run>,
+    /// Absent for the usual subscriber, who is neither slow nor has a rate.
+    pub(crate) conflation: Option<Box<Conflation>>,
+    /// In the shard's list of those with something conflated that waits.
+    pub(crate) conflating: bool,
+    /// When the shard's timers look at what is conflated.
+    pub(crate) conflation_due: Option<Time>,
 }
 
 impl Subscriber {
@@ -35,6 +42,11 @@ impl Subscriber {
 
     pub(crate) fn subscription(&mut self, channel: u32) -> Option<&mut Subscription> {
         self.subscriptions.iter_mut().find(|subscription| subscription.channel == channel)
+    }
+
+    /// Whether the channel's publications wait for it by key.
+    pub(crate) fn holds(&self, channel: &ChannelName) -> bool {
+        self.conflation.as_ref().is_some_and(|conflation| conflation.holds(channel))
     }
 
     pub(crate) fn take_subscription(&mut self, channel: u32) -> Option<Subscription> {

@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 use std::sync::Arc;
-use switchboard_core::{ChannelName, Encode, Framing, FramingId, PresenceChange, Publication, WireFormat};
+use switchboard_core::{ChannelName, Encode, Framing, FramingId, Mark, PresenceChange, Publication, WireFormat};
 use switchboard_dialects::{Writer, write_presence, write_publications};
 
 /// The transports' framings, by number, and a buffer that every message is made in.
@@ -31,9 +31,9 @@ impl Encoder {
 const SCRATCH_MAX: usize = 256 * 1024;
 
 impl Encode for Encoder {
-    fn publications(&mut self, format: WireFormat, publications: &[Arc<Publication>], out: &mut BytesMut) {
+    fn publications(&mut self, format: WireFormat, publications: &[Arc<Publication>], mark: Mark, out: &mut BytesMut) {
         if let Some(mut writer) = self.writer(format.framing, out) {
-            write_publications(format.dialect, publications, &mut writer);
+            write_publications(format.dialect, publications, mark, &mut writer);
         }
     }
 

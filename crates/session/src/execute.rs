@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use switchboard_core::{App, ChannelName, Command, Event, OpId, Operations, Outcome, Reject, RejectCode, Since, Time};
 use switchboard_dialects::Dialect;
-use switchboard_hub::{Broker, Caller, ChannelKey, History, Shard};
+use switchboard_hub::{Broker, Caller, ChannelKey, History, Shard, SubscribeRequest};
 
 impl<B: Broker + History> Sessions<B> {
     /// Carries out a client's command, or refuses it.
@@ -20,8 +20,9 @@ impl<B: Broker + History> Sessions<B> {
     fn try_execute(&mut self, now: Time, session: &mut Session, op: OpId, command: Command) -> Result<(), Reject> {
         match command {
             Command::Authenticate { token } => return self.authenticate(now, session, op, &token),
-            Command::Subscribe { channel, since, presence } => {
-                self.subscribe(now, session, op, channel, since, presence)?;
+            Command::Subscribe { channel, since, presence, rate } => {
+                let wanted = SubscribeRequest { since, presence, rate, member: None };
+                self.subscribe(now, session, op, channel, wanted)?;
             }
             Command::Unsubscribe { channel } => {
                 if session.user.is_none() {
@@ -71,11 +72,10 @@ impl<B: Broker + History> Sessions<B> {
         session: &mut Session,
         op: OpId,
         channel: ChannelName,
-        since: Option<Since>,
-        presence: bool,
+        mut wanted: SubscribeRequest,
     ) -> Result<(), Reject> {
         session.check(now, &channel, Operations::SUBSCRIBE, "subscribe to")?;
-        if presence {
+        if wanted.presence {
             session.check(now, &channel, Operations::PRESENCE, "see who is on")?;
         }
         if session.channels.contains_key(&channel) {
@@ -88,12 +88,12 @@ impl<B: Broker + History> Sessions<B> {
         }
         // Who may not read history gets none by way of a position either.
         let may_resume = session.allows(now, &channel, Operations::HISTORY);
-        let since = since.map(|since| if may_resume { since } else { Since::Unknown });
-        let member = session.member(&channel);
-        session.channels.insert(channel.clone(), (op, member.clone()));
+        wanted.since = wanted.since.map(|since| if may_resume { since } else { Since::Unknown });
+        wanted.member = session.member(&channel);
+        session.channels.insert(channel.clone(), (op, wanted.member.clone()));
         self.count_subscriptions(session);
         let key = key(&session.app, channel);
-        self.shard.subscribe(now, session.id, op, &session.app, key, since, presence, member);
+        self.shard.subscribe(now, session.id, op, &session.app, key, wanted);
         Ok(())
     }
 

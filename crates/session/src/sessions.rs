@@ -279,7 +279,7 @@ impl<B: Broker + History> Sessions<B> {
         self.drain_answers(now);
         self.shard.continue_replays(&mut self.encoder);
         self.drain_events();
-        let more = self.shard.end_turn(&mut self.encoder);
+        let more = self.shard.end_turn(now, &mut self.encoder);
         self.drain_events();
         while let Some(id) = self.shard.poll_overflowed() {
             self.disconnect(id, Disconnect::SLOW_CONSUMER);

@@ -96,6 +96,8 @@ struct Members<'a> {
     #[serde(borrow)]
     presence: Option<&'a RawValue>,
     #[serde(borrow)]
+    rate: Option<&'a RawValue>,
+    #[serde(borrow)]
     limit: Option<&'a RawValue>,
     #[serde(borrow)]
     token: Option<&'a RawValue>,
@@ -168,6 +170,7 @@ impl<'a> Members<'a> {
                 channel: self.channel()?,
                 since: position("since", self.since)?,
                 presence: boolean("presence", self.presence)?,
+                rate: self.rate()?,
             },
             "unsubscribe" => Command::Unsubscribe { channel: self.channel()? },
             "publish" => {
@@ -217,6 +220,14 @@ impl<'a> Members<'a> {
         })
     }
 
+    fn rate(&self) -> Result<u32, Reject> {
+        let Some(raw) = present(self.rate) else { return Ok(0) };
+        match raw.get().parse::<u32>() {
+            Ok(rate @ 1..=RATE_MAX) => Ok(rate),
+            _ => Err(bad("\"rate\" must be an integer from 1 to 1000")),
+        }
+    }
+
     fn limit(&self) -> Result<usize, Reject> {
         let Some(raw) = present(self.limit) else { return Ok(LIMIT_DEFAULT) };
         match raw.get().parse::<usize>() {
@@ -232,6 +243,7 @@ const BATCH_MAX: usize = 128;
 const LABEL_BYTES_MAX: usize = 200;
 const LIMIT_DEFAULT: usize = 100;
 const LIMIT_MAX: usize = 1_000;
+const RATE_MAX: u32 = 1_000;
 
 fn bad(message: impl Into<Cow<'static, str>>) -> Reject {
     refuse(RejectCode::BadRequest, message)
@@ -357,6 +369,10 @@ mod tests {
                 "bad_request: \"since\" must be {\"epoch\": a string, \"offset\": an integer}",
             ),
             (r#"{"type":"subscribe","channel":"a","presence":1}"#, "bad_request: \"presence\" must be true or false"),
+            (
+                r#"{"type":"subscribe","channel":"a","rate":0}"#,
+                "bad_request: \"rate\" must be an integer from 1 to 1000",
+            ),
             (r#"{"type":"publish","channel":"a"}"#, "bad_request: \"data\" is missing"),
             (
                 r#"{"type":"publish","channel":"a","data":1,"event":"a\nb"}"#,

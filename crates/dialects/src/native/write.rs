@@ -7,8 +7,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::sync::Arc;
 use switchboard_core::{
-    ChannelName, ClientInfo, Disconnect, Event, Outcome, Payload, Position, PresenceChange, PresentUser, Publication,
-    Reject, Time, UserId,
+    ChannelName, ClientInfo, Disconnect, Event, Mark, Outcome, Payload, Position, PresenceChange, PresentUser,
+    Publication, Reject, Time, UserId,
 };
 
 pub(super) fn welcome(welcome: &Welcome<'_>, out: &mut Writer<'_>) {
@@ -143,14 +143,14 @@ pub(super) fn disconnect(disconnect: &Disconnect, out: &mut Writer<'_>) {
 }
 
 /// A run of publications: each its own frame, or those with JSON payloads together if the client asked for it.
-pub(crate) fn write_publications(publications: &[Arc<Publication>], batch: bool, out: &mut Writer<'_>) {
+pub(crate) fn write_publications(publications: &[Arc<Publication>], mark: Mark, batch: bool, out: &mut Writer<'_>) {
     let is_binary = |publication: &Arc<Publication>| matches!(publication.payload, Payload::Binary(_));
     for run in publications.chunk_by(|a, b| batch && !is_binary(a) && !is_binary(b)) {
         match run {
-            [one] => message(one, out),
+            [one] => message(one, mark, out),
             many => out.text(|json| {
                 let mut object = Object::begin(json, "batch");
-                object.array("messages", many, |json, publication| message_object(json, publication));
+                object.array("messages", many, |json, publication| message_object(json, publication, mark));
                 object.end();
             }),
         }
@@ -171,27 +171,27 @@ pub(crate) fn write_presence(channel: &ChannelName, changes: &[PresenceChange], 
     }
 }
 
-fn message(publication: &Publication, out: &mut Writer<'_>) {
+fn message(publication: &Publication, mark: Mark, out: &mut Writer<'_>) {
     match &publication.payload {
         Payload::Binary(bytes) => out.binary(|frame| {
             frame.extend_from_slice(&[0, 0]);
             let mut header = Object::begin(frame, "message");
-            header.string("channel", publication.channel.as_str()).metadata(publication);
+            header.string("channel", publication.channel.as_str()).metadata(publication).mark(mark);
             header.end();
-            // Names are bounded so that this fits: channel, event and user at most 6 × 528 bytes escaped.
+            // Names are bounded so that this fits: channel, event, key and user at most 6 × 728 bytes escaped.
             let length = u16::try_from(frame.len() - 2).unwrap_or(u16::MAX);
             if let Some(prefix) = frame.first_chunk_mut::<2>() {
                 *prefix = length.to_be_bytes();
             }
             frame.extend_from_slice(bytes);
         }),
-        Payload::Json(_) | Payload::Text(_) => out.text(|json| message_object(json, publication)),
+        Payload::Json(_) | Payload::Text(_) => out.text(|json| message_object(json, publication, mark)),
     }
 }
 
-fn message_object(json: &mut Vec<u8>, publication: &Publication) {
+fn message_object(json: &mut Vec<u8>, publication: &Publication, mark: Mark) {
     let mut object = Object::begin(json, "message");
-    object.string("channel", publication.channel.as_str()).content(publication);
+    object.string("channel", publication.channel.as_str()).content(publication).mark(mark);
     object.end();
 }
 
@@ -311,10 +311,20 @@ impl<'a> Object<'a> {
         if let Some(event) = &publication.event {
             self.string("event", event);
         }
+        if let Some(key) = &publication.key {
+            self.string("key", key);
+        }
         if let Some(ClientInfo { user }) = &publication.publisher {
             self.publisher(user);
         }
         self
+    }
+
+    fn mark(&mut self, mark: Mark) -> &mut Self {
+        match mark {
+            Mark::Live => self,
+            Mark::Conflated(replaced) => self.number("conflated", u64::from(replaced)),
+        }
     }
 
     fn timestamp(&mut self, time: Time) -> &mut Self {

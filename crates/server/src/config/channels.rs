@@ -7,7 +7,7 @@ use super::check::operations;
 use super::values::{Count, Size, Span};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use switchboard_core::{ChannelOptions, Channels, Overflow};
+use switchboard_core::{ChannelOptions, Channels, ConflateBy, Overflow};
 
 /// The options, each only where it is written. The list of keys serves suggestions.
 macro_rules! options {
@@ -65,6 +65,10 @@ options! {
     anonymous: Vec<String>,
     /// What happens to a client whose outbox is full.
     overflow: RawOverflow,
+    /// What replaces what where only the latest is kept.
+    conflate_by: RawConflateBy,
+    /// Deliveries to one client in a second.
+    rate: Count,
     /// Whether publishers get their own publications.
     echo: bool,
 }
@@ -77,6 +81,27 @@ pub enum RawOverflow {
     Disconnect,
     /// The oldest messages go.
     DropOldest,
+    /// What waits is replaced by what is newer.
+    KeepLatest,
+}
+
+/// Which publications replace each other.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RawConflateBy {
+    /// Those with the same key.
+    Key,
+    /// All of a channel.
+    Channel,
+}
+
+impl From<RawConflateBy> for ConflateBy {
+    fn from(raw: RawConflateBy) -> Self {
+        match raw {
+            RawConflateBy::Key => Self::Key,
+            RawConflateBy::Channel => Self::Channel,
+        }
+    }
 }
 
 impl From<RawOverflow> for Overflow {
@@ -84,6 +109,7 @@ impl From<RawOverflow> for Overflow {
         match raw {
             RawOverflow::Disconnect => Self::Disconnect,
             RawOverflow::DropOldest => Self::DropOldest,
+            RawOverflow::KeepLatest => Self::KeepLatest,
         }
     }
 }
@@ -98,22 +124,25 @@ impl RawChannel {
     /// `base` with what is written here.
     pub(super) fn over(&self, base: &ChannelOptions, at: &str, problems: &mut Vec<Problem>) -> ChannelOptions {
         let mut options = base.clone();
-        if let Some(Count(size)) = self.history_size {
-            if size > HISTORY_SIZE_MAX {
-                problems.push(Problem::at(
-                    format!("{at}.history_size"),
-                    format!("{size} is not between 0 and {HISTORY_SIZE_MAX}"),
-                ));
+        let mut count = |name: &str, max: usize, written: Option<Count>| {
+            if let Some(Count(count)) = written
+                && count > max
+            {
+                problems.push(Problem::at(format!("{at}.{name}"), format!("{count} is not between 0 and {max}")));
             }
-            options.history_size = size;
-        }
+            written.map(|count| count.0.min(max))
+        };
+        set(&mut options.history_size, count("history_size", 10_000_000, self.history_size));
+        set(&mut options.idempotency_ids, count("idempotency_ids", 10_000_000, self.idempotency_ids));
+        let rate = count("rate", 1_000, self.rate);
+        set(&mut options.rate, rate.and_then(|rate| u32::try_from(rate).ok()));
         set(&mut options.history_bytes, self.history_bytes.map(|size| size.0));
         set(&mut options.history_ttl, self.history_ttl.map(|span| span.0));
         set(&mut options.idempotency_ttl, self.idempotency_ttl.map(|span| span.0));
-        set(&mut options.idempotency_ids, self.idempotency_ids.map(|count| count.0));
         set(&mut options.presence, self.presence);
         set(&mut options.join_leave, self.join_leave);
         set(&mut options.overflow, self.overflow.map(Overflow::from));
+        set(&mut options.conflate_by, self.conflate_by.map(ConflateBy::from));
         set(&mut options.echo, self.echo);
         set(&mut options.allow, self.allow.as_ref().map(|names| operations(&format!("{at}.allow"), names, problems)));
         let anonymous = self.anonymous.as_ref();
@@ -166,5 +195,3 @@ fn set<T>(place: &mut T, value: Option<T>) {
         *place = value;
     }
 }
-
-const HISTORY_SIZE_MAX: usize = 10_000_000;

@@ -9,7 +9,7 @@ mod values;
 #[cfg(test)]
 mod tests;
 
-pub use channels::{RawChannel, RawNamespace, RawOverflow};
+pub use channels::{RawChannel, RawConflateBy, RawNamespace, RawOverflow};
 pub use check::check;
 pub use load::load;
 pub use raw::{

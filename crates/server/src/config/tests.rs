@@ -77,6 +77,8 @@ fn everything_written_is_meant() {
             [apps.channels]
             presence = false
             overflow = "drop_oldest"
+            conflate_by = "channel"
+            rate = 5
             [[apps]]
             id = "bank"
             default = true

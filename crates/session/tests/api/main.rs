@@ -6,4 +6,5 @@ mod limits;
 mod model;
 mod noise;
 mod rights;
+mod slow;
 mod transcripts;

@@ -19,7 +19,7 @@ fn the_reference_shows_what_happens() {
         run(setup.trim(), script);
         count += 1;
     }
-    assert_eq!(count, 10, "transcripts on the page");
+    assert_eq!(count, 11, "transcripts on the page");
 }
 
 fn run(setup: &str, script: &str) {
@@ -53,6 +53,7 @@ fn run(setup: &str, script: &str) {
                 world.settle();
                 assert_eq!(world.next(client).map(|message| show(&message)).as_deref(), Some(message), "in {script}");
             }
+            ("!", "100 milliseconds pass") => world.pass(Duration::from_millis(100)),
             ("!", "25 seconds pass") => world.pass(Duration::from_secs(25)),
             ("!", "bob joins room:lobby") => {
                 let who = Some(identity("bob", None, all()));

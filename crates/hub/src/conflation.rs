@@ -1,0 +1,266 @@
+//! What waits for one subscriber by key: the newer replaces the older, for those who read too slowly or wish to be told less often.
+//!
+//! What waits goes out in *rounds*: one round takes everything that waits on a channel, in the order of offsets, and is sent whole before the next one
+//! begins. So offsets grow, and a key that changes all the time cannot keep another from its turn.
+
+use crate::outbox::Run;
+use crate::roster::LocalChannel;
+use core::time::Duration;
+use hashbrown::HashMap;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use switchboard_core::{ChannelName, ChannelOptions, ConflateBy, Mark, Overflow, Publication, Time};
+
+/// Of one subscriber, by channel.
+#[derive(Debug, Default)]
+pub(crate) struct Conflation {
+    lanes: HashMap<ChannelName, Lane, foldhash::fast::RandomState>,
+    /// What all lanes hold.
+    pub(crate) bytes: usize,
+}
+
+#[derive(Debug)]
+struct Lane {
+    /// Names the channel's runs.
+    run: Run,
+    overflow: Overflow,
+    by: ConflateBy,
+    waiting: HashMap<Option<Arc<str>>, Waiting, foldhash::fast::RandomState>,
+    /// The present round, in order.
+    sending: VecDeque<Waiting>,
+    /// A round begins at most once in this time.
+    interval: Option<Duration>,
+    next_at: Time,
+}
+
+/// A publication, and how many it stands for that the subscriber did not get.
+#[derive(Debug)]
+struct Waiting {
+    publication: Arc<Publication>,
+    replaced: u32,
+}
+
+/// A publication that is due.
+#[derive(Debug)]
+pub(crate) struct Due {
+    pub(crate) publication: Arc<Publication>,
+    pub(crate) mark: Mark,
+    /// Its place, should it be dropped.
+    pub(crate) run: Run,
+    pub(crate) overflow: Overflow,
+}
+
+impl Conflation {
+    /// Whether the channel's publications must go this way: something waits already, or they are let out by the clock.
+    pub(crate) fn holds(&self, channel: &ChannelName) -> bool {
+        self.lanes.contains_key(channel)
+    }
+
+    /// Begins to hold a channel; with a rate, for as long as it is subscribed to.
+    pub(crate) fn hold(&mut self, channel: &LocalChannel, rate: u32) {
+        let run = Run { number: channel.number, generation: channel.generation, first: 0, last: 0 };
+        self.hold_as(&channel.key.channel, run, &channel.options, rate);
+    }
+
+    fn hold_as(&mut self, channel: &ChannelName, run: Run, options: &ChannelOptions, rate: u32) {
+        let interval = (rate > 0).then(|| Duration::from_secs(1) / rate);
+        self.lanes.entry(channel.clone()).or_insert_with(|| Lane {
+            run,
+            overflow: options.overflow,
+            by: options.conflate_by,
+            waiting: HashMap::default(),
+            sending: VecDeque::new(),
+            interval,
+            next_at: Time::default(),
+        });
+    }
+
+    /// A publication comes to what waits, in place of the one with its key.
+    pub(crate) fn push(&mut self, publication: Arc<Publication>) {
+        let Some(lane) = self.lanes.get_mut(&publication.channel) else { return };
+        let key = match lane.by {
+            ConflateBy::Key => publication.key.clone(),
+            ConflateBy::Channel => None,
+        };
+        self.bytes += publication.cost();
+        let new = Waiting { publication, replaced: 0 };
+        if let Some(old) = lane.waiting.insert(key.clone(), new) {
+            self.bytes -= old.publication.cost();
+            if let Some(new) = lane.waiting.get_mut(&key) {
+                new.replaced = old.replaced + 1;
+            }
+        }
+    }
+
+    /// Takes the oldest publications of channels that lose those first, until at most `bytes` are held. What is taken is not sent any more.
+    pub(crate) fn drop_oldest(&mut self, bytes: usize, mut dropped: impl FnMut(Due)) {
+        let droppable = |lane: &&mut Lane| lane.overflow == Overflow::DropOldest;
+        for lane in self.lanes.values_mut().filter(droppable) {
+            while self.bytes > bytes {
+                lane.begin_round();
+                let Some(due) = lane.take() else { break };
+                self.bytes -= due.publication.cost();
+                dropped(due);
+            }
+        }
+    }
+
+    /// The next publication that is due.
+    pub(crate) fn pop(&mut self, now: Time) -> Option<Due> {
+        let lane = self.lanes.values_mut().find(|lane| lane.is_due(now))?;
+        if lane.sending.is_empty() {
+            lane.begin_round();
+            if let Some(interval) = lane.interval {
+                // At moments that are the same for everybody with this rate, so that what they get is encoded once.
+                let step = u64::try_from(interval.as_micros()).unwrap_or(u64::MAX).max(1);
+                lane.next_at = Time::from_micros((now.as_micros() / step + 1).saturating_mul(step));
+            }
+        }
+        let due = lane.take()?;
+        self.bytes -= due.publication.cost();
+        Some(due)
+    }
+
+    pub(crate) fn has_due(&self, now: Time) -> bool {
+        self.lanes.values().any(|lane| lane.is_due(now))
+    }
+
+    /// When something that waits will be due.
+    pub(crate) fn next_due(&self) -> Option<Time> {
+        self.lanes.values().filter(|lane| !lane.waiting.is_empty()).map(|lane| lane.next_at).min()
+    }
+
+    /// Lets go of channels on which nothing waits and that have no rate. Returns whether none is left.
+    pub(crate) fn release_idle(&mut self) -> bool {
+        self.lanes.retain(|_, lane| lane.interval.is_some() || !lane.waiting.is_empty() || !lane.sending.is_empty());
+        self.lanes.is_empty()
+    }
+
+    /// The subscription has ended.
+    pub(crate) fn forget(&mut self, channel: &ChannelName) {
+        let Some(lane) = self.lanes.remove(channel) else { return };
+        let held = lane.waiting.values().chain(&lane.sending);
+        self.bytes -= held.map(|waiting| waiting.publication.cost()).sum::<usize>();
+    }
+
+    /// Nothing that waits is wanted any more.
+    pub(crate) fn clear(&mut self) {
+        self.bytes = 0;
+        for lane in self.lanes.values_mut() {
+            lane.waiting.clear();
+            lane.sending.clear();
+        }
+    }
+}
+
+impl Lane {
+    fn is_due(&self, now: Time) -> bool {
+        !self.sending.is_empty() || (!self.waiting.is_empty() && self.next_at <= now)
+    }
+
+    fn begin_round(&mut self) {
+        if self.sending.is_empty() {
+            self.sending.extend(self.waiting.drain().map(|(_, waiting)| waiting));
+            let by_offset = |waiting: &Waiting| waiting.publication.position.offset;
+            self.sending.make_contiguous().sort_unstable_by_key(by_offset);
+        }
+    }
+
+    fn take(&mut self) -> Option<Due> {
+        let Waiting { publication, replaced } = self.sending.pop_front()?;
+        if self.sending.is_empty() && self.sending.capacity() > 16 {
+            self.sending = VecDeque::new();
+        }
+        let mark = if replaced == 0 { Mark::Live } else { Mark::Conflated(replaced) };
+        let offset = publication.position.offset;
+        let run = Run { first: offset, last: offset, ..self.run };
+        Some(Due { publication, mark, run, overflow: self.overflow })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use switchboard_core::{Epoch, Payload, Position};
+
+    fn publication(offset: u64, key: Option<&str>) -> Arc<Publication> {
+        Arc::new(Publication {
+            channel: ChannelName::parse("prices").unwrap(),
+            position: Position { epoch: Epoch(1), offset },
+            previous: offset - 1,
+            timestamp: Time::default(),
+            event: None,
+            key: key.map(Into::into),
+            payload: Payload::Text("x".into()),
+            publisher: None,
+            exclude: None,
+        })
+    }
+
+    fn conflation(by: ConflateBy, rate: u32) -> Conflation {
+        let mut conflation = Conflation::default();
+        let options = ChannelOptions { conflate_by: by, ..ChannelOptions::default() };
+        let run = Run { number: 0, generation: 1, first: 0, last: 0 };
+        conflation.hold_as(&ChannelName::parse("prices").unwrap(), run, &options, rate);
+        conflation
+    }
+
+    fn drain(conflation: &mut Conflation, now: Time) -> Vec<(u64, Mark)> {
+        core::iter::from_fn(|| conflation.pop(now)).map(|due| (due.publication.position.offset, due.mark)).collect()
+    }
+
+    #[test]
+    fn the_newer_of_a_key_stands_for_the_older_and_offsets_grow() {
+        let mut prices = conflation(ConflateBy::Key, 0);
+        for (offset, key) in [(1, Some("a")), (2, Some("b")), (3, Some("a")), (4, None), (5, Some("a")), (6, None)] {
+            prices.push(publication(offset, key));
+        }
+        assert_eq!(
+            prices.bytes,
+            [(5, Some("a")), (2, Some("b")), (6, None)].map(|(o, k)| publication(o, k).cost()).iter().sum()
+        );
+        let now = Time::from_secs(1);
+        assert_eq!(drain(&mut prices, now), [(2, Mark::Live), (5, Mark::Conflated(2)), (6, Mark::Conflated(1))]);
+        assert_eq!(prices.bytes, 0);
+        assert!(prices.release_idle());
+    }
+
+    #[test]
+    fn by_channel_one_is_left() {
+        let mut prices = conflation(ConflateBy::Channel, 0);
+        (1..=5).for_each(|offset| prices.push(publication(offset, Some(if offset % 2 == 0 { "a" } else { "b" }))));
+        assert_eq!(drain(&mut prices, Time::from_secs(1)), [(5, Mark::Conflated(4))]);
+    }
+
+    #[test]
+    fn a_round_is_sent_whole_so_that_a_busy_key_starves_nobody() {
+        let mut prices = conflation(ConflateBy::Key, 0);
+        let keys = ["a", "b", "c"];
+        let mut offset = 0;
+        let mut seen = Vec::new();
+        for _ in 0..3 {
+            for key in keys {
+                offset += 1;
+                prices.push(publication(offset, Some(key)));
+            }
+            seen.push(prices.pop(Time::from_secs(1)).unwrap().publication.key.clone().unwrap());
+        }
+        assert_eq!(seen.iter().map(|key| &**key).collect::<Vec<_>>(), keys);
+    }
+
+    #[test]
+    fn with_a_rate_a_round_waits_for_its_moment() {
+        let mut prices = conflation(ConflateBy::Key, 4);
+        let at = Time::from_millis;
+        prices.push(publication(1, None));
+        assert_eq!(drain(&mut prices, at(1_100)), [(1, Mark::Live)]);
+        prices.push(publication(2, None));
+        prices.push(publication(3, None));
+        assert!(!prices.has_due(at(1_249)));
+        assert_eq!(prices.next_due(), Some(at(1_250)));
+        assert_eq!(drain(&mut prices, at(1_250)), [(3, Mark::Conflated(1))]);
+        assert!(!prices.release_idle(), "a rate holds as long as the subscription");
+        assert_eq!(prices.next_due(), None);
+    }
+}

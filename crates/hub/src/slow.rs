@@ -1,0 +1,190 @@
+//! Subscribers who get less than all: who is behind on channels that keep the latest, and who asked for fewer deliveries in a second.
+//!
+//! Owns when what waits by key is let out, by room and by the clock. The usual subscriber never comes here.
+
+use crate::broker::{Broker, History};
+use crate::conflation::Due;
+use crate::fanout::{Effects, lose, mark_dirty};
+use crate::roster::LocalChannel;
+use crate::shard::Shard;
+use crate::subscriber::Subscriber;
+use bytes::BytesMut;
+use std::sync::Arc;
+use switchboard_core::{Encode, Encoded, Mark, Overflow, Publication, Time, WireFormat};
+
+/// Encodings of single publications that are remembered within a turn.
+const ENCODINGS_MAX: usize = 64;
+
+/// Whether a run of a channel's publications cannot go to the subscriber's outbox now: it would be behind with it, something waits already, or they are
+/// let out by the clock.
+pub(crate) fn waits_by_key(subscriber: &Subscriber, channel: &LocalChannel, bytes: usize) -> bool {
+    let outbox = &subscriber.outbox;
+    let behind = || !outbox.is_empty() && outbox.len() + bytes > outbox.behind_bytes();
+    channel.options.overflow == Overflow::KeepLatest && behind() || subscriber.holds(&channel.key.channel)
+}
+
+/// Puts publications to what waits by key. Together with the outbox it stays within the outbox's bound.
+#[cold]
+pub(crate) fn conflate(
+    subscriber: &mut Subscriber,
+    slot: u32,
+    channel: &LocalChannel,
+    publications: Vec<Arc<Publication>>,
+    effects: &mut Effects,
+) {
+    let conflation = subscriber.conflation.get_or_insert_default();
+    conflation.hold(channel, 0);
+    publications.into_iter().for_each(|publication| conflation.push(publication));
+    let room = subscriber.outbox.bytes_max().saturating_sub(subscriber.outbox.len());
+    if conflation.bytes > room {
+        conflation.drop_oldest(room, |due| effects.dropped.push((slot, due.run)));
+        if conflation.bytes > room {
+            lose(subscriber, slot, effects);
+            return;
+        }
+    }
+    if !subscriber.conflating {
+        subscriber.conflating = true;
+        effects.conflating.push(slot);
+    }
+}
+
+/// What was encoded for one subscriber in this turn, in case others get the same: those with the same rate do.
+#[derive(Default)]
+struct Encodings(Vec<(WireFormat, Mark, Arc<Publication>, Encoded)>);
+
+impl Encodings {
+    fn of(&mut self, format: WireFormat, due: &Due, encode: &mut dyn Encode) -> Encoded {
+        let same = |known: &&(WireFormat, Mark, Arc<Publication>, Encoded)| {
+            (known.0, known.1) == (format, due.mark) && Arc::ptr_eq(&known.2, &due.publication)
+        };
+        if let Some((.., encoded)) = self.0.iter().rev().find(same) {
+            return encoded.clone();
+        }
+        let mut out = BytesMut::new();
+        encode.publications(format, core::slice::from_ref(&due.publication), due.mark, &mut out);
+        let encoded = Encoded::new(out.freeze());
+        if self.0.len() >= ENCODINGS_MAX {
+            self.0.clear();
+        }
+        self.0.push((format, due.mark, Arc::clone(&due.publication), encoded.clone()));
+        encoded
+    }
+}
+
+impl<B: Broker + History> Shard<B> {
+    /// Lets out what is due of what waits by key, to everybody who has room.
+    pub(crate) fn let_out(&mut self, now: Time, encode: &mut dyn Encode) {
+        if self.effects.conflating.is_empty() {
+            return;
+        }
+        let mut encodings = Encodings::default();
+        for slot in core::mem::take(&mut self.effects.conflating) {
+            let Some(subscriber) = self.subscribers.get_mut(slot as usize) else { continue };
+            subscriber.conflating = false;
+            let Some(mut conflation) = subscriber.conflation.take() else { continue };
+            while !subscriber.lost
+                && !is_behind(subscriber)
+                && let Some(due) = conflation.pop(now)
+            {
+                let encoded = encodings.of(subscriber.format, &due, encode);
+                self.effects.deliveries += 1;
+                subscriber.outbox.push_replay(encoded, due.run, due.overflow);
+                mark_dirty(subscriber, slot, &mut self.effects);
+            }
+            if conflation.has_due(now) {
+                subscriber.conflating = true;
+                self.effects.conflating.push(slot);
+            } else if let Some(at) = conflation.next_due()
+                && subscriber.conflation_due.is_none_or(|known| at < known)
+            {
+                subscriber.conflation_due = Some(at);
+                self.conflation_timers.insert((at, slot));
+            }
+            if !conflation.release_idle() {
+                subscriber.conflation = Some(conflation);
+            }
+        }
+    }
+
+    /// Has those looked at for whom the clock lets something out.
+    pub(crate) fn wake_conflated(&mut self, now: Time) {
+        while let Some((at, slot)) = self.conflation_timers.first().copied()
+            && at <= now
+        {
+            self.conflation_timers.pop_first();
+            let Some(subscriber) = self.subscribers.get_mut(slot as usize) else { continue };
+            if subscriber.conflation_due == Some(at) {
+                subscriber.conflation_due = None;
+            }
+            if subscriber.conflation.is_some() && !subscriber.conflating {
+                subscriber.conflating = true;
+                self.effects.conflating.push(slot);
+            }
+        }
+    }
+
+    /// Whether something that waits by key is held up by nothing but the turn.
+    pub(crate) fn has_conflated_with_room(&self) -> bool {
+        let waits = |slot: &u32| {
+            let subscriber = self.subscribers.get(*slot as usize);
+            subscriber.is_some_and(|subscriber| subscriber.conflating && !subscriber.lost && !is_behind(subscriber))
+        };
+        self.effects.conflating.iter().any(waits)
+    }
+}
+
+fn is_behind(subscriber: &Subscriber) -> bool {
+    subscriber.outbox.len() > subscriber.outbox.behind_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::{Caller, ChannelKey, MemoryBroker, Portions, ShardConfig, ShardId, SubscribeRequest};
+    use core::time::Duration;
+    use switchboard_core::{App, AppId, ChannelName, FramingId, OpId, Payload, PresenceChange, Publish};
+
+    #[derive(Default)]
+    struct Counting(usize);
+
+    impl Encode for Counting {
+        fn publications(&mut self, _: WireFormat, run: &[Arc<Publication>], _: Mark, out: &mut BytesMut) {
+            self.0 += 1;
+            out.resize(run.len(), 0);
+        }
+
+        fn presence(&mut self, _: WireFormat, _: &ChannelName, _: &[PresenceChange], _: &mut BytesMut) {}
+    }
+
+    #[test]
+    fn those_with_the_same_rate_share_one_encoding_and_the_usual_ones_another() {
+        let portions = Portions::default();
+        let config =
+            ShardConfig { id: ShardId(0), shards: 1, node: 0, first_serial: 1, mailbox_bytes: 1 << 20, portions };
+        let mut shard = Shard::new(config, MemoryBroker::new(1, 1 << 20));
+        let app = Arc::new(App::new(AppId::new("app")));
+        let key = ChannelKey::new(app.id.clone(), ChannelName::parse("prices").unwrap());
+        let mut now = Time::from_secs(1_000);
+        let format = WireFormat { dialect: 0, framing: FramingId(0) };
+        let subscribers: Vec<_> = (0..50).map(|_| shard.open(&app, format).0).collect();
+        for (index, id) in subscribers.iter().enumerate() {
+            let request = SubscribeRequest { rate: if index < 25 { 10 } else { 0 }, ..SubscribeRequest::default() };
+            shard.subscribe(now, *id, OpId(0), &app, key.clone(), request);
+        }
+        let mut encode = Counting::default();
+        for _ in 0..100 {
+            let publish = Publish::new(Payload::Text("x".into()));
+            shard.publish(now, Caller::External(0), OpId(0), &app, key.clone(), publish, None, None);
+            shard.end_turn(now, &mut encode);
+            for id in &subscribers {
+                while shard.outbox(*id).and_then(crate::Outbox::pop).is_some() {}
+            }
+            now = now + Duration::from_millis(10);
+            shard.handle_timeout(now);
+        }
+        // Each of a hundred publications once for the 25 without a rate, and the latest at each of ten moments once for the others.
+        assert_eq!(encode.0, 100 + 10);
+    }
+}

@@ -58,7 +58,8 @@ fn upgrade(request: &ServerRequest) {
     assert!(request.headers.iter().count() > 0);
     // A header that is no list is refused, not a reason to fall over.
     drop(request.upgrade.deflate(&Policy::default()));
-    let decoded = STANDARD.decode(&request.upgrade.key).expect("a checked key is base64");
+    let written = request.upgrade.key.as_ref().expect("over HTTP/1.1 there is a key");
+    let decoded = STANDARD.decode(written).expect("a checked key is base64");
     let key: [u8; 16] = decoded.try_into().expect("a checked key has 16 bytes");
     for subprotocol in [None, request.upgrade.subprotocols.first().map(String::as_str)] {
         let offered = ClientRequest {

@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod fuzz;
+mod instructions;
 mod process;
 mod runner;
 mod start;
@@ -53,6 +54,7 @@ fn dispatch(words: &[&str]) -> Result<Outcome> {
         }
         [command @ ("conformance" | "interop" | "bench"), rest @ ..] => steps::passthrough(&root, command, rest),
         ["fuzz", rest @ ..] => fuzz::run(&root, rest),
+        ["instructions", rest @ ..] => instructions::run(&root, rest),
         [other, ..] => bail!("there is no command `{other}`; `cargo xtask help` lists what there is"),
     }
 }
@@ -69,7 +71,8 @@ fn help() -> String {
          conformance [ARG…]  conformance/autobahn/run.py, with its own arguments\n\
          interop [ARG…]      interop/run.py, with its own arguments\n\
          bench [ARG…]        the benchmark driver, with its own arguments\n\
-         fuzz [ARG…]         every fuzz target for 20 s each; [TARGET] [--seconds N] for more\n\n\
+         fuzz [ARG…]         every fuzz target for 20 s each; [TARGET] [--seconds N] for more\n\
+         instructions        the protocol's instructions for a message beside the recorded ones; --update records them\n\n\
          steps:\n",
     );
     for Step { name, about, .. } in steps::all() {

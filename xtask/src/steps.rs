@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::instructions;
 use crate::process;
 use crate::runner::Outcome;
 use crate::start;
@@ -125,6 +126,13 @@ const STEPS: &[Step] = &[
         run: browser,
     },
     Step { name: "start", about: "the README's first command", tier: Tier::Full, needs: &[], run: start::check },
+    Step {
+        name: "instructions",
+        about: "the protocol takes no more instructions for a message than is written down",
+        tier: Tier::Full,
+        needs: &[Tool::Valgrind],
+        run: instructions::check,
+    },
     Step {
         name: "bench",
         about: "the benchmark still runs; its figures decide nothing",

@@ -27,6 +27,8 @@ pub(crate) enum Tool {
     Node,
     Chromium,
     Openssl,
+    /// Counts instructions.
+    Valgrind,
 }
 
 /// Installs what is missing of `tools`.
@@ -105,6 +107,7 @@ fn spec_of(tool: Tool) -> Spec {
         Tool::Node => ("Node 20 with npm", |_| node_is_whole(), Source::Debian(&["nodejs", "npm"])),
         Tool::Chromium => ("chromium", |_| chromium().is_some(), Source::Debian(&["chromium"])),
         Tool::Openssl => ("openssl", |_| find_program("openssl").is_some(), Source::Debian(&["openssl"])),
+        Tool::Valgrind => ("valgrind", |_| find_program("valgrind").is_some(), Source::Debian(&["valgrind"])),
     };
     Spec { name, present, source }
 }

@@ -1,0 +1,514 @@
+//! The broker of one shard whose publications survive a restart.
+//!
+//! Owns order, conditions and what is on its way to the journal. What is kept it has in memory too ([`Logs`]), so reading never waits for a disk. Knows
+//! nothing of files or threads: it writes requests to the [`Store`](crate::Store) and reads its replies.
+//!
+//! Under `fsync = always` a publication has a place from the moment it is taken, and is there (delivered, acknowledged, in history, the channel's
+//! position) once it is committed. What follows it on the channel waits behind it: a duplicate of it, a comparison with its position, the next
+//! publication. If it is refused, so is all that waits, and its offset is given to another. Under the other settings it is there at once, provided that its offset
+//! is reserved on the disk; reservations are made in blocks ahead of need, and given back when a channel is quiet.
+
+use crate::record::Kept;
+use crate::recovery::RecoveredChannel;
+use crate::store::{Fsync, Reply, ReplyKind, Request, RequestKind, StoreState};
+use core::time::Duration;
+use hashbrown::HashMap;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use switchboard_core::{ChannelOptions, Position, Reject, RejectCode, Since, Time};
+use switchboard_hub::{
+    Broker, BrokerEvent, ChannelKey, Guarantees, History, HistoryLost, Logs, Loss, Placed, PublishRequest, Read,
+    Restored, ReturnAddress, ShardId, Slice,
+};
+
+/// Orders publications and has the store keep them.
+#[derive(Debug)]
+pub struct DurableBroker {
+    shard: ShardId,
+    fsync: Fsync,
+    logs: Logs,
+    /// Channels that the journal knows, or will.
+    channels: HashMap<ChannelKey, Durable, foldhash::fast::RandomState>,
+    events: VecDeque<BrokerEvent>,
+    requests: VecDeque<Request>,
+    /// What was asked and not answered, in order.
+    asked: VecDeque<Asked>,
+    /// Bytes of publications in `asked`.
+    asked_bytes: usize,
+    next_ticket: u64,
+    state: StoreState,
+    /// Channels with offsets in reserve, each at most once, by when to look whether they still need them.
+    quiet: BTreeSet<(Time, ChannelKey)>,
+}
+
+/// A channel as the journal has it, and what is on the way.
+#[derive(Debug, Default)]
+struct Durable {
+    /// The latest offset that the journal was told.
+    told: Option<u64>,
+    /// The same, as far as it has confirmed.
+    confirmed: Option<u64>,
+    /// Offsets through this one may be given away.
+    reserved: u64,
+    /// A reservation is on its way.
+    reserving: bool,
+    /// When something was last published.
+    published: Time,
+    /// Whether it stands in `quiet`.
+    listed: bool,
+    waiting: VecDeque<Waiting>,
+    /// The ids of publications that wait, with their offsets.
+    ids: HashMap<Box<str>, u64, foldhash::fast::RandomState>,
+}
+
+/// What waits on a channel, in order.
+#[derive(Debug)]
+enum Waiting {
+    Publication {
+        ticket: Option<u64>,
+        placed: Placed,
+        id: Option<Box<str>>,
+    },
+    /// It is the same as one that waits.
+    Duplicate {
+        position: Position,
+        origin: Option<ReturnAddress>,
+    },
+    /// It demands a position that the channel does not have if all goes well.
+    Conflict(Box<PublishRequest>),
+}
+
+#[derive(Debug)]
+struct Asked {
+    ticket: u64,
+    key: ChannelKey,
+    bytes: usize,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    Append {
+        offset: u64,
+    },
+    Reserve {
+        through: u64,
+    },
+    /// Give a reservation back. If that is refused, it stands: nothing worse.
+    GiveBack,
+}
+
+/// Offsets that are reserved together.
+const RESERVE: u64 = 1_024;
+/// How long a channel is quiet before its reservation is given back.
+const QUIET: Duration = Duration::from_secs(10);
+/// What may be on its way to the journal before the shard takes no more, in bytes and in requests.
+const ASKED_BYTES_MAX: usize = 8 << 20;
+const ASKED_MAX: usize = 65_536;
+
+impl DurableBroker {
+    /// A broker for a shard. No two runs of a server may begin with the same `epoch` or near it: draw it at random. All channels of the shard together keep
+    /// at most `bytes_max` bytes of publications. `fsync` is the store's.
+    pub fn new(shard: ShardId, fsync: Fsync, epoch: u64, bytes_max: usize) -> Self {
+        let mut logs = Logs::new(epoch, bytes_max);
+        logs.tell_losses();
+        Self {
+            shard,
+            fsync,
+            logs,
+            channels: HashMap::default(),
+            events: VecDeque::new(),
+            requests: VecDeque::new(),
+            asked: VecDeque::new(),
+            asked_bytes: 0,
+            next_ticket: 0,
+            state: StoreState::Writable,
+            quiet: BTreeSet::new(),
+        }
+    }
+
+    /// Takes back a channel that was found when the store was opened. It must be one whose home is this shard.
+    pub fn restore(&mut self, now: Time, channel: RecoveredChannel) {
+        let RecoveredChannel { key, epoch, head, complete_after, ttl, publications, ids, .. } = channel;
+        let known = Durable { told: Some(head), confirmed: Some(head), reserved: head, ..Durable::default() };
+        self.channels.insert(key.clone(), known);
+        let position = Position { epoch, offset: head };
+        let restored = Restored { position, complete_after, ttl: Duration::from_micros(ttl), publications, ids };
+        self.logs.restore(now, &key, restored);
+        self.report_losses();
+    }
+
+    /// What all channels keep, in bytes; 0 once everything is forgotten.
+    pub fn bytes(&self) -> usize {
+        self.logs.bytes()
+    }
+
+    fn refuse(&mut self, origin: Option<ReturnAddress>) {
+        let message = match self.state {
+            StoreState::Writable => {
+                "the publication could not be written to the history; it may be tried again".to_owned()
+            }
+            StoreState::Full => "the disk of the history is full: nothing is taken for channels with history until there is room".to_owned(),
+            StoreState::Failed(_) => {
+                "the disk of the history has failed: nothing is taken for channels with history until the server has been restarted".to_owned()
+            }
+        };
+        self.events.push_back(BrokerEvent::Refused { origin, reject: Reject::new(RejectCode::Unavailable, message) });
+    }
+
+    /// What is answered or kept waiting in place of publishing, if the publication is a duplicate or its comparison fails.
+    fn check(&mut self, now: Time, request: PublishRequest, id: Option<&str>) -> Option<PublishRequest> {
+        let origin = request.origin;
+        if let Some(position) = id.and_then(|id| self.logs.find_id(now, &request.key, id)) {
+            self.events.push_back(BrokerEvent::Duplicate { key: request.key, position, origin });
+            return None;
+        }
+        let place = self.logs.position(&request.key);
+        let waiting = self.channels.get_mut(&request.key).filter(|channel| !channel.waiting.is_empty());
+        let Some(channel) = waiting else {
+            if request.publish.if_position.is_some_and(|demanded| demanded != Since::Position(place)) {
+                self.events.push_back(BrokerEvent::Refused { origin, reject: request.conflict(place) });
+                return None;
+            }
+            return Some(request);
+        };
+        if let Some(offset) = id.and_then(|id| channel.ids.get(id)) {
+            let position = Position { offset: *offset, ..place };
+            channel.waiting.push_back(Waiting::Duplicate { position, origin });
+            return None;
+        }
+        let ahead = Position { offset: channel.last_waiting().unwrap_or(place.offset), ..place };
+        if request.publish.if_position.is_some_and(|demanded| demanded != Since::Position(ahead)) {
+            channel.waiting.push_back(Waiting::Conflict(Box::new(request)));
+            return None;
+        }
+        Some(request)
+    }
+
+    fn publish_in_memory(&mut self, now: Time, request: PublishRequest, id: Option<Box<str>>) {
+        let at = self.logs.enter(&request.key);
+        let placed = request.place(now, Position { offset: at.offset + 1, ..at }, at.offset);
+        self.publish_placed(now, placed, id);
+    }
+
+    /// It is there now.
+    fn publish_placed(&mut self, now: Time, placed: Placed, id: Option<Box<str>>) {
+        let Placed { key, app, publication, origin } = placed;
+        self.logs.append(now, &key, &publication, id, app.channels.of(&key.channel));
+        self.report_losses();
+        self.events.push_back(BrokerEvent::Published { key, publication, origin });
+    }
+
+    fn publish_durably(&mut self, now: Time, request: PublishRequest, id: Option<Box<str>>) {
+        let at = self.logs.enter(&request.key);
+        let channel = self.channels.entry_ref(&request.key).or_default();
+        channel.published = now;
+        let previous = channel.last_waiting().unwrap_or(at.offset);
+        let offset = previous + 1;
+        let key = request.key.clone();
+        let placed = request.place(now, Position { offset, ..at }, previous);
+        let waits = self.fsync == Fsync::Always || offset > channel.reserved || !channel.waiting.is_empty();
+        if !waits {
+            self.append(now, &placed, id.as_deref());
+            self.publish_placed(now, placed, id);
+            return self.reserve_ahead(&key, offset);
+        }
+        if channel.waiting.is_empty() {
+            self.logs.hold(&key, true);
+        }
+        let ticket = (self.fsync == Fsync::Always).then(|| self.append(now, &placed, id.as_deref()));
+        if let Some(channel) = self.channels.get_mut(&key) {
+            if let Some(id) = &id {
+                channel.ids.insert(id.clone(), offset);
+            }
+            channel.waiting.push_back(Waiting::Publication { ticket, placed, id });
+        }
+        if self.fsync != Fsync::Always {
+            self.reserve_ahead(&key, offset);
+        }
+    }
+
+    /// Asks the store to keep a publication.
+    fn append(&mut self, now: Time, placed: &Placed, id: Option<&str>) -> u64 {
+        let Placed { key, app, publication, .. } = placed;
+        let options = app.channels.of(&key.channel);
+        let kept = Kept {
+            app: key.app.clone(),
+            publication: Arc::clone(publication),
+            head: publication.position.offset,
+            dropped: self.logs.dropped(key),
+            ttl: u64::try_from(options.history_ttl.as_micros()).unwrap_or(u64::MAX),
+            id: id.map(|id| (id.into(), now + options.idempotency_ttl)),
+        };
+        let offset = publication.position.offset;
+        let told = self.channels.get_mut(key).and_then(|channel| channel.told.replace(offset));
+        let begins = told != Some(publication.previous);
+        let bytes = publication.cost();
+        self.ask(key.clone(), bytes, What::Append { offset }, |ticket| RequestKind::Append {
+            ticket,
+            kept: Box::new(kept),
+            begins,
+        })
+    }
+
+    fn ask(&mut self, key: ChannelKey, bytes: usize, what: What, kind: impl FnOnce(u64) -> RequestKind) -> u64 {
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        self.asked_bytes += bytes;
+        self.asked.push_back(Asked { ticket, key, bytes, what });
+        self.requests.push_back(Request { shard: self.shard, kind: kind(ticket) });
+        ticket
+    }
+
+    /// Reserves more offsets before the last is given away.
+    fn reserve_ahead(&mut self, key: &ChannelKey, offset: u64) {
+        let Some(channel) = self.channels.get_mut(key) else { return };
+        if !channel.listed {
+            channel.listed = true;
+            self.quiet.insert((channel.published + QUIET, key.clone()));
+        }
+        if channel.reserving || channel.reserved >= offset.saturating_add(RESERVE / 2) {
+            return;
+        }
+        channel.reserving = true;
+        let through = offset.saturating_add(RESERVE);
+        self.reserve(key.clone(), through, What::Reserve { through });
+    }
+
+    fn reserve(&mut self, key: ChannelKey, through: u64, what: What) {
+        let Position { epoch, offset: head } = self.logs.position(&key);
+        self.ask(key.clone(), 0, what, |ticket| RequestKind::Reserve { ticket, key, epoch, head, through });
+    }
+
+    /// The store has done what it was asked, or refused.
+    fn answered(&mut self, now: Time, asked: Asked, refused: bool) {
+        let Asked { ticket, key, bytes, what } = asked;
+        self.asked_bytes -= bytes;
+        let Some(channel) = self.channels.get_mut(&key) else { return };
+        match what {
+            What::Append { offset } => {
+                if self.fsync != Fsync::Always {
+                    return;
+                }
+                if refused {
+                    return self.roll_back(&key, ticket);
+                }
+                channel.confirmed = Some(offset);
+                self.release(now, &key, |waiting| waiting.ticket() == Some(ticket));
+            }
+            What::GiveBack => {}
+            What::Reserve { through } => {
+                channel.reserving = false;
+                if refused {
+                    return self.refuse_waiting(&key);
+                }
+                channel.reserved = through;
+                self.release(now, &key, |waiting| waiting.offset() <= through);
+                let last = self.channels.get(&key).and_then(Durable::last_waiting);
+                if let Some(last) = last {
+                    self.reserve_ahead(&key, last);
+                }
+            }
+        }
+    }
+
+    /// Lets go what waits, from the front, as long as `is_ready` says so of publications.
+    fn release(&mut self, now: Time, key: &ChannelKey, is_ready: impl Fn(&Waiting) -> bool) {
+        loop {
+            let Some(channel) = self.channels.get_mut(key) else { return };
+            let ready = |waiting: &Waiting| !matches!(waiting, Waiting::Publication { .. }) || is_ready(waiting);
+            if !channel.waiting.front().is_some_and(ready) {
+                break;
+            }
+            match channel.waiting.pop_front() {
+                Some(Waiting::Publication { placed, id, .. }) => {
+                    if let Some(id) = &id {
+                        channel.ids.remove(id);
+                    }
+                    if self.fsync != Fsync::Always {
+                        self.append(now, &placed, id.as_deref());
+                    }
+                    self.publish_placed(now, placed, id);
+                }
+                Some(Waiting::Duplicate { position, origin }) => {
+                    self.events.push_back(BrokerEvent::Duplicate { key: key.clone(), position, origin });
+                }
+                Some(Waiting::Conflict(request)) => {
+                    let reject = request.conflict(self.logs.position(key));
+                    self.events.push_back(BrokerEvent::Refused { origin: request.origin, reject });
+                }
+                None => break,
+            }
+        }
+        self.let_go(key);
+    }
+
+    fn let_go(&mut self, key: &ChannelKey) {
+        if self.channels.get(key).is_some_and(|channel| channel.waiting.is_empty()) {
+            self.logs.hold(key, false);
+        }
+    }
+
+    /// One was refused: so is what waits behind it. It is the first that waits, unless it was given up together with one before it.
+    fn roll_back(&mut self, key: &ChannelKey, ticket: u64) {
+        let waits = |waiting: &Waiting| waiting.ticket() == Some(ticket);
+        if self.channels.get(key).is_some_and(|channel| channel.waiting.iter().any(waits)) {
+            self.refuse_waiting(key);
+        }
+    }
+
+    fn refuse_waiting(&mut self, key: &ChannelKey) {
+        let Some(channel) = self.channels.get_mut(key) else { return };
+        channel.told = channel.confirmed;
+        channel.ids.clear();
+        for waiting in core::mem::take(&mut channel.waiting) {
+            self.refuse(match waiting {
+                Waiting::Publication { placed, .. } => placed.origin,
+                Waiting::Duplicate { origin, .. } => origin,
+                Waiting::Conflict(request) => request.origin,
+            });
+        }
+        self.let_go(key);
+    }
+
+    /// Gives back what quiet channels have in reserve: after a crash they have nothing to doubt then.
+    fn release_quiet(&mut self, now: Time) {
+        while let Some((due, _)) = self.quiet.first()
+            && *due <= now
+        {
+            let Some((_, key)) = self.quiet.pop_first() else { return };
+            let Some(channel) = self.channels.get_mut(&key) else { continue };
+            let quiet_at = channel.published + QUIET;
+            if quiet_at > now || channel.reserving || !channel.waiting.is_empty() {
+                self.quiet.insert((quiet_at.max(now + Duration::from_secs(1)), key));
+                continue;
+            }
+            let head = self.logs.position(&key).offset;
+            (channel.reserved, channel.listed) = (head, false);
+            self.reserve(key, head, What::GiveBack);
+        }
+    }
+
+    fn report_losses(&mut self) {
+        while let Some(loss) = self.logs.poll_loss() {
+            let kind = match loss {
+                Loss::Trimmed { key, epoch, through } if self.channels.contains_key(&key) => {
+                    RequestKind::Trim { key, epoch, through }
+                }
+                Loss::Forgotten { key, epoch } if self.channels.remove(&key).is_some() => {
+                    RequestKind::Forget { key, epoch }
+                }
+                Loss::Trimmed { .. } | Loss::Forgotten { .. } => continue,
+            };
+            self.requests.push_back(Request { shard: self.shard, kind });
+        }
+    }
+}
+
+impl Durable {
+    /// The offset of the last publication that waits.
+    fn last_waiting(&self) -> Option<u64> {
+        self.waiting.iter().rev().find_map(|waiting| match waiting {
+            Waiting::Publication { placed, .. } => Some(placed.publication.position.offset),
+            Waiting::Duplicate { .. } | Waiting::Conflict(_) => None,
+        })
+    }
+}
+
+impl Waiting {
+    fn ticket(&self) -> Option<u64> {
+        if let Self::Publication { ticket, .. } = self { *ticket } else { None }
+    }
+
+    fn offset(&self) -> u64 {
+        if let Self::Publication { placed, .. } = self { placed.publication.position.offset } else { 0 }
+    }
+}
+
+/// A channel that keeps nothing has nothing to lose.
+fn keeps(options: &ChannelOptions) -> bool {
+    options.history_size > 0 && options.history_bytes > 0 && !options.history_ttl.is_zero()
+}
+
+impl Broker for DurableBroker {
+    type Request = Request;
+    type Reply = Reply;
+
+    fn publish(&mut self, now: Time, request: PublishRequest) {
+        let options = request.app.channels.of(&request.key.channel);
+        let (keeps, remembers) = (keeps(options), options.idempotency_ids > 0 && !options.idempotency_ttl.is_zero());
+        let id = request.id_key().filter(|_| remembers);
+        let Some(request) = self.check(now, request, id.as_deref()) else { return };
+        if !keeps && !self.channels.contains_key(&request.key) {
+            return self.publish_in_memory(now, request, id);
+        }
+        if self.state != StoreState::Writable {
+            return self.refuse(request.origin);
+        }
+        self.publish_durably(now, request, id);
+    }
+
+    fn poll_event(&mut self) -> Option<BrokerEvent> {
+        self.events.pop_front()
+    }
+
+    fn poll_request(&mut self) -> Option<Request> {
+        self.requests.pop_front()
+    }
+
+    fn handle_reply(&mut self, now: Time, Reply(kind): Reply) {
+        match kind {
+            ReplyKind::Done { through, refused } => {
+                while let Some(asked) = self.asked.pop_front() {
+                    if asked.ticket > through {
+                        self.asked.push_front(asked);
+                        break;
+                    }
+                    // Both are in the order of tickets, and refusals are rare.
+                    let was_refused = refused.binary_search(&asked.ticket).is_ok();
+                    self.answered(now, asked, was_refused);
+                }
+            }
+            ReplyKind::State(state) => self.state = state,
+        }
+    }
+
+    fn is_congested(&self) -> bool {
+        self.asked_bytes > ASKED_BYTES_MAX || self.asked.len() > ASKED_MAX
+    }
+
+    fn poll_timeout(&self) -> Option<Time> {
+        let quiet = self.quiet.first().map(|(due, _)| *due);
+        [quiet, self.logs.poll_timeout()].into_iter().flatten().min()
+    }
+
+    fn handle_timeout(&mut self, now: Time) {
+        self.release_quiet(now);
+        self.logs.handle_timeout(now);
+        self.report_losses();
+    }
+
+    fn guarantees(&self) -> Guarantees {
+        Guarantees { survives_restart: true, crosses_nodes: false }
+    }
+}
+
+impl History for DurableBroker {
+    fn position(&self, key: &ChannelKey) -> Position {
+        self.logs.position(key)
+    }
+
+    fn retain(&mut self, key: &ChannelKey) -> Position {
+        self.logs.retain(key)
+    }
+
+    fn release(&mut self, now: Time, key: &ChannelKey) {
+        self.logs.release(now, key);
+    }
+
+    fn read(&mut self, now: Time, key: &ChannelKey, read: Read) -> Result<Slice, HistoryLost> {
+        let read = self.logs.read(now, key, read);
+        self.report_losses();
+        read
+    }
+}

@@ -1,0 +1,239 @@
+//! What of the journal is still needed, and in which segment it stands.
+//!
+//! Owns the accounts that decide when a segment can go. Knows nothing of files.
+
+use hashbrown::HashMap;
+use std::collections::VecDeque;
+use switchboard_core::{Epoch, Time};
+use switchboard_hub::ChannelKey;
+
+/// A segment as the accounts see it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Segment {
+    pub(crate) sequence: u64,
+    /// Good bytes in its file.
+    pub(crate) length: usize,
+    /// Bytes of publications that are still kept.
+    pub(crate) live: usize,
+    /// Channels whose place is told by a record in here and by none after it.
+    pub(crate) anchors: usize,
+    /// Ids in here are remembered until then.
+    pub(crate) ids_until: Time,
+}
+
+/// A channel as the journal has it.
+#[derive(Clone, Debug)]
+pub(crate) struct Channel {
+    pub(crate) epoch: Epoch,
+    /// The latest offset that the journal knows.
+    pub(crate) head: u64,
+    /// The same with what is about to be written.
+    pub(crate) staged_head: u64,
+    pub(crate) dropped: u64,
+    pub(crate) complete_after: u64,
+    pub(crate) reserved: u64,
+    /// The same with what is about to be written.
+    pub(crate) staged_reserved: u64,
+    /// The segment of the latest record that tells the channel's place; of the latest that tells all of it, while publications tell only a part.
+    pub(crate) anchor: Option<u64>,
+    /// Its publications in the order of their offsets.
+    entries: VecDeque<Entry>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    offset: u64,
+    spot: Spot,
+    bytes: u32,
+}
+
+/// Where a record stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Spot {
+    pub(crate) segment: u64,
+    pub(crate) at: usize,
+}
+
+impl Channel {
+    /// Whether the channel has more to its place than its publications tell.
+    pub(crate) fn is_more_than_told(&self) -> bool {
+        self.reserved > self.head || self.complete_after > self.dropped
+    }
+
+    fn new(epoch: Epoch) -> Self {
+        Self {
+            epoch,
+            head: 0,
+            staged_head: 0,
+            dropped: 0,
+            complete_after: 0,
+            reserved: 0,
+            staged_reserved: 0,
+            anchor: None,
+            entries: VecDeque::new(),
+        }
+    }
+}
+
+/// All channels and all segments.
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    pub(crate) channels: HashMap<ChannelKey, Channel, foldhash::fast::RandomState>,
+    /// Oldest first. Sequences are without a hole, as far as files are not missing.
+    pub(crate) segments: VecDeque<Segment>,
+}
+
+impl Index {
+    pub(crate) fn segment(&mut self, sequence: u64) -> Option<&mut Segment> {
+        segment(&mut self.segments, sequence)
+    }
+
+    /// Bytes of all segments.
+    pub(crate) fn bytes(&self) -> usize {
+        self.segments.iter().map(|segment| segment.length).sum()
+    }
+
+    /// Bytes of what is still kept.
+    pub(crate) fn live(&self) -> usize {
+        self.segments.iter().map(|segment| segment.live).sum()
+    }
+
+    /// The channel, if this is its epoch.
+    pub(crate) fn channel(&self, key: &ChannelKey, epoch: Epoch) -> Option<&Channel> {
+        self.channels.get(key).filter(|channel| channel.epoch == epoch)
+    }
+
+    /// The channel in this epoch; one of another epoch is forgotten.
+    pub(crate) fn enter(&mut self, key: &ChannelKey, epoch: Epoch) -> &mut Channel {
+        if self.channels.get(key).is_some_and(|channel| channel.epoch != epoch) {
+            self.forget(key);
+        }
+        let entry = self.channels.entry_ref(key);
+        entry.or_insert_with(|| Channel::new(epoch))
+    }
+
+    /// A publication stands in a segment: for the first time, or again.
+    pub(crate) fn place(&mut self, key: &ChannelKey, offset: u64, spot: Spot, bytes: usize) {
+        let Some(channel) = self.channels.get_mut(key) else { return };
+        if offset <= channel.dropped {
+            return;
+        }
+        let entry = Entry { offset, spot, bytes: u32::try_from(bytes).unwrap_or(u32::MAX) };
+        if let Some(segment) = segment(&mut self.segments, spot.segment) {
+            segment.live += entry.bytes as usize;
+        }
+        let at = channel.entries.partition_point(|known| known.offset < offset);
+        match channel.entries.get_mut(at).filter(|known| known.offset == offset) {
+            Some(known) => {
+                release(&mut self.segments, *known);
+                *known = entry;
+            }
+            None => channel.entries.insert(at, entry),
+        }
+    }
+
+    /// A record in this segment tells the channel's place.
+    pub(crate) fn anchor(&mut self, key: &ChannelKey, sequence: u64) {
+        let Some(channel) = self.channels.get_mut(key) else { return };
+        if channel.anchor == Some(sequence) {
+            return;
+        }
+        if let Some(old) = channel.anchor.replace(sequence).and_then(|old| segment(&mut self.segments, old)) {
+            old.anchors -= 1;
+        }
+        if let Some(new) = segment(&mut self.segments, sequence) {
+            new.anchors += 1;
+        }
+    }
+
+    /// Publications through this offset are kept no longer.
+    pub(crate) fn drop_through(&mut self, key: &ChannelKey, through: u64) {
+        let Some(channel) = self.channels.get_mut(key) else { return };
+        channel.dropped = channel.dropped.max(through);
+        while let Some(&oldest) = channel.entries.front()
+            && oldest.offset <= through
+        {
+            channel.entries.pop_front();
+            release(&mut self.segments, oldest);
+        }
+    }
+
+    /// The channel is of no interest any more.
+    pub(crate) fn forget(&mut self, key: &ChannelKey) {
+        let Some(channel) = self.channels.remove(key) else { return };
+        if let Some(anchor) = channel.anchor.and_then(|anchor| segment(&mut self.segments, anchor)) {
+            anchor.anchors -= 1;
+        }
+        for entry in channel.entries {
+            release(&mut self.segments, entry);
+        }
+    }
+
+    /// Whether this publication is kept and stands here.
+    pub(crate) fn is_kept(&self, key: &ChannelKey, offset: u64, spot: Spot) -> bool {
+        let Some(channel) = self.channels.get(key) else { return false };
+        let at = channel.entries.partition_point(|known| known.offset < offset);
+        channel.entries.get(at).is_some_and(|known| known.offset == offset && known.spot == spot)
+    }
+
+    /// Channels whose place would be lost with this segment.
+    pub(crate) fn anchored_in(&self, sequence: u64) -> Vec<ChannelKey> {
+        let anchored = self.channels.iter().filter(|(_, channel)| channel.anchor == Some(sequence));
+        anchored.map(|(key, _)| key.clone()).collect()
+    }
+}
+
+fn segment(segments: &mut VecDeque<Segment>, sequence: u64) -> Option<&mut Segment> {
+    let at = segments.partition_point(|segment| segment.sequence < sequence);
+    segments.get_mut(at).filter(|segment| segment.sequence == sequence)
+}
+
+fn release(segments: &mut VecDeque<Segment>, entry: Entry) {
+    if let Some(segment) = segment(segments, entry.spot.segment) {
+        segment.live -= entry.bytes as usize;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use switchboard_core::{AppId, ChannelName};
+
+    fn key(name: &str) -> ChannelKey {
+        ChannelKey::new(AppId::new("app"), ChannelName::parse(name).unwrap())
+    }
+
+    fn index() -> Index {
+        let mut index = Index::default();
+        index.segments.extend((1..4).map(|sequence| Segment { sequence, ..Segment::default() }));
+        index
+    }
+
+    #[test]
+    fn what_is_kept_and_what_is_told_is_counted_where_it_stands() {
+        let (mut index, c) = (index(), key("c"));
+        index.enter(&c, Epoch(7));
+        for (offset, segment) in [(1, 1), (2, 1), (3, 2)] {
+            index.place(&c, offset, Spot { segment, at: 0 }, 10);
+            index.anchor(&c, segment);
+        }
+        let accounts = |index: &Index| index.segments.iter().map(|s| (s.live, s.anchors)).collect::<Vec<_>>();
+        assert_eq!(accounts(&index), [(20, 0), (10, 1), (0, 0)]);
+        index.drop_through(&c, 1);
+        // Written again: it counts where it stands now.
+        let again = Spot { segment: 3, at: 5 };
+        index.place(&c, 2, again, 12);
+        assert_eq!(accounts(&index), [(0, 0), (10, 1), (12, 0)]);
+        assert!(
+            index.is_kept(&c, 2, again)
+                && !index.is_kept(&c, 2, Spot { segment: 1, at: 0 })
+                && !index.is_kept(&c, 1, again)
+        );
+        // What was dropped in the meantime does not come back.
+        index.place(&c, 1, again, 10);
+        assert_eq!((index.live(), index.anchored_in(2)), (22, vec![c.clone()]));
+        index.enter(&c, Epoch(8));
+        assert_eq!(accounts(&index), [(0, 0), (0, 0), (0, 0)]);
+    }
+}

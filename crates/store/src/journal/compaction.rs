@@ -1,0 +1,175 @@
+//! The end of segments: what the oldest has that is still needed is written again at the journal's end, and its file goes.
+//!
+//! Oldest first, always: what an older segment says must never outlive what a younger one says.
+
+use super::{Journal, Publication, Refusal, Staged, failed};
+use crate::disk::Disk;
+use crate::frame::{Found, HEADER, Walk, segment_name};
+use crate::index::Spot;
+use crate::record::{Kept, Record};
+use crate::recovery::read_patiently;
+use std::sync::Arc;
+use switchboard_core::Time;
+use switchboard_hub::ChannelKey;
+
+/// The oldest segment on its way out.
+#[derive(Debug)]
+pub(super) struct Compaction {
+    sequence: u64,
+    bytes: Vec<u8>,
+    at: usize,
+    /// Everything that is needed is staged or written: the file goes after the next sync.
+    pub(super) done: bool,
+}
+
+/// Segments beyond which the oldest is rewritten even if there is room: each is a file to open at start.
+const SEGMENTS_MAX: usize = 256;
+
+impl<D: Disk> Journal<D> {
+    /// Whether the journal has more on the disk than it should.
+    pub(crate) fn wants_compaction(&self) -> bool {
+        if self.refusal.is_some() || self.index.segments.len() < 2 {
+            return false;
+        }
+        let bound = 2 * self.index.live() + 4 * self.options.segment_bytes;
+        self.compaction.is_some() || self.index.bytes() > bound || self.index.segments.len() > SEGMENTS_MAX
+    }
+
+    /// Stages what the oldest segment has that is still needed, about `budget` bytes at a time; when all is, its file goes with the next sync.
+    ///
+    /// # Errors
+    /// The segment cannot be read at all.
+    pub(crate) fn compact(&mut self, now: Time, budget: usize) -> Result<(), Refusal> {
+        let Some(oldest) = self.index.segments.front().copied() else { return Ok(()) };
+        if self.head.is_some_and(|head| head.sequence == oldest.sequence) {
+            return Ok(());
+        }
+        let mut compaction = match self.compaction.take() {
+            Some(compaction) => compaction,
+            None => {
+                let needed = oldest.live > 0 || oldest.ids_until > now;
+                let bytes = if needed { self.read_segment(oldest.sequence)? } else { Vec::new() };
+                Compaction { sequence: oldest.sequence, bytes, at: HEADER, done: false }
+            }
+        };
+        if !compaction.done {
+            self.begin();
+            self.compact_records(now, budget, &mut compaction);
+        }
+        self.compaction = Some(compaction);
+        Ok(())
+    }
+
+    fn read_segment(&mut self, sequence: u64) -> Result<Vec<u8>, Refusal> {
+        read_patiently(&mut self.disk, &segment_name(sequence)).map_err(|error| {
+            let refusal = failed(&error);
+            self.refusal = Some(refusal.clone());
+            refusal
+        })
+    }
+
+    fn compact_records(&mut self, now: Time, budget: usize, compaction: &mut Compaction) {
+        let until = compaction.at.saturating_add(budget);
+        for found in Walk::new(self.seed, compaction.sequence, &compaction.bytes, compaction.at) {
+            let end = match found {
+                Found::Record { at, body } => {
+                    let end = body.end;
+                    if let Some(record) = compaction.bytes.get(body).and_then(Record::read) {
+                        self.keep(now, record, Spot { segment: compaction.sequence, at });
+                    }
+                    end
+                }
+                Found::Damage(range) => {
+                    self.unreadable += 1;
+                    range.end
+                }
+            };
+            compaction.at = end;
+            if end >= until {
+                break;
+            }
+        }
+        if compaction.at >= compaction.bytes.len() {
+            for key in self.index.anchored_in(compaction.sequence) {
+                if let Some(place) = self.place_of(&key) {
+                    self.stage_place(place);
+                }
+            }
+            compaction.done = true;
+            compaction.bytes = Vec::new();
+        }
+    }
+
+    /// Writes a record of the oldest segment again, if it is needed.
+    fn keep(&mut self, now: Time, record: Record, spot: Spot) {
+        match record {
+            Record::Publication(mut kept) => {
+                let key = kept.key();
+                let Some(channel) = self.index.channels.get(&key) else { return };
+                let (epoch, head, dropped) = (channel.epoch, channel.staged_head, channel.dropped);
+                let Publication { offset, .. } = Publication::of(&kept);
+                if !self.index.is_kept(&key, offset, spot) {
+                    return self.keep_id(now, key, kept);
+                }
+                (kept.head, kept.dropped) = (head, dropped);
+                Arc::make_mut(&mut kept.publication).position.epoch = epoch;
+                let at = self.end();
+                if let Ok(bytes) = self.write_with(|out| kept.write(out)) {
+                    let id_until = kept.id.map(|(_, until)| until);
+                    self.staged.push(Staged::Publication { key, offset, gap: 0, dropped, at, bytes, id_until });
+                }
+            }
+            Record::Id { key, epoch, offset, id, until } => {
+                if until > now && self.index.channel(&key, epoch).is_some() {
+                    self.stage_id(&Record::Id { key, epoch, offset, id, until }, until);
+                }
+            }
+            // Places are written once all that is kept is; the rest has done its work.
+            Record::Channel(_)
+            | Record::Reserved { .. }
+            | Record::Forgotten { .. }
+            | Record::Synced
+            | Record::Closed => {}
+        }
+    }
+
+    /// The publication is not kept any more; its id may be.
+    fn keep_id(&mut self, now: Time, key: ChannelKey, kept: Kept) {
+        let Publication { epoch, offset, .. } = Publication::of(&kept);
+        if let Some((id, until)) = kept.id
+            && until > now
+            && self.index.channel(&key, epoch).is_some_and(|channel| offset <= channel.dropped)
+        {
+            self.stage_id(&Record::Id { key, epoch, offset, id, until }, until);
+        }
+    }
+
+    fn stage_id(&mut self, record: &Record, until: Time) {
+        if self.write(record).is_ok() {
+            self.staged.push(Staged::Id { until });
+        }
+    }
+
+    /// Removes the oldest segments as far as nothing in them is needed: that takes no room.
+    pub(super) fn remove_dead(&mut self, now: Time) -> Result<(), Refusal> {
+        while let Some(oldest) = self.index.segments.front().copied()
+            && oldest.live == 0
+            && oldest.anchors == 0
+            && oldest.ids_until <= now
+            && self.head.is_none_or(|head| head.sequence != oldest.sequence)
+            && !self.is_unsynced()
+        {
+            self.compaction = Some(Compaction { sequence: oldest.sequence, bytes: Vec::new(), at: 0, done: true });
+            self.remove_compacted()?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn remove_compacted(&mut self) -> Result<(), Refusal> {
+        let Some(compaction) = self.compaction.take_if(|compaction| compaction.done) else { return Ok(()) };
+        self.index.segments.retain(|segment| segment.sequence != compaction.sequence);
+        self.disk.remove(&segment_name(compaction.sequence)).map_err(|error| failed(&error))?;
+        // In this order on the disk too: what an older segment says is not to come back without what a younger one says.
+        self.disk.sync_folder().map_err(|error| failed(&error))
+    }
+}

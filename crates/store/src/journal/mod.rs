@@ -1,0 +1,567 @@
+//! The journal of one node: what was published, in segments that grow at their end, written in batches.
+//!
+//! Owns what is written and when a segment goes. Knows nothing of who publishes, of threads or of time but what it is told; it is as pure as its disk.
+//!
+//! A batch is staged record by record, then [committed](Journal::commit) in one write and, if asked, one sync. Nothing counts before. When the disk has
+//! no room, the batch is as if it had never been, and the journal may be [tried again](Journal::probe). When a write or a sync fails otherwise, nobody
+//! knows what is on the disk: the journal takes nothing more until it is opened anew.
+
+mod compaction;
+
+use crate::disk::{Disk, is_no_space};
+use crate::frame::{Seed, SegmentHeader, TooLong, segment_name, write_record};
+use crate::index::{Index, Segment, Spot};
+use crate::record::{Kept, Place, Record};
+use crate::recovery::{RecoverError, Recovered, RecoveredChannel, Report, STORE, read_patiently, recover};
+use compaction::Compaction;
+use std::io;
+use switchboard_core::{Epoch, Time};
+use switchboard_hub::ChannelKey;
+
+/// How the journal is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JournalOptions {
+    /// A segment that has so many bytes is followed by another. A batch is never parted, so it may have a little more.
+    pub segment_bytes: usize,
+    /// Random: what checksums are seeded with if the store is new.
+    pub seed: u64,
+    /// Random: where epochs begin that follow damage. No two starts may have the same, or nearly.
+    pub epoch: u64,
+}
+
+impl JournalOptions {
+    /// Segments of 8 MiB.
+    pub const fn new(seed: u64, epoch: u64) -> Self {
+        Self { segment_bytes: 8 << 20, seed, epoch }
+    }
+}
+
+/// Why the journal takes nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// There is no room on the disk. There may be some later.
+    #[error("the disk is full")]
+    Full,
+    /// The disk has failed: nothing is taken until the next start.
+    #[error("the disk has failed: {0}")]
+    Failed(String),
+}
+
+/// The journal.
+#[derive(Debug)]
+pub(crate) struct Journal<D> {
+    pub(crate) disk: D,
+    options: JournalOptions,
+    seed: Seed,
+    pub(crate) index: Index,
+    /// The segment that grows, once there is one.
+    head: Option<Head>,
+    next_sequence: u64,
+    /// Staged bytes; they begin where the head ends.
+    buffer: Vec<u8>,
+    staged: Vec<Staged>,
+    /// Places that must be written before anything else.
+    owed: Vec<Place>,
+    compaction: Option<Compaction>,
+    refusal: Option<Refusal>,
+    /// Records that could not be read when their segment was rewritten.
+    pub(crate) unreadable: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Head {
+    sequence: u64,
+    /// Good bytes in the file; 0 if there is no file yet.
+    length: usize,
+    /// There are bytes that have not been synced.
+    unsynced: bool,
+    /// The name has not been synced.
+    unnamed: bool,
+    /// All that was synced stands before a mark.
+    marked: bool,
+}
+
+/// What becomes true when the batch is written.
+#[derive(Debug)]
+enum Staged {
+    Publication {
+        key: ChannelKey,
+        offset: u64,
+        gap: u64,
+        dropped: u64,
+        at: usize,
+        bytes: usize,
+        id_until: Option<Time>,
+    },
+    Place {
+        key: ChannelKey,
+    },
+    Owed(Place),
+    Reserved {
+        key: ChannelKey,
+        through: u64,
+    },
+    Id {
+        until: Time,
+    },
+    Forgotten {
+        key: ChannelKey,
+        epoch: Epoch,
+    },
+}
+
+/// What was written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Written {
+    pub(crate) bytes: usize,
+    pub(crate) synced: bool,
+}
+
+impl<D: Disk> Journal<D> {
+    /// Reads what there is, and makes certain of it: what is served from now on would survive a loss of power.
+    pub(crate) fn open(
+        mut disk: D,
+        options: JournalOptions,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<(Self, Vec<RecoveredChannel>, Report), RecoverError> {
+        let mut epoch = options.epoch;
+        let mut fresh = || {
+            epoch = epoch.wrapping_add(1);
+            Epoch(epoch)
+        };
+        let found = recover(&mut disk, &mut fresh, progress)?;
+        let seed = found.seed.unwrap_or(Seed(options.seed));
+        if found.store_missing {
+            let mut bytes = Vec::new();
+            SegmentHeader { seed, sequence: 0, previous_length: 0 }.write(&mut bytes);
+            replace(&mut disk, STORE, &bytes)?;
+        }
+        let Recovered { mut index, channels, owed, report, tail, last, .. } = found;
+        if let Some((sequence, length)) = tail {
+            secure_tail(&mut disk, sequence, length)?;
+            if length == 0 {
+                index.segments.pop_back();
+            }
+        }
+        // A segment that was nothing but torn is no hole among the others.
+        let next_sequence = if tail.is_some_and(|(_, length)| length == 0) { last } else { last + 1 };
+        let journal = Self {
+            disk,
+            options,
+            seed,
+            index,
+            head: None,
+            next_sequence,
+            buffer: Vec::new(),
+            staged: Vec::new(),
+            owed,
+            compaction: None,
+            refusal: None,
+            unreadable: 0,
+        };
+        Ok((journal, channels, report))
+    }
+
+    /// Why nothing is taken, if nothing is.
+    pub(crate) fn refusal(&self) -> Option<&Refusal> {
+        self.refusal.as_ref()
+    }
+
+    /// Bytes that are staged.
+    pub(crate) fn staged_bytes(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Whether there are bytes that a loss of power would take.
+    pub(crate) fn is_unsynced(&self) -> bool {
+        self.head.is_some_and(|head| head.unsynced)
+    }
+
+    /// Whether the last that was synced does not stand before a mark yet: damage to it could not be told from a torn write.
+    pub(crate) fn wants_mark(&self) -> bool {
+        self.head.is_some_and(|head| !head.unsynced && !head.marked)
+    }
+
+    /// Begins a batch, if none is begun: chooses its segment, and writes the mark and what is owed.
+    fn begin(&mut self) {
+        if !self.buffer.is_empty() {
+            return;
+        }
+        let full = self.head.is_none_or(|head| head.length >= self.options.segment_bytes && !head.unsynced);
+        if full {
+            let previous_length = self.index.segments.back().map_or(0, |segment| segment.length as u64);
+            let sequence = self.next_sequence;
+            SegmentHeader { seed: self.seed, sequence, previous_length }.write(&mut self.buffer);
+            self.head = Some(Head { sequence, length: 0, unsynced: false, unnamed: true, marked: false });
+        } else if self.wants_mark() {
+            // Its bytes alone can be no more than any record may have.
+            let _ = self.write(&Record::Synced);
+        }
+        for place in core::mem::take(&mut self.owed) {
+            if self.write(&Record::Channel(place.clone())).is_ok() {
+                self.staged.push(Staged::Owed(place));
+            }
+        }
+    }
+
+    /// Where the next record will stand.
+    fn end(&self) -> usize {
+        self.head.map_or(0, |head| head.length) + self.buffer.len()
+    }
+
+    fn write(&mut self, record: &Record) -> Result<usize, TooLong> {
+        self.write_with(|out| record.write(out))
+    }
+
+    fn write_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Result<usize, TooLong> {
+        let Some(head) = self.head else { return Err(TooLong) };
+        write_record(self.seed, head.sequence, head.length, &mut self.buffer, write)
+    }
+
+    /// Stages a publication. `begins` says that it need not follow the one that the journal knows.
+    ///
+    /// # Errors
+    /// It follows one that the journal does not have: an earlier one was refused.
+    pub(crate) fn stage_publication(&mut self, kept: &Kept, begins: bool) -> Result<(), OutOfOrder> {
+        let key = kept.key();
+        let Publication { epoch, offset, previous } = Publication::of(kept);
+        let known = self.index.channel(&key, epoch).map(|channel| channel.staged_head);
+        if !begins && known != Some(previous) {
+            return Err(OutOfOrder);
+        }
+        self.begin();
+        let at = self.end();
+        let bytes = self.write_with(|out| kept.write(out)).map_err(|TooLong| OutOfOrder)?;
+        let channel = self.index.enter(&key, epoch);
+        channel.staged_head = offset;
+        let gap = if known == Some(previous) { 0 } else { previous };
+        let id_until = kept.id.as_ref().map(|(_, until)| *until);
+        self.staged.push(Staged::Publication { key, offset, gap, dropped: kept.dropped, at, bytes, id_until });
+        Ok(())
+    }
+
+    /// Stages that offsets through this one may be given away.
+    pub(crate) fn stage_reservation(&mut self, key: ChannelKey, epoch: Epoch, head: u64, through: u64) {
+        self.begin();
+        let channel = self.index.enter(&key, epoch);
+        channel.staged_head = channel.staged_head.max(head);
+        channel.staged_reserved = through;
+        let record = Record::Reserved { key: key.clone(), epoch, head: channel.staged_head, through };
+        if self.write(&record).is_ok() {
+            self.staged.push(Staged::Reserved { key, through });
+        }
+    }
+
+    /// Stages that the channel is forgotten.
+    pub(crate) fn stage_forgotten(&mut self, key: ChannelKey, epoch: Epoch) {
+        if self.index.channel(&key, epoch).is_none() {
+            return;
+        }
+        self.begin();
+        if self.write(&Record::Forgotten { key: key.clone(), epoch }).is_ok() {
+            self.staged.push(Staged::Forgotten { key, epoch });
+        }
+    }
+
+    /// The channel is forgotten, and nothing is written: should it come back after a crash, that is no lie.
+    pub(crate) fn forget(&mut self, key: &ChannelKey, epoch: Epoch) {
+        if self.index.channel(key, epoch).is_some() {
+            self.index.forget(key);
+        }
+    }
+
+    /// Publications through this offset are kept no longer. Nothing is written: what comes back after a crash is dropped again.
+    pub(crate) fn trim(&mut self, key: &ChannelKey, epoch: Epoch, through: u64) {
+        if self.index.channel(key, epoch).is_some() {
+            self.index.drop_through(key, through);
+        }
+    }
+
+    fn stage_place(&mut self, place: Place) {
+        let key = place.key.clone();
+        if self.write(&Record::Channel(place)).is_ok() {
+            self.staged.push(Staged::Place { key });
+        }
+    }
+
+    fn place_of(&self, key: &ChannelKey) -> Option<Place> {
+        let channel = self.index.channels.get(key)?;
+        Some(Place {
+            key: key.clone(),
+            epoch: channel.epoch,
+            continues: None,
+            head: channel.staged_head,
+            dropped: channel.dropped,
+            complete_after: channel.complete_after,
+            reserved: channel.staged_reserved,
+        })
+    }
+
+    /// Writes the batch, and waits until it is on the disk if `sync`.
+    ///
+    /// # Errors
+    /// Nothing of the batch counts.
+    pub(crate) fn commit(&mut self, sync: bool) -> Result<Written, Refusal> {
+        if let Some(refusal) = &self.refusal {
+            let refusal = refusal.clone();
+            self.abandon();
+            return Err(refusal);
+        }
+        // A segment is whole before the next begins.
+        let last = self.head.is_some_and(|head| head.length + self.buffer.len() >= self.options.segment_bytes);
+        let sync = sync || last || self.compaction.as_ref().is_some_and(|compaction| compaction.done);
+        match self.try_commit(sync) {
+            Ok(written) => Ok(written),
+            Err(refusal) => {
+                self.refusal = Some(refusal.clone());
+                self.abandon();
+                Err(refusal)
+            }
+        }
+    }
+
+    fn try_commit(&mut self, sync: bool) -> Result<Written, Refusal> {
+        let Some(mut head) = self.head else { return Ok(Written::default()) };
+        let name = segment_name(head.sequence);
+        let written = self.buffer.len();
+        if written > 0 {
+            if head.length == 0 {
+                self.create(&name)?;
+                self.next_sequence = head.sequence + 1;
+                self.index.segments.push_back(Segment { sequence: head.sequence, ..Segment::default() });
+            }
+            self.append(&name, head.length)?;
+            let first = head.length == 0;
+            (head.length, head.unsynced, head.marked) = (head.length + written, true, first && self.staged.is_empty());
+            self.head = Some(head);
+            if let Some(segment) = self.index.segment(head.sequence) {
+                segment.length = head.length;
+            }
+        }
+        if sync && head.unsynced {
+            self.disk.sync(&name).map_err(|error| failed(&error))?;
+            if head.unnamed {
+                self.disk.sync_folder().map_err(|error| failed(&error))?;
+            }
+            (head.unsynced, head.unnamed) = (false, false);
+            self.head = Some(head);
+        }
+        self.buffer.clear();
+        // One huge batch must not hold its memory for ever.
+        self.buffer.shrink_to(BUFFER_KEPT);
+        self.apply(head.sequence);
+        if sync {
+            self.remove_compacted()?;
+        }
+        Ok(Written { bytes: written, synced: sync })
+    }
+
+    fn create(&mut self, name: &str) -> Result<(), Refusal> {
+        match self.disk.create(name) {
+            Ok(()) => Ok(()),
+            // Left over from an attempt for which there was no room.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                self.disk.truncate(name, 0).map_err(|error| failed(&error))
+            }
+            Err(error) if is_no_space(&error) => Err(Refusal::Full),
+            Err(error) => Err(failed(&error)),
+        }
+    }
+
+    fn append(&mut self, name: &str, length: usize) -> Result<(), Refusal> {
+        let Err(error) = self.disk.append(name, &self.buffer) else { return Ok(()) };
+        if !is_no_space(&error) {
+            return Err(failed(&error));
+        }
+        // A part of it may be there; what was written before is not in doubt.
+        self.disk.truncate(name, length as u64).map_err(|error| failed(&error))?;
+        Err(Refusal::Full)
+    }
+
+    /// The batch is as if it had never been.
+    fn abandon(&mut self) {
+        self.buffer.clear();
+        for staged in core::mem::take(&mut self.staged) {
+            let key = match staged {
+                Staged::Publication { key, .. } | Staged::Reserved { key, .. } => key,
+                Staged::Owed(place) => {
+                    self.owed.push(place);
+                    continue;
+                }
+                Staged::Place { .. } | Staged::Id { .. } | Staged::Forgotten { .. } => continue,
+            };
+            let Some(channel) = self.index.channels.get_mut(&key) else { continue };
+            (channel.staged_head, channel.staged_reserved) = (channel.head, channel.reserved);
+            if channel.anchor.is_none() {
+                self.index.forget(&key);
+            }
+        }
+        // What of it was staged is gone: the segment is read once more.
+        self.compaction = None;
+        if let Some(head) = self.head.filter(|head| head.length == 0) {
+            self.index.segments.retain(|segment| segment.sequence != head.sequence);
+            self.head = None;
+        }
+    }
+
+    fn apply(&mut self, sequence: u64) {
+        for staged in core::mem::take(&mut self.staged) {
+            match staged {
+                Staged::Publication { key, offset, gap, dropped, at, bytes, id_until } => {
+                    self.remember_id(sequence, id_until);
+                    self.tell(&key, sequence, false);
+                    if let Some(channel) = self.index.channels.get_mut(&key) {
+                        channel.complete_after = channel.complete_after.max(gap);
+                    }
+                    self.index.place(&key, offset, Spot { segment: sequence, at }, bytes);
+                    self.index.drop_through(&key, dropped);
+                }
+                Staged::Place { key } | Staged::Owed(Place { key, .. }) => self.tell(&key, sequence, true),
+                Staged::Reserved { key, through } => {
+                    // It tells nothing of what is missing.
+                    let all =
+                        self.index.channels.get(&key).is_none_or(|channel| channel.complete_after <= channel.dropped);
+                    self.tell(&key, sequence, all);
+                    if let Some(channel) = self.index.channels.get_mut(&key) {
+                        channel.reserved = through;
+                    }
+                }
+                Staged::Id { until } => self.remember_id(sequence, Some(until)),
+                Staged::Forgotten { key, epoch } => {
+                    if self.index.channel(&key, epoch).is_some() {
+                        self.index.forget(&key);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A record in this segment tells where the channel is: `all` of it, or only its head.
+    fn tell(&mut self, key: &ChannelKey, sequence: u64, all: bool) {
+        let Some(channel) = self.index.channels.get_mut(key) else { return };
+        channel.head = channel.staged_head;
+        if all || channel.anchor.is_none() || !channel.is_more_than_told() {
+            self.index.anchor(key, sequence);
+        }
+    }
+
+    fn remember_id(&mut self, sequence: u64, until: Option<Time>) {
+        if let (Some(until), Some(segment)) = (until, self.index.segment(sequence)) {
+            segment.ids_until = segment.ids_until.max(until);
+        }
+    }
+
+    /// Tries whether a full disk has room again.
+    ///
+    /// # Errors
+    /// It has not, or has failed.
+    pub(crate) fn probe(&mut self, now: Time) -> Result<(), Refusal> {
+        if let Some(refusal @ Refusal::Failed(_)) = &self.refusal {
+            return Err(refusal.clone());
+        }
+        self.remove_dead(now)?;
+        if self.disk.free_bytes().is_some_and(|free| free < PROBE_BYTES) {
+            return Err(Refusal::Full);
+        }
+        self.refusal = None;
+        self.begin();
+        // It is longer than a batch's first record, so that a little room does not look like enough.
+        let padding = vec![0; usize::try_from(PROBE_BYTES).unwrap_or(0)];
+        let length = self.buffer.len();
+        self.buffer.extend_from_slice(&padding);
+        if let Some(head) = self.head {
+            let name = segment_name(head.sequence);
+            let tried = if head.length == 0 { self.create(&name) } else { Ok(()) };
+            let tried = tried.and_then(|()| self.append(&name, head.length));
+            let tried =
+                tried.and_then(|()| self.disk.truncate(&name, head.length as u64).map_err(|error| failed(&error)));
+            if let Err(refusal) = tried {
+                self.refusal = Some(refusal.clone());
+                self.abandon();
+                return Err(refusal);
+            }
+        }
+        self.buffer.truncate(length);
+        if self.buffer.is_empty() { Ok(()) } else { self.commit(true).map(|_| ()) }
+    }
+
+    /// Writes a mark behind what was synced last, so that damage to it will be known for what it is.
+    pub(crate) fn mark(&mut self) -> Result<(), Refusal> {
+        if !self.wants_mark() || !self.buffer.is_empty() {
+            return Ok(());
+        }
+        self.begin();
+        self.commit(true)?;
+        if let Some(head) = &mut self.head {
+            head.marked = true;
+        }
+        Ok(())
+    }
+
+    /// Ends in order: what was reserved and not used is free again.
+    pub(crate) fn close(&mut self) -> Result<(), Refusal> {
+        self.begin();
+        // The record is tiny.
+        let _ = self.write(&Record::Closed);
+        self.commit(true).map(|_| ())
+    }
+}
+
+/// Memory that an empty batch keeps, in bytes.
+const BUFFER_KEPT: usize = 1 << 20;
+/// Room that there must be before a full disk is used again, in bytes.
+const PROBE_BYTES: u64 = 64 << 10;
+
+/// A publication follows one that the journal does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OutOfOrder;
+
+struct Publication {
+    epoch: Epoch,
+    offset: u64,
+    previous: u64,
+}
+
+impl Publication {
+    fn of(kept: &Kept) -> Self {
+        let publication = &kept.publication;
+        Self { epoch: publication.position.epoch, offset: publication.position.offset, previous: publication.previous }
+    }
+}
+
+fn failed(error: &io::Error) -> Refusal {
+    Refusal::Failed(error.to_string())
+}
+
+/// Puts a whole file in the place of another, or of none.
+fn replace<D: Disk>(disk: &mut D, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let new = format!("{name}.new");
+    match disk.create(&new) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => disk.truncate(&new, 0)?,
+        made => made?,
+    }
+    disk.append(&new, bytes)?;
+    disk.sync(&new)?;
+    disk.rename(&new, name)?;
+    disk.sync_folder()
+}
+
+/// What was read of the last segment may never have been synced, or its sync may have failed: then the system would have the bytes, the disk not, and a
+/// second sync would find nothing to do. So they are written once more, to another file.
+fn secure_tail<D: Disk>(disk: &mut D, sequence: u64, length: usize) -> io::Result<()> {
+    let name = segment_name(sequence);
+    if length == 0 {
+        disk.remove(&name)?;
+        return disk.sync_folder();
+    }
+    let mut bytes = read_patiently(disk, &name)?;
+    bytes.truncate(length);
+    match replace(disk, &name, &bytes) {
+        Err(error) if is_no_space(&error) => {
+            let _ = disk.remove(&format!("{name}.new"));
+            disk.truncate(&name, length as u64)?;
+            disk.sync(&name)
+        }
+        replaced => replaced,
+    }
+}

@@ -1,0 +1,186 @@
+//! The process or the machine stops anywhere: what was promised holds.
+
+use crate::node::{Node, options};
+use std::time::Duration;
+use switchboard_core::{Position, Since};
+use switchboard_store::{Faults, FaultyDisk, Fsync};
+use switchboard_testkit::Rng;
+
+const CHANNELS: [&str; 3] = ["a", "b", "c/d"];
+const SIZE: usize = 20;
+
+/// One step of a node's life.
+fn step(node: &mut Node, rng: &mut Rng) {
+    let channel = CHANNELS[rng.below(CHANNELS.len())];
+    match rng.below(12) {
+        0..5 => node.publish(channel, None, None),
+        5 => {
+            let id = format!("id{}", rng.below(40));
+            node.publish(channel, Some(&id), None);
+        }
+        6 => {
+            let position = node.position(channel);
+            let offset = position.offset + rng.below(3) as u64;
+            node.publish(channel, None, Some(Since::Position(Position { offset, ..position })));
+        }
+        7..9 => node.collect(),
+        9..11 => {
+            node.collect();
+            node.commit(1 + rng.below(12));
+        }
+        _ => node.pass(Duration::from_millis(rng.number() % 300)),
+    }
+}
+
+fn run(seed: u64, fsync: Fsync) {
+    let mut rng = Rng::new(seed);
+    let disk = FaultyDisk::new(seed);
+    // Small segments, so that they are begun, rewritten and removed all the time.
+    let (mut node, _) = Node::start(disk, fsync, options(SIZE), 400 + rng.below(3_000));
+    for life in 0..4 {
+        let operations = rng.one_in(4).then(|| rng.below(60) as u64).or(Some(rng.below(600) as u64));
+        node.disk.set_faults(Faults { operations_left: operations, ..Faults::default() });
+        for _ in 0..rng.below(400) {
+            step(&mut node, &mut rng);
+            if node.disk.has_stopped() {
+                break;
+            }
+        }
+        let power = rng.one_in(2);
+        if power {
+            node.disk.lose_power();
+        } else {
+            node.disk.kill();
+        }
+        let disk = node.disk.clone();
+        let report = node.restart(disk);
+        assert!(report.damage.is_empty(), "seed {seed}, life {life}: a crash is no damage: {:?}", report.damage);
+        assert_eq!(report.new_epochs, 0, "seed {seed}, life {life}");
+        node.check_nothing_invented();
+        node.check_resumes();
+        if fsync == Fsync::Always {
+            for channel in CHANNELS {
+                node.check_all_there(channel, SIZE);
+                node.check_last_resumes(channel);
+            }
+        }
+    }
+    assert!(node.books.acknowledged > 0 || node.books.asked.len() < 300, "seed {seed}: nothing happens");
+}
+
+#[test]
+fn what_was_acknowledged_under_always_is_there_after_any_crash() {
+    for seed in seeds() {
+        run(seed, Fsync::Always);
+    }
+}
+
+#[test]
+fn a_resume_never_lies_whatever_was_not_synced() {
+    for seed in seeds() {
+        run(seed, Fsync::Interval(Duration::from_millis(100)));
+        run(seed, Fsync::Never);
+    }
+}
+
+/// More of them: `SWITCHBOARD_STORE_SEEDS=3000 cargo nextest run -p switchboard-store --all-features crash`.
+#[allow(clippy::disallowed_methods, reason = "a test's own setting")]
+fn seeds() -> core::ops::Range<u64> {
+    0..std::env::var("SWITCHBOARD_STORE_SEEDS").map_or(60, |seeds| seeds.parse().expect("a number of seeds"))
+}
+
+#[test]
+fn under_always_nobody_is_told_before_the_disk_has_it() {
+    let (mut node, _) = Node::start(FaultyDisk::new(1), Fsync::Always, options(SIZE), 1 << 16);
+    node.publish("a", None, None);
+    assert_eq!((node.books.acknowledged, node.position("a").offset, node.disk.syncs()), (0, 0, 1));
+    node.settle();
+    assert_eq!((node.books.acknowledged, node.position("a").offset, node.disk.syncs()), (1, 1, 2));
+    // One sync for all that came in together.
+    for _ in 0..50 {
+        node.publish("a", None, None);
+        node.publish("b", None, None);
+    }
+    node.settle();
+    assert_eq!((node.books.acknowledged, node.disk.syncs()), (101, 3));
+}
+
+#[test]
+fn conditions_hold_among_publications_that_are_not_committed_yet() {
+    let (mut node, _) = Node::start(FaultyDisk::new(1), Fsync::Always, options(SIZE), 1 << 16);
+    node.publish("a", Some("x"), None);
+    let here = node.position("a");
+    let at = |offset| Some(Since::Position(Position { offset, ..here }));
+    let (first, second) = (at(1), at(2));
+    node.publish("a", Some("x"), None);
+    node.publish("a", None, first);
+    node.publish("a", None, first);
+    node.publish("a", None, second);
+    assert_eq!((node.books.acknowledged, node.books.duplicates, node.books.conflicts), (0, 0, 0));
+    node.settle();
+    assert_eq!((node.books.acknowledged, node.books.duplicates, node.books.conflicts), (3, 1, 1));
+    // And across a restart.
+    node.disk.kill();
+    let disk = node.disk.clone();
+    node.restart(disk);
+    node.publish("a", Some("x"), None);
+    let (wrong, right) = (at(2), at(3));
+    node.publish("a", None, wrong);
+    node.publish("a", None, right);
+    node.settle();
+    assert_eq!((node.books.acknowledged, node.books.duplicates, node.books.conflicts), (4, 2, 2));
+}
+
+#[test]
+fn ids_outlive_their_publications_and_their_segments() {
+    let (mut node, _) = Node::start(FaultyDisk::new(1), Fsync::Always, options(2), 600);
+    node.publish("a", Some("once"), None);
+    for _ in 0..200 {
+        node.publish("a", None, None);
+        node.settle();
+    }
+    assert!(node.disk.bytes() < 8_000, "{}", node.disk.bytes());
+    let disk = node.disk.clone();
+    node.restart(disk);
+    node.publish("a", Some("once"), None);
+    node.settle();
+    assert_eq!((node.books.acknowledged, node.books.duplicates), (201, 1));
+}
+
+#[test]
+fn after_a_clean_end_nothing_is_skipped_and_after_a_crash_only_what_was_in_use() {
+    let fsync = Fsync::Interval(Duration::from_millis(100));
+    let (mut node, _) = Node::start(FaultyDisk::new(1), fsync, options(SIZE), 1 << 16);
+    for channel in CHANNELS {
+        node.publish(channel, None, None);
+    }
+    node.settle();
+    // Two of them become quiet and give back what they had in reserve.
+    for _ in 0..30 {
+        node.pass(Duration::from_secs(1));
+        node.publish("a", None, None);
+        node.settle();
+    }
+    let crashed = node.disk.copy(1);
+    crashed.lose_power();
+    let report = node.restart(crashed);
+    assert_eq!((report.clean, report.skipped), (false, 1));
+    assert_eq!((node.position("b").offset, node.position("a").offset > 1_000), (1, true));
+    node.check_resumes();
+    let books = core::mem::take(&mut node.books);
+    // The skip holds although nothing was published, and the end was clean.
+    let disk = node.disk.clone();
+    let at = node.position("a");
+    close(&mut node);
+    let report = node.restart(disk);
+    assert_eq!((report.clean, report.skipped, node.position("a")), (true, 0, at));
+    node.books = books;
+    node.check_resumes();
+}
+
+fn close(node: &mut Node) {
+    let spare = FaultyDisk::new(9);
+    let (other, _) = Node::start(spare, Fsync::Never, options(1), 1 << 16);
+    let store = core::mem::replace(&mut node.store, other.store);
+    store.close().unwrap();
+}

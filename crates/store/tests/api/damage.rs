@@ -1,0 +1,124 @@
+//! Bytes that are not what was written: found, refused, and nothing built on them.
+
+use crate::node::{Node, options};
+use std::time::Duration;
+use switchboard_store::{Disk, FaultyDisk, Fsync, JournalOptions, RecoverError, Store, StoreOptions};
+
+/// A log of some segments, at rest.
+fn log(fsync: Fsync) -> Node {
+    let (mut node, _) = Node::start(FaultyDisk::new(3), fsync, options(100), 900);
+    for n in 0..24 {
+        node.publish(["a", "b"][n % 2], (n % 5 == 0).then_some("id").filter(|_| n == 0), None);
+        node.settle();
+    }
+    // The last sync, and the mark behind it.
+    node.pass(Duration::from_secs(1));
+    node.pass(Duration::from_secs(1));
+    node
+}
+
+fn names(disk: &FaultyDisk) -> Vec<(String, usize)> {
+    let mut disk = disk.clone();
+    let mut names = disk.list().unwrap();
+    names.sort();
+    names.into_iter().map(|name| (name.clone(), disk.length(&name).unwrap() as usize)).collect()
+}
+
+#[test]
+fn each_byte_turned_over_is_noticed_and_the_rest_is_served() {
+    for fsync in [Fsync::Always, Fsync::Interval(Duration::from_millis(100))] {
+        let mut node = log(fsync);
+        let disk = node.disk.clone();
+        for (name, length) in names(&disk) {
+            for byte in 0..length {
+                let damaged = disk.copy(byte as u64);
+                damaged.flip(&name, byte, (byte % 8) as u8);
+                let report = node.restart(damaged.clone());
+                let what = format!("{name} byte {byte}: {report:?}");
+                node.check_nothing_invented();
+                let (resumed, _) = node.check_resumes();
+                let kept = node.latest("a").len() + node.latest("b").len();
+                if name == "STORE" {
+                    assert_eq!((kept, report.damage.len()), (24, 0), "{what}");
+                    continue;
+                }
+                assert!(!report.damage.is_empty() || report.torn > 0, "{what}");
+                assert!(kept >= 23, "{what}");
+                // A channel whose records all stand before the damage cannot show that it has all; the other can.
+                assert!(report.damage.is_empty() || report.new_epochs <= 2, "{what}");
+                assert!(resumed == 24 || report.new_epochs > 0 || report.skipped > 0, "{what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn after_damage_life_goes_on_and_the_next_start_has_nothing_to_add() {
+    let mut node = log(Fsync::Always);
+    let disk = node.disk.clone();
+    let (name, length) = names(&disk).into_iter().filter(|(name, _)| name != "STORE").nth(1).unwrap();
+    for byte in (0..length).step_by(7) {
+        let damaged = disk.copy(byte as u64);
+        damaged.flip(&name, byte, 3);
+        node.books = log(Fsync::Always).books;
+        let first = node.restart(damaged.clone());
+        let epochs = [node.position("a").epoch, node.position("b").epoch];
+        for channel in ["a", "b"] {
+            node.publish(channel, None, None);
+            node.publish(channel, None, None);
+        }
+        node.settle();
+        node.check_resumes();
+        let second = node.restart(damaged.clone());
+        assert_eq!((second.damage.len(), second.new_epochs), (first.damage.len(), 0), "byte {byte}");
+        assert_eq!([node.position("a").epoch, node.position("b").epoch], epochs);
+        assert_eq!(node.latest("a").len() + node.latest("b").len(), second.publications);
+        assert!(second.publications >= 27, "byte {byte}: {second:?}");
+        node.check_resumes();
+        node.check_nothing_invented();
+    }
+}
+
+#[test]
+fn a_segment_that_is_cut_or_gone_is_damage_and_not_the_end() {
+    let mut node = log(Fsync::Always);
+    let disk = node.disk.clone();
+    let segments: Vec<_> = names(&disk).into_iter().filter(|(name, _)| name != "STORE").collect();
+    assert!(segments.len() > 2, "{segments:?}");
+    let (middle, length) = &segments[1];
+    for keep in 0..*length {
+        let damaged = disk.copy(1);
+        damaged.shorten(middle, keep);
+        let report = node.restart(damaged);
+        assert!(!report.damage.is_empty(), "{keep}");
+        node.check_nothing_invented();
+        node.check_resumes();
+    }
+    let mut damaged = disk.copy(1);
+    damaged.remove(middle).unwrap();
+    let report = node.restart(damaged);
+    assert!(report.damage.iter().any(|damage| damage.to_string().contains("missing")), "{report:?}");
+    node.check_resumes();
+}
+
+#[test]
+fn what_cannot_be_read_is_damage_too() {
+    let mut node = log(Fsync::Always);
+    let disk = node.disk.copy(1);
+    disk.spoil("journal-0000000000000002", 300..301);
+    let report = node.restart(disk);
+    assert!(!report.damage.is_empty(), "{report:?}");
+    node.check_nothing_invented();
+    node.check_resumes();
+}
+
+#[test]
+fn a_store_without_any_beginning_is_refused_by_name() {
+    let node = log(Fsync::Always);
+    for (name, _) in names(&node.disk) {
+        node.disk.flip(&name, 20, 0);
+    }
+    let options = StoreOptions { fsync: Fsync::Always, journal: JournalOptions::new(1, 1) };
+    let error = Store::open(node.disk.clone(), options, 1, &mut |_, _| {}).unwrap_err();
+    assert!(matches!(error, RecoverError::Unreadable), "{error}");
+}

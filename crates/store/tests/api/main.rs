@@ -1,0 +1,8 @@
+//! The store from outside: brokers over a disk that does what real disks do.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+mod crash;
+mod damage;
+mod node;
+mod space;

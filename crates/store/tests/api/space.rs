@@ -1,0 +1,150 @@
+//! No room, and disks that fail: publishers are told, what was promised holds, and the journal stays within its bound.
+
+use crate::node::{Node, options};
+use std::time::Duration;
+use switchboard_store::{Faults, FaultyDisk, Fsync, StoreState};
+
+const SIZE: usize = 10;
+
+fn node(fsync: Fsync) -> Node {
+    let (mut node, _) = Node::start(FaultyDisk::new(5), fsync, options(SIZE), 4_000);
+    for _ in 0..30 {
+        node.publish("a", None, None);
+        node.settle();
+    }
+    node
+}
+
+#[test]
+fn a_full_disk_refuses_publishers_serves_readers_and_takes_more_when_there_is_room() {
+    let mut node = node(Fsync::Always);
+    let before = (node.latest("a"), node.position("a"));
+    node.disk.set_faults(Faults { capacity: Some(node.disk.bytes() + 50), ..Faults::default() });
+    for _ in 0..5 {
+        node.publish("a", None, None);
+    }
+    node.settle();
+    assert_eq!((node.state(), node.books.unavailable, node.books.acknowledged), (StoreState::Full, 5, 30));
+    // Refused at once now; readers notice nothing.
+    node.publish("a", None, None);
+    assert_eq!((node.books.unavailable, node.latest("a"), node.position("a")), (6, before.0, before.1));
+    node.pass(Duration::from_secs(2));
+    assert_eq!(node.state(), StoreState::Full);
+    node.disk.set_faults(Faults::default());
+    node.pass(Duration::from_secs(2));
+    assert_eq!(node.state(), StoreState::Writable);
+    node.publish("a", None, None);
+    node.settle();
+    assert_eq!(node.books.acknowledged, 31);
+    node.disk.lose_power();
+    let disk = node.disk.clone();
+    node.restart(disk);
+    node.check_all_there("a", SIZE);
+    node.check_resumes();
+}
+
+#[test]
+fn a_sync_that_failed_is_never_taken_for_one_that_succeeded() {
+    for fsync in [Fsync::Always, Fsync::Interval(Duration::from_millis(100))] {
+        let mut node = node(fsync);
+        node.pass(Duration::from_secs(1));
+        let acknowledged = node.books.acknowledged;
+        node.publish("a", None, None);
+        node.disk.set_faults(Faults { failing_syncs: 1, ..Faults::default() });
+        node.settle();
+        node.pass(Duration::from_secs(1));
+        assert!(matches!(node.state(), StoreState::Failed(_)));
+        if fsync == Fsync::Always {
+            assert_eq!(node.books.acknowledged, acknowledged, "nobody is told");
+        }
+        for _ in 0..3 {
+            node.publish("a", None, None);
+            node.pass(Duration::from_secs(2));
+            node.settle();
+        }
+        assert!(node.books.unavailable >= 3);
+        node.disk.lose_power();
+        let disk = node.disk.clone();
+        let report = node.restart(disk);
+        assert!(report.damage.is_empty(), "{report:?}");
+        node.check_resumes();
+        node.check_nothing_invented();
+        node.publish("a", None, None);
+        node.settle();
+        assert_eq!(node.state(), StoreState::Writable);
+        node.check_resumes();
+    }
+}
+
+#[test]
+fn after_a_failed_sync_the_next_start_does_not_trust_what_the_system_remembers() {
+    let mut node = node(Fsync::Always);
+    node.publish("a", None, None);
+    node.disk.set_faults(Faults { failing_syncs: 1, ..Faults::default() });
+    node.settle();
+    // The process is started again; the system still has the bytes, the disk does not.
+    node.disk.kill();
+    let disk = node.disk.clone();
+    node.restart(disk);
+    let seen = node.latest("a");
+    assert_eq!(seen.last().map(|(offset, _)| *offset), Some(31));
+    node.disk.lose_power();
+    let disk = node.disk.clone();
+    node.restart(disk);
+    assert_eq!(node.latest("a"), seen);
+}
+
+#[test]
+fn a_write_that_failed_ends_it_until_the_next_start() {
+    let mut node = node(Fsync::Always);
+    node.disk.set_faults(Faults { failing_writes: 1, ..Faults::default() });
+    node.publish("a", None, None);
+    node.settle();
+    assert!(matches!(node.state(), StoreState::Failed(_)));
+    node.disk.kill();
+    let disk = node.disk.clone();
+    node.restart(disk);
+    node.check_all_there("a", SIZE);
+}
+
+#[test]
+fn the_journal_stays_within_its_bound() {
+    let (mut node, _) = Node::start(FaultyDisk::new(5), Fsync::Always, options(50), 4_000);
+    // Some channels are quiet: what they keep moves on from segment to segment.
+    for n in 0..40 {
+        node.publish(&format!("quiet{n}"), None, None);
+    }
+    node.settle();
+    let mut most = 0.0_f64;
+    for _ in 0..4_000 {
+        node.publish("busy", None, None);
+        node.settle();
+        let stats = node.store.stats();
+        most = most.max(stats.bytes as f64 / (2 * stats.bytes_live + 6 * 4_000) as f64);
+    }
+    assert!(most <= 1.0, "{most} of the bound");
+    let disk = node.disk.clone();
+    node.disk.lose_power();
+    node.restart(disk);
+    for n in 0..40 {
+        assert_eq!(node.latest(&format!("quiet{n}")).len(), 1);
+    }
+    node.check_all_there("busy", 50);
+    let (resumed, _) = node.check_resumes();
+    // What the last publication pushed out is known to the journal with the next one only.
+    assert_eq!(resumed, 92);
+}
+
+#[test]
+fn what_has_expired_leaves_the_disk() {
+    let mut node = node(Fsync::Always);
+    node.pass(Duration::from_secs(61));
+    node.pass(Duration::from_secs(61));
+    node.settle();
+    for _ in 0..100 {
+        node.publish("b", None, None);
+        node.settle();
+    }
+    let stats = node.store.stats();
+    assert_eq!((stats.channels, node.latest("a").len()), (1, 0), "{stats:?}");
+}

@@ -1,18 +1,21 @@
 //! The client: from a URL to a WebSocket.
 
+use std::fmt;
 use std::io;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use http::Uri;
 use switchboard_ws_proto::handshake::{ClientHandshake, ClientRequest, ClientResponse, HandshakeError, InvalidHeader};
 use switchboard_ws_proto::{Config, Role};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 
 #[cfg(feature = "deflate")]
 use crate::deflate::{Agreed, Policy};
+use crate::phase::{Phase, Timeouts};
 use crate::{MaybeTls, WebSocket};
 
 /// Why there is no connection.
@@ -31,9 +34,9 @@ pub enum ConnectError {
     /// A header, subprotocol or URL that cannot be written into a request.
     #[error(transparent)]
     InvalidHeader(#[from] InvalidHeader),
-    /// No answer in time.
-    #[error("no connection within the time limit")]
-    Timeout,
+    /// A part of connecting took longer than it may.
+    #[error("no connection within the time limit: {0} took too long")]
+    Timeout(Phase),
     /// The server hung up before it answered.
     #[error("the connection ended before the response was whole")]
     Eof,
@@ -83,13 +86,15 @@ pub async fn connect(url: &str) -> Result<WebSocket<MaybeTls<TcpStream>>, Connec
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug)]
+///
+/// Redirects are not followed: they are [`HandshakeError::Refused`], with the headers of the answer.
+#[derive(Clone)]
 pub struct Connector {
     config: Config,
     subprotocols: Vec<String>,
     origin: Option<String>,
     headers: Vec<(String, String)>,
-    pub(crate) timeout: Duration,
+    pub(crate) timeouts: Timeouts,
     #[cfg(feature = "deflate")]
     deflate: Option<Policy>,
     #[cfg(feature = "tls")]
@@ -104,7 +109,7 @@ impl Connector {
             subprotocols: Vec::new(),
             origin: None,
             headers: Vec::new(),
-            timeout: Duration::from_secs(10),
+            timeouts: Timeouts::default(),
             #[cfg(feature = "deflate")]
             deflate: None,
             #[cfg(feature = "tls")]
@@ -136,9 +141,47 @@ impl Connector {
         self
     }
 
-    /// For all of connecting: name lookup, TCP, TLS, handshake.
+    /// The header `Authorization` with a token (RFC 6750 §2.1).
+    ///
+    /// ```
+    /// switchboard_ws::Connector::new().bearer_token("eyJhbGciOi…");
+    /// ```
+    pub fn bearer_token(self, token: &str) -> Self {
+        self.header("Authorization", format!("Bearer {token}"))
+    }
+
+    /// The header `Authorization` with a name, in which no colon may be, and a password (RFC 7617). Over ws:// everybody on the way can read it.
+    ///
+    /// ```
+    /// switchboard_ws::Connector::new().basic_auth("Aladdin", "open sesame");
+    /// ```
+    pub fn basic_auth(self, name: &str, password: &str) -> Self {
+        let credentials = STANDARD.encode(format!("{name}:{password}"));
+        self.header("Authorization", format!("Basic {credentials}"))
+    }
+
+    /// For all of connecting: name lookup, TCP, TLS, handshake. Default 10 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.timeouts.all = timeout;
+        self
+    }
+
+    /// For the name lookup and TCP, or for what is given to [`connect_through`](Self::connect_through). Default: only the
+    /// [`timeout`](Self::timeout) of all phases, which is never exceeded.
+    pub fn dial_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.timeouts.dial = timeout;
+        self
+    }
+
+    /// For the handshake of TLS. Default: only the [`timeout`](Self::timeout) of all phases.
+    pub fn tls_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.timeouts.tls = timeout;
+        self
+    }
+
+    /// For the request and its answer. Default: only the [`timeout`](Self::timeout) of all phases.
+    pub fn handshake_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.timeouts.handshake = timeout;
         self
     }
 
@@ -164,18 +207,47 @@ impl Connector {
     /// # Cancel safety
     /// Dropping the future drops the connection.
     pub async fn connect(&self, url: &str) -> Result<(WebSocket<MaybeTls<TcpStream>>, ClientResponse), ConnectError> {
-        let target = Target::parse(url)?;
-        let connecting = async {
-            let stream = TcpStream::connect((target.host.trim_matches(['[', ']']), target.port)).await?;
-            // Messages are whole writes already; waiting for more only delays them.
-            stream.set_nodelay(true)?;
-            let stream = if target.tls { self.wrap(stream, &target).await? } else { MaybeTls::Plain(stream) };
-            self.handshake(stream, &target).await
-        };
-        timeout(self.timeout, connecting).await.map_err(|_| ConnectError::Timeout)?
+        self.connect_through(url, dial).await
     }
 
-    /// Over a stream that the caller has connected (and encrypted, for wss://): a proxy's, a Unix socket's, a test's.
+    /// Over a stream of the caller's making: through a proxy, over a Unix socket, within a test. `dial` is given the URL's host (an IPv6 address
+    /// without its brackets) and port; TLS is put over its stream if the URL is wss://.
+    ///
+    /// ```no_run
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tokio::net::UnixStream;
+    ///
+    /// let connector = switchboard_ws::Connector::new();
+    /// let dial = async |_: &str, _: u16| UnixStream::connect("/run/chat.sock").await;
+    /// let (mut socket, _) = connector.connect_through("ws://localhost/chat", dial).await?;
+    /// socket.send("hello").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ConnectError`]; an error of `dial` is [`ConnectError::Io`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the connection.
+    pub async fn connect_through<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        url: &str,
+        dial: impl AsyncFnOnce(&str, u16) -> io::Result<S>,
+    ) -> Result<(WebSocket<MaybeTls<S>>, ClientResponse), ConnectError> {
+        let target = Target::parse(url)?;
+        let deadline = self.timeouts.start();
+        let dialling = async { Ok(dial(target.dial_host(), target.port).await?) };
+        let stream = deadline.within(Phase::Dial, dialling).await?;
+        let stream = if target.tls {
+            deadline.within(Phase::Tls, self.wrap(stream, &target)).await?
+        } else {
+            MaybeTls::Plain(stream)
+        };
+        deadline.within(Phase::Handshake, self.handshake(stream, &target)).await
+    }
+
+    /// Over a stream that the caller has connected, and for wss:// encrypted: TLS is not put over it.
     ///
     /// # Errors
     /// [`ConnectError`].
@@ -188,7 +260,7 @@ impl Connector {
         stream: S,
     ) -> Result<(WebSocket<S>, ClientResponse), ConnectError> {
         let target = Target::parse(url)?;
-        timeout(self.timeout, self.handshake(stream, &target)).await.map_err(|_| ConnectError::Timeout)?
+        self.timeouts.start().within(Phase::Handshake, self.handshake(stream, &target)).await
     }
 
     async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
@@ -245,12 +317,15 @@ impl Connector {
     }
 
     #[cfg(not(feature = "tls"))]
-    pub(crate) async fn wrap(&self, _: TcpStream, _: &Target) -> Result<MaybeTls<TcpStream>, ConnectError> {
+    pub(crate) async fn wrap<S>(&self, _: S, _: &Target) -> Result<MaybeTls<S>, ConnectError> {
         Err(ConnectError::Tls("wss:// needs the feature `tls` of switchboard-ws".into()))
     }
 
     #[cfg(feature = "tls")]
-    async fn wrap(&self, stream: TcpStream, target: &Target) -> Result<MaybeTls<TcpStream>, ConnectError> {
+    async fn wrap<S>(&self, stream: S, target: &Target) -> Result<MaybeTls<S>, ConnectError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         encrypt(self.tls_config()?, stream, target).await
     }
 
@@ -264,16 +339,26 @@ impl Connector {
 }
 
 #[cfg(feature = "tls")]
-pub(crate) async fn encrypt(
+pub(crate) async fn encrypt<S: AsyncRead + AsyncWrite + Unpin>(
     config: std::sync::Arc<rustls::ClientConfig>,
-    stream: TcpStream,
+    stream: S,
     target: &Target,
-) -> Result<MaybeTls<TcpStream>, ConnectError> {
-    let host = target.host.trim_matches(['[', ']']).to_owned();
-    let name = rustls::pki_types::ServerName::try_from(host)
+) -> Result<MaybeTls<S>, ConnectError> {
+    let name = rustls::pki_types::ServerName::try_from(target.dial_host().to_owned())
         .map_err(|_| ConnectError::Url("the host is not a name for TLS"))?;
     let stream = tokio_rustls::TlsConnector::from(config).connect(name, stream).await?;
     Ok(MaybeTls::Tls(Box::new(stream)))
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The values of headers are secrets, some of them.
+        let headers: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
+        let Self { config, subprotocols, origin, timeouts, .. } = self;
+        let mut shown = f.debug_struct("Connector");
+        shown.field("config", config).field("subprotocols", subprotocols).field("origin", origin);
+        shown.field("headers", &headers).field("timeouts", timeouts).finish_non_exhaustive()
+    }
 }
 
 impl Default for Connector {
@@ -330,6 +415,11 @@ pub(crate) struct Target {
 }
 
 impl Target {
+    /// For a name lookup: an IPv6 address has brackets in URLs only.
+    pub(crate) fn dial_host(&self) -> &str {
+        self.host.trim_matches(['[', ']'])
+    }
+
     pub(crate) fn parse(url: &str) -> Result<Self, ConnectError> {
         // RFC 6455 §3: a fragment has no meaning here. `Uri` would drop it silently.
         if url.contains('#') {
@@ -364,6 +454,14 @@ impl Target {
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
         Ok(Self { tls, host, port, authority, path })
     }
+}
+
+/// By TCP.
+pub(crate) async fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect((host, port)).await?;
+    // Messages are whole writes already; waiting for more only delays them.
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 const fn default_port(tls: bool) -> u16 {

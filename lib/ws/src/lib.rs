@@ -39,6 +39,8 @@ mod error;
 pub mod http2;
 #[cfg(feature = "hyper")]
 pub mod hyper;
+#[cfg(feature = "client")]
+mod phase;
 mod pool;
 mod socket;
 mod split;
@@ -46,11 +48,15 @@ mod split;
 mod stream;
 mod streaming;
 mod timer;
+#[cfg(feature = "tower")]
+pub mod tower;
 
 pub use accept::{AcceptError, AcceptOptions, PendingUpgrade, accept, accept_with, read_request};
 #[cfg(feature = "client")]
 pub use connect::{ConnectError, Connector, connect};
 pub use error::Error;
+#[cfg(feature = "client")]
+pub use phase::Phase;
 pub use socket::{Received, WebSocket};
 pub use split::{Receiver, Sender};
 #[cfg(feature = "client")]

@@ -18,7 +18,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::stream::{Http2Stream, to_io};
-use crate::connect::Target;
+use crate::connect::{Target, dial};
+use crate::phase::Phase;
 use crate::{ConnectError, Connector, MaybeTls, WebSocket};
 
 /// One connection of HTTP/2 to a server, on which any number of WebSockets can be opened, as many at once as the server allows. Clones are
@@ -56,13 +57,15 @@ impl Connector {
     /// Dropping the future drops the connection.
     pub async fn connect_http2(&self, url: &str) -> Result<Http2Connection, ConnectError> {
         let target = Target::parse(url)?;
-        let connecting = async {
-            let stream = TcpStream::connect((target.host.trim_matches(['[', ']']), target.port)).await?;
-            stream.set_nodelay(true)?;
-            let stream = if target.tls { self.wrap_http2(stream, &target).await? } else { MaybeTls::Plain(stream) };
-            self.begin_http2(stream, &target).await
+        let deadline = self.timeouts.start();
+        let dialling = async { Ok(dial(target.dial_host(), target.port).await?) };
+        let stream = deadline.within(Phase::Dial, dialling).await?;
+        let stream = if target.tls {
+            deadline.within(Phase::Tls, self.wrap_http2(stream, &target)).await?
+        } else {
+            MaybeTls::Plain(stream)
         };
-        timeout(self.timeout, connecting).await.map_err(|_| ConnectError::Timeout)?
+        deadline.within(Phase::Handshake, self.begin_http2(stream, &target)).await
     }
 
     /// As [`connect_http2`](Self::connect_http2), over a stream that the caller has connected, and encrypted for wss://, with `h2` chosen
@@ -78,7 +81,7 @@ impl Connector {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let target = Target::parse(url)?;
-        timeout(self.timeout, self.begin_http2(stream, &target)).await.map_err(|_| ConnectError::Timeout)?
+        self.timeouts.start().within(Phase::Handshake, self.begin_http2(stream, &target)).await
     }
 
     async fn begin_http2<S>(&self, stream: S, target: &Target) -> Result<Http2Connection, ConnectError>
@@ -173,7 +176,7 @@ impl Http2Connection {
         target: &str,
     ) -> Result<(WebSocket<Http2Stream>, ClientResponse), ConnectError> {
         let opening = self.handshake(connector, target);
-        timeout(connector.timeout, opening).await.map_err(|_| ConnectError::Timeout)?
+        connector.timeouts.start().within(Phase::Handshake, opening).await
     }
 
     async fn handshake(

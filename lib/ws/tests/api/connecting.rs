@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use switchboard_ws::handshake::HandshakeError;
-use switchboard_ws::{ConnectError, Connector, accept, connect};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use switchboard_ws::{ConnectError, Connector, Message, Phase, accept, connect, read_request};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::net::TcpListener;
 
 use crate::support::*;
@@ -61,7 +61,7 @@ async fn a_server_that_says_nothing() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}/", listener.local_addr().unwrap());
     let connector = Connector::new().timeout(Duration::from_millis(100));
-    assert!(matches!(soon(connector.connect(&url)).await, Err(ConnectError::Timeout)));
+    assert!(matches!(soon(connector.connect(&url)).await, Err(ConnectError::Timeout(Phase::Handshake))));
 }
 
 #[tokio::test]
@@ -78,4 +78,73 @@ async fn headers_that_cannot_be_sent() {
     let (client, _server) = tokio::io::duplex(1000);
     let connector = Connector::new().header("X", "a\r\nY: b");
     assert!(matches!(connector.connect_over("ws://a/", client).await, Err(ConnectError::InvalidHeader(_))));
+}
+
+#[tokio::test]
+async fn through_a_stream_of_the_callers_making() {
+    let (near, far) = duplex(1000);
+    let serving = tokio::spawn(async move { echo(accept(far).await.unwrap()).await });
+    let mut near = Some(near);
+    let dial = async |host: &str, port: u16| {
+        assert_eq!((host, port), ("::1", 8080));
+        Ok(near.take().unwrap())
+    };
+    let (mut socket, _) = soon(Connector::new().connect_through("ws://[::1]:8080/", dial)).await.unwrap();
+    socket.send("through").await.unwrap();
+    assert_eq!(soon(socket.recv()).await.unwrap().unwrap(), Message::from("through"));
+    drop(socket);
+    assert!(soon(serving).await.unwrap().is_err());
+    let dial = async |_: &str, _: u16| Err::<tokio::net::TcpStream, _>(std::io::Error::other("the proxy is closed"));
+    let error = Connector::new().connect_through("ws://a/", dial).await.unwrap_err();
+    assert_eq!(error.to_string(), "the proxy is closed");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn over_a_unix_socket() {
+    let (near, far) = tokio::net::UnixStream::pair().unwrap();
+    let serving = tokio::spawn(async move { accept(far).await.unwrap().send("hello").await });
+    let (mut socket, _) = Connector::new().connect_through("ws://localhost/", async |_, _| Ok(near)).await.unwrap();
+    assert_eq!(soon(socket.recv()).await.unwrap().unwrap(), Message::from("hello"));
+    soon(serving).await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_phase_has_its_time() {
+    let second = Some(Duration::from_secs(1));
+    let never = async |_: &str, _: u16| std::future::pending::<std::io::Result<tokio::net::TcpStream>>().await;
+    let (near, _far) = duplex(1000);
+    let start = tokio::time::Instant::now();
+    let connector = Connector::new().dial_timeout(second);
+    let error = connector.connect_through("ws://a/", never).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Timeout(Phase::Dial)), "{error:?}");
+    assert_eq!(start.elapsed().as_secs(), 1);
+    let connector = Connector::new().handshake_timeout(second);
+    let error = connector.connect_through("ws://a/", async |_, _| Ok(near)).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Timeout(Phase::Handshake)), "{error:?}");
+    assert_eq!(start.elapsed().as_secs(), 2);
+    // All together are never exceeded.
+    let connector = Connector::new().timeout(Duration::from_secs(3)).dial_timeout(Some(Duration::from_secs(60)));
+    let error = connector.connect_through("ws://a/", never).await.unwrap_err();
+    assert_eq!(error.to_string(), "no connection within the time limit: connecting took too long");
+    assert_eq!(start.elapsed().as_secs(), 5);
+}
+
+#[tokio::test]
+async fn who_asks_is_in_the_authorization() {
+    let connectors = [
+        (Connector::new().basic_auth("Aladdin", "open sesame"), "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="),
+        (Connector::new().bearer_token("mF_9.B5f-4.1JqM"), "Bearer mF_9.B5f-4.1JqM"),
+    ];
+    for (connector, expected) in connectors {
+        let (near, far) = duplex(1000);
+        let serving = tokio::spawn(async move {
+            let pending = read_request(far, &Default::default()).await.unwrap();
+            pending.request().headers.get("authorization").map(<[u8]>::to_vec)
+        });
+        assert!(connector.connect_over("ws://a/", near).await.is_err());
+        assert_eq!(soon(serving).await.unwrap().unwrap(), expected.as_bytes());
+        let shown = format!("{connector:?}");
+        assert!(shown.contains("Authorization") && !shown.contains(expected), "{shown}");
+    }
 }

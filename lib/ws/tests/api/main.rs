@@ -14,6 +14,8 @@ mod closing;
 mod connecting;
 #[cfg(feature = "deflate")]
 mod deflate;
+#[cfg(all(feature = "axum", feature = "deflate", feature = "tls", feature = "tower"))]
+mod examples;
 #[cfg(all(feature = "axum", feature = "hyper"))]
 mod http;
 #[cfg(all(feature = "axum", feature = "http2"))]
@@ -25,3 +27,5 @@ mod streaming;
 mod support;
 #[cfg(feature = "native-roots")]
 mod tls;
+#[cfg(all(feature = "axum", feature = "tower"))]
+mod tower;

@@ -82,6 +82,13 @@ const STEPS: &[Step] = &[
     Step { name: "fmt", about: "rustfmt has nothing to change", tier: Tier::Quick, needs: &[Tool::Rustfmt], run: fmt },
     Step { name: "tidy", about: "the project's own rules", tier: Tier::Quick, needs: &[Tool::Git], run: tidy_step },
     Step { name: "clippy", about: "no warning anywhere", tier: Tier::Quick, needs: &[Tool::Clippy], run: clippy },
+    Step {
+        name: "no-std",
+        about: "the protocol builds where there is no standard library",
+        tier: Tier::Quick,
+        needs: &[Tool::BareMetal],
+        run: no_std,
+    },
     Step { name: "unit", about: "every Rust test", tier: Tier::Quick, needs: &[Tool::Nextest], run: unit },
     Step {
         name: "doc",
@@ -169,6 +176,11 @@ fn clippy(root: &Path) -> Result<()> {
     // Without features the protocol needs no standard library.
     let without = ["clippy", "--package", PROTOCOL, "--no-default-features", "--locked", "--", "-D", "warnings"];
     cargo(root, &without, minutes(10))
+}
+
+fn no_std(root: &Path) -> Result<()> {
+    let build = ["build", "--package", PROTOCOL, "--no-default-features", "--locked", "--target", tools::BARE_METAL];
+    cargo(root, &build, minutes(10))
 }
 
 fn unit(root: &Path) -> Result<()> {

@@ -18,6 +18,8 @@ use crate::steps::Step;
 pub(crate) enum Tool {
     Rustfmt,
     Clippy,
+    /// The core library for a processor without an operating system, where there is no standard library.
+    BareMetal,
     Git,
     Nextest,
     CargoDeny,
@@ -80,6 +82,8 @@ struct Spec {
 /// Where a tool comes from.
 enum Source {
     Rustup(&'static str),
+    /// A platform to build for.
+    Target(&'static str),
     /// A crate. Built without optimisation: these tools wait for files and processes, and the build is what costs.
     Cargo(&'static str),
     /// Debian packages.
@@ -90,6 +94,7 @@ impl Source {
     fn hint(&self) -> String {
         match self {
             Self::Rustup(component) => format!("rustup component add {component}"),
+            Self::Target(target) => format!("rustup target add {target}"),
             Self::Cargo(package) => format!("cargo install --locked --debug {package}"),
             Self::Debian(packages) => format!("apt-get install {}", packages.join(" ")),
         }
@@ -100,6 +105,7 @@ fn spec_of(tool: Tool) -> Spec {
     let (name, present, source): (_, fn(&Path) -> bool, _) = match tool {
         Tool::Rustfmt => ("rustfmt", |_| cargo_has("fmt"), Source::Rustup("rustfmt")),
         Tool::Clippy => ("clippy", |_| cargo_has("clippy"), Source::Rustup("clippy")),
+        Tool::BareMetal => ("the target for no_std", |_| has_target(BARE_METAL), Source::Target(BARE_METAL)),
         Tool::Git => ("git", |_| find_program("git").is_some(), Source::Debian(&["git"])),
         Tool::Nextest => ("cargo-nextest", |_| cargo_has("nextest"), Source::Cargo("cargo-nextest")),
         Tool::CargoDeny => ("cargo-deny", |_| cargo_has("deny"), Source::Cargo("cargo-deny")),
@@ -115,6 +121,15 @@ fn spec_of(tool: Tool) -> Spec {
 /// The browser, by any of the names that systems give it.
 pub(crate) fn chromium() -> Option<PathBuf> {
     ["chromium", "chromium-browser", "google-chrome"].into_iter().find_map(find_program)
+}
+
+/// A Cortex-M: 32 bits, an allocator of the application's own, and no operating system.
+pub(crate) const BARE_METAL: &str = "thumbv7em-none-eabi";
+
+fn has_target(target: &str) -> bool {
+    let mut command = Command::new("rustc");
+    command.args(["--print", "target-libdir", "--target", target]);
+    output_of(&mut command).is_some_and(|folder| Path::new(folder.trim()).is_dir())
 }
 
 const PYTHON: &[&str] = &["python3", "python3-venv", "python3-pip"];
@@ -134,6 +149,7 @@ fn install_from(root: &Path, source: &Source) -> Result<()> {
         Source::Rustup(component) => {
             process::run(Command::new("rustup").args(["component", "add", component]), INSTALL_LIMIT)
         }
+        Source::Target(target) => process::run(Command::new("rustup").args(["target", "add", target]), INSTALL_LIMIT),
         Source::Cargo(package) => {
             let target = root.join("target").join("tools");
             let mut command = Command::new("cargo");
@@ -171,6 +187,7 @@ mod tests {
     #[test]
     fn hints_are_commands_that_name_the_package() {
         assert_eq!(Source::Debian(&["chromium", "xvfb"]).hint(), "apt-get install chromium xvfb");
+        assert_eq!(spec_of(Tool::BareMetal).source.hint(), "rustup target add thumbv7em-none-eabi");
         assert_eq!(spec_of(Tool::CargoDeny).source.hint(), "cargo install --locked --debug cargo-deny");
     }
 

@@ -21,6 +21,8 @@ pub enum Command {
         presence: bool,
         /// Deliveries in a second that it wants at most; what comes between them is conflated. 0 is as many as there are.
         rate: u32,
+        /// Whether it wants the channel's cached value, whatever the channel's options say.
+        cached: bool,
     },
     /// Receive them no longer.
     Unsubscribe {
@@ -40,6 +42,8 @@ pub enum Command {
     Presence {
         /// The channel.
         channel: ChannelName,
+        /// Users that are listed at most; `None` as many as the application's limit allows.
+        limit: Option<usize>,
     },
     /// What was published?
     History {
@@ -86,6 +90,20 @@ pub struct Publish {
     pub id: Option<Arc<str>>,
     /// Publish only if this is the channel's position.
     pub if_position: Option<Since>,
+    /// What becomes of the channel's cached value.
+    pub cache: CacheRequest,
+}
+
+/// What a publisher wants of a channel's cached value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CacheRequest {
+    /// What the channel's options say.
+    #[default]
+    ByOptions,
+    /// The publication becomes the cached value, whatever the options say.
+    Keep,
+    /// The channel has none from then on.
+    Clear,
 }
 
 impl Publish {
@@ -94,7 +112,7 @@ impl Publish {
 
     /// Just a content.
     pub fn new(payload: Payload) -> Self {
-        Self { payload, event: None, key: None, id: None, if_position: None }
+        Self { payload, event: None, key: None, id: None, if_position: None, cache: CacheRequest::ByOptions }
     }
 }
 
@@ -139,7 +157,9 @@ pub enum Outcome {
         channel: ChannelName,
         /// Each user once; not all if they are very many.
         users: Vec<PresentUser>,
-        /// The connections of all users.
+        /// How many users there are, whether or not they are all listed.
+        total: u64,
+        /// The connections of all users, and of those beyond what the channel lists.
         connections: u64,
     },
     /// What was published.

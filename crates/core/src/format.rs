@@ -67,6 +67,8 @@ pub enum Mark {
     Live,
     /// It stands for so many before it that this receiver did not get.
     Conflated(u32),
+    /// It is the channel's cached value, published before the receiver came.
+    Cached,
 }
 
 /// Makes a format's bytes. The hub calls it at most once for each format and run of publications, however many subscribers there are.

@@ -19,7 +19,7 @@ mod time;
 
 pub use app::App;
 pub use channel::{ChannelMatch, ChannelName, ChannelNameError};
-pub use command::{Command, Outcome, Publish, ReadFrom, Since};
+pub use command::{CacheRequest, Command, Outcome, Publish, ReadFrom, Since};
 pub use disconnect::Disconnect;
 pub use event::{Event, PresenceChange, PresentUser};
 pub use format::{Encode, Encoded, FrameKind, Framing, FramingId, Mark, WireFormat};
@@ -28,6 +28,6 @@ pub use ids::{AppId, ClientInfo, OpId, SessionId, UserId, UserIdError};
 pub use limits::Limits;
 pub use options::{ChannelOptions, Channels, ConflateBy, Overflow};
 pub use payload::Payload;
-pub use publication::{Epoch, Position, Publication};
+pub use publication::{CacheEffect, Epoch, Position, Publication};
 pub use reject::{Reject, RejectCode};
 pub use time::Time;

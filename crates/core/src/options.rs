@@ -21,6 +21,10 @@ pub struct ChannelOptions {
     pub presence: bool,
     /// Whether those who want to know are told who comes and leaves.
     pub join_leave: bool,
+    /// How long a user whose last connection ended still counts as present.
+    pub presence_grace: Duration,
+    /// Users that one channel lists; those beyond are on the channel, but neither listed nor announced.
+    pub presence_members: usize,
     /// What a client with any token may do, whether or not the token names the channel.
     pub allow: Operations,
     /// What a client without a token may do, where the application lets such clients in.
@@ -33,6 +37,10 @@ pub struct ChannelOptions {
     pub rate: u32,
     /// Whether a publisher that subscribes gets its own publications.
     pub echo: bool,
+    /// Whether the last publication is kept for those who come, even without history.
+    pub cache: bool,
+    /// How long it is kept.
+    pub cache_ttl: Duration,
 }
 
 impl Default for ChannelOptions {
@@ -45,12 +53,16 @@ impl Default for ChannelOptions {
             idempotency_ids: 1_000,
             presence: true,
             join_leave: true,
+            presence_grace: Duration::ZERO,
+            presence_members: 10_000,
             allow: Operations::NONE,
             allow_anonymous: Operations::NONE,
             overflow: Overflow::Disconnect,
             conflate_by: ConflateBy::Key,
             rate: 0,
             echo: true,
+            cache: false,
+            cache_ttl: Duration::from_secs(24 * 3600),
         }
     }
 }

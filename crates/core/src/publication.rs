@@ -2,6 +2,7 @@
 
 use crate::{ChannelName, ClientInfo, Payload, SessionId, Time};
 use core::fmt;
+use core::time::Duration;
 use std::sync::Arc;
 
 /// Names an unbroken run of a channel's offsets. It changes whenever continuity cannot be shown.
@@ -55,6 +56,20 @@ pub struct Publication {
     pub publisher: Option<ClientInfo>,
     /// A session that shall not get it.
     pub exclude: Option<SessionId>,
+    /// What it does to its channel's cached value.
+    pub cache: CacheEffect,
+}
+
+/// What a publication does to its channel's cached value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CacheEffect {
+    /// Nothing.
+    #[default]
+    None,
+    /// It is the cached value for so long, unless another takes its place.
+    Keep(Duration),
+    /// There is none after it.
+    Clear,
 }
 
 impl Publication {

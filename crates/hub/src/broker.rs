@@ -4,7 +4,8 @@ use crate::address::{ChannelKey, ReturnAddress};
 use core::fmt::Debug;
 use std::sync::Arc;
 use switchboard_core::{
-    App, ClientInfo, Position, Publication, Publish, ReadFrom, Reject, RejectCode, SessionId, Time,
+    App, CacheEffect, CacheRequest, ClientInfo, Position, Publication, Publish, ReadFrom, Reject, RejectCode,
+    SessionId, Time,
 };
 
 /// Takes publications and gives each its place. Publishing is one atomic step: idempotency, comparison, order, append, position.
@@ -106,6 +107,12 @@ impl PublishRequest {
     /// Gives the publication its place, after `previous`.
     pub fn place(self, now: Time, position: Position, previous: u64) -> Placed {
         let Self { key, app, publish, publisher, exclude, origin } = self;
+        let options = app.channels.of(&key.channel);
+        let cache = match publish.cache {
+            CacheRequest::ByOptions if !options.cache => CacheEffect::None,
+            CacheRequest::ByOptions | CacheRequest::Keep => CacheEffect::Keep(options.cache_ttl),
+            CacheRequest::Clear => CacheEffect::Clear,
+        };
         let publication = Publication {
             channel: key.channel.clone(),
             position,
@@ -116,6 +123,7 @@ impl PublishRequest {
             payload: publish.payload,
             publisher,
             exclude,
+            cache,
         };
         Placed { key, app, publication: Arc::new(publication), origin }
     }

@@ -240,6 +240,7 @@ pub(crate) fn replay(
             continue;
         };
         let (number, place) = (subscription.channel, subscription.index);
+        let cached = replay.cached.take();
         let room = subscriber.outbox.room_for_replay().min(run_bytes);
         let mut run = Vec::new();
         let mut bytes = 0;
@@ -251,13 +252,24 @@ pub(crate) fn replay(
         }
         let empty = replay.queue.is_empty();
         if empty {
+            if replay.promised {
+                complete.push(number);
+            }
             subscription.replay = None;
-            complete.push(number);
         }
         let Some(channel) = roster.channels.get_mut(number as usize) else { continue };
         if empty && let Some(entry) = channel.entries.get_mut(place as usize) {
             // What is live from now on comes behind: a replay takes in only what a walk has brought it.
             entry.replaying = false;
+        }
+        if let Some(cached) = cached {
+            effects.deliveries += 1;
+            let mut out = BytesMut::new();
+            let cached = core::slice::from_ref(&cached);
+            encode.publications(subscriber.format, cached, Mark::Cached, &mut out);
+            let encoded = Encoded::new(out.freeze());
+            subscriber.outbox.push_replay(encoded, channel.run(cached), channel.options.overflow);
+            mark_dirty(subscriber, slot, effects);
         }
         if !run.is_empty() {
             effects.deliveries += run.len() as u64;

@@ -4,13 +4,17 @@
 
 use crate::address::{ChannelKey, ReturnAddress, ShardId};
 use crate::broker::{Broker, BrokerEvent, History, PublishRequest, Read, Slice};
+use crate::cache::Cache;
 use crate::mail::{Letter, Reply, Request, RequestKind, SubscribeRequest, Subscribed};
-use crate::presence::{Member, Members};
+use crate::presence::{Left, Member, Members};
+use crate::settings::Portions;
 use hashbrown::HashMap;
 use smallvec::SmallVec;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use switchboard_core::{
-    App, ChannelOptions, Outcome, Position, PresenceChange, Publication, ReadFrom, Reject, RejectCode, Since, Time,
+    App, CacheEffect, ChannelOptions, Outcome, Position, PresenceChange, Publication, ReadFrom, Reject, RejectCode,
+    Since, Time, UserId,
 };
 
 /// The channels whose home is this shard.
@@ -18,6 +22,9 @@ use switchboard_core::{
 pub(crate) struct Homes<B> {
     pub(crate) broker: B,
     channels: HashMap<ChannelKey, Home, foldhash::fast::RandomState>,
+    cache: Cache,
+    /// Users whose grace ends then, unless they have returned.
+    leaving: BTreeSet<(Time, ChannelKey, UserId)>,
     /// What is to be sent, in order; to this shard too.
     pub(crate) letters: Vec<(ShardId, Letter)>,
     /// Deliveries from history to a shard that is behind, in bytes a turn.
@@ -48,8 +55,15 @@ const HISTORY_BYTES_MAX: usize = 256 * 1024;
 const HISTORY_LIMIT_MAX: usize = 1_000;
 
 impl<B: Broker + History> Homes<B> {
-    pub(crate) fn new(broker: B, catch_up_bytes: usize) -> Self {
-        Self { broker, channels: HashMap::default(), letters: Vec::new(), catch_up_bytes }
+    pub(crate) fn new(broker: B, portions: &Portions) -> Self {
+        Self {
+            broker,
+            channels: HashMap::default(),
+            cache: Cache::new(portions.cache_bytes_max),
+            leaving: BTreeSet::new(),
+            letters: Vec::new(),
+            catch_up_bytes: portions.catch_up_bytes,
+        }
     }
 
     pub(crate) fn handle(&mut self, now: Time, request: Request) {
@@ -71,11 +85,12 @@ impl<B: Broker + History> Homes<B> {
                 self.drain_broker();
                 return;
             }
-            RequestKind::Presence => {
+            RequestKind::Presence { limit } => {
                 let members = self.channels.get(&key).map(|home| &home.members);
-                let users = members.map_or_else(Vec::new, |members| members.snapshot(app.limits.presence_users));
-                let connections = members.map_or(0, Members::connections);
-                Reply::Outcome(Outcome::Presence { channel: key.channel, users, connections })
+                let limit = limit.unwrap_or(usize::MAX).min(app.limits.presence_users);
+                let users = members.map_or_else(Vec::new, |members| members.snapshot(limit));
+                let (total, connections) = members.map_or((0, 0), |members| (members.users(), members.connections()));
+                Reply::Outcome(Outcome::Presence { channel: key.channel, users, total, connections })
             }
             RequestKind::History { from, limit } => Reply::Outcome(self.history(now, key, from, limit)),
         };
@@ -98,12 +113,16 @@ impl<B: Broker + History> Homes<B> {
             Some(feed) => feed.subscriptions += 1,
             None => home.feeds.push(Feed { shard, subscriptions: 1, sent: position.offset, behind: false }),
         }
-        if let Some(change) = request.member.as_ref().and_then(|member| home.members.join(member)) {
+        let users_max = home.options.presence_members;
+        let recovered = missed.as_ref().map(Option::is_some);
+        let wants_cached = (request.cached || home.options.cache) && recovered != Some(true);
+        if let Some(change) = request.member.as_ref().and_then(|member| home.members.join(member, users_max)) {
             announce(&mut self.letters, home, &key, &change);
         }
         Subscribed {
             position,
-            recovered: missed.as_ref().map(Option::is_some),
+            recovered,
+            cached: wants_cached.then(|| self.cache.find(now, &key).cloned()).flatten(),
             missed: missed.flatten().map_or_else(Vec::new, |slice| slice.publications),
             users: request.presence.then(|| home.members.snapshot(app.limits.presence_users)),
             presence_serial: if request.presence { home.members.serial() } else { u64::MAX },
@@ -122,13 +141,43 @@ impl<B: Broker + History> Homes<B> {
                 home.feeds.swap_remove(index);
             }
         }
-        if let Some(change) = member.and_then(|member| home.members.leave(&member.user)) {
-            announce(&mut self.letters, home, key, &change);
+        if let Some(member) = member {
+            match home.members.leave(now, member, home.options.presence_grace) {
+                Left::Nothing => {}
+                Left::Gone(change) => announce(&mut self.letters, home, key, &change),
+                Left::Later(at) => _ = self.leaving.insert((at, key.clone(), member.user.clone())),
+            }
         }
         if home.feeds.is_empty() {
-            self.channels.remove(key);
+            // Whoever is in the grace is still present, even if nobody is there to see it.
+            if home.members.is_empty() {
+                self.channels.remove(key);
+            }
             self.broker.release(now, key);
         }
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Time> {
+        let leaving = self.leaving.first().map(|(at, ..)| *at);
+        [self.broker.poll_timeout(), self.cache.poll_timeout(), leaving].into_iter().flatten().min()
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Time) {
+        self.broker.handle_timeout(now);
+        self.cache.handle_timeout(now);
+        while let Some((at, ..)) = self.leaving.first()
+            && *at <= now
+        {
+            let Some((_, key, user)) = self.leaving.pop_first() else { break };
+            let Some(home) = self.channels.get_mut(&key) else { continue };
+            if let Some(change) = home.members.expire(now, &user) {
+                announce(&mut self.letters, home, &key, &change);
+            }
+            if home.feeds.is_empty() && home.members.is_empty() {
+                self.channels.remove(&key);
+            }
+        }
+        self.drain_broker();
     }
 
     fn history(&mut self, now: Time, key: ChannelKey, from: ReadFrom, limit: usize) -> Outcome {
@@ -149,6 +198,11 @@ impl<B: Broker + History> Homes<B> {
         while let Some(event) = self.broker.poll_event() {
             match event {
                 BrokerEvent::Published { key, publication, origin } => {
+                    match publication.cache {
+                        CacheEffect::None => {}
+                        CacheEffect::Keep(ttl) => self.cache.keep(publication.timestamp, &key, &publication, ttl),
+                        CacheEffect::Clear => self.cache.clear(&key),
+                    }
                     if let Some(home) = self.channels.get_mut(&key) {
                         deliver(&mut self.letters, home, &key, &publication);
                     }

@@ -5,6 +5,7 @@
 
 mod address;
 mod broker;
+mod cache;
 mod conflation;
 mod fanout;
 mod home;

@@ -458,6 +458,7 @@ mod tests {
             payload: Payload::Text("x".into()),
             publisher: None,
             exclude: None,
+            cache: switchboard_core::CacheEffect::None,
         })
     }
 

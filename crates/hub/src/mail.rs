@@ -49,6 +49,8 @@ pub struct SubscribeRequest {
     pub member: Option<Member>,
     /// Deliveries in a second that it wants at most; 0 is as many as there are. The channel's options may allow fewer.
     pub rate: u32,
+    /// Whether it wants the channel's cached value, if it does not get what it missed.
+    pub cached: bool,
 }
 
 #[derive(Debug)]
@@ -65,7 +67,9 @@ pub(crate) enum RequestKind {
         publisher: Option<ClientInfo>,
         exclude: Option<SessionId>,
     },
-    Presence,
+    Presence {
+        limit: Option<usize>,
+    },
     History {
         from: ReadFrom,
         limit: usize,
@@ -91,6 +95,7 @@ pub(crate) struct Subscribed {
     /// Whether `missed` is all that was missed.
     pub(crate) recovered: Option<bool>,
     pub(crate) missed: Vec<Arc<Publication>>,
+    pub(crate) cached: Option<Arc<Publication>>,
     pub(crate) users: Option<Vec<PresentUser>>,
     /// The last presence change that `users` includes.
     pub(crate) presence_serial: u64,

@@ -33,6 +33,8 @@ pub struct Portions {
     pub catch_up_bytes: usize,
     /// Publications that may wait for their fan-out, in bytes, before the shard takes no more input.
     pub pending_bytes_max: usize,
+    /// The cached values of all channels whose home is here, in bytes.
+    pub cache_bytes_max: usize,
 }
 
 impl Default for Portions {
@@ -43,6 +45,7 @@ impl Default for Portions {
             replay_bytes_max: 16 * 1024 * 1024,
             catch_up_bytes: 256 * 1024,
             pending_bytes_max: 8 * 1024 * 1024,
+            cache_bytes_max: 32 * 1024 * 1024,
         }
     }
 }

@@ -78,7 +78,7 @@ impl<B: Broker + History> Shard<B> {
     pub fn new(config: ShardConfig, broker: B) -> Self {
         Self {
             config,
-            homes: Homes::new(broker, config.portions.catch_up_bytes),
+            homes: Homes::new(broker, &config.portions),
             roster: Roster::default(),
             subscribers: Slab::new(),
             next_serial: config.first_serial,
@@ -169,9 +169,17 @@ impl<B: Broker + History> Shard<B> {
         self.request(now, caller, op, app, key, RequestKind::Publish { publish, publisher, exclude });
     }
 
-    /// Asks who is on a channel.
-    pub fn presence(&mut self, now: Time, caller: Caller, op: OpId, app: &Arc<App>, key: ChannelKey) {
-        self.request(now, caller, op, app, key, RequestKind::Presence);
+    /// Asks who is on a channel; with a limit of 0, only how many.
+    pub fn presence(
+        &mut self,
+        now: Time,
+        caller: Caller,
+        op: OpId,
+        app: &Arc<App>,
+        key: ChannelKey,
+        limit: Option<usize>,
+    ) {
+        self.request(now, caller, op, app, key, RequestKind::Presence { limit });
     }
 
     /// Asks what was published.
@@ -330,14 +338,13 @@ impl<B: Broker + History> Shard<B> {
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
     pub fn poll_timeout(&self) -> Option<Time> {
         let conflated = self.conflation_timers.first().map(|(at, _)| *at);
-        [self.homes.broker.poll_timeout(), conflated].into_iter().flatten().min()
+        [self.homes.poll_timeout(), conflated].into_iter().flatten().min()
     }
 
     /// Forgets what is too old.
     pub fn handle_timeout(&mut self, now: Time) {
         self.wake_conflated(now);
-        self.homes.broker.handle_timeout(now);
-        self.homes.drain_broker();
+        self.homes.handle_timeout(now);
         self.route(now);
     }
 
@@ -478,10 +485,11 @@ impl<B: Broker + History> Shard<B> {
     }
 
     fn begin_subscription(&mut self, id: SubscriberId, subscribed: Subscribed) -> Outcome {
-        let Subscribed { key, position, recovered, missed, users, presence_serial, request } = subscribed;
+        let Subscribed { key, position, recovered, missed, cached, users, presence_serial, request } = subscribed;
         if let Some(subscriber) = self.subscribers.get_mut(id.slot as usize) {
             // `recovered` promises a replay and its end, even if nothing was missed.
-            let replaying = recovered == Some(true);
+            let promised = recovered == Some(true);
+            let replaying = promised || cached.is_some();
             let entry = Entry {
                 slot: id.slot,
                 serial: id.serial,
@@ -491,7 +499,7 @@ impl<B: Broker + History> Shard<B> {
                 presence_from: presence_serial,
             };
             let (channel, index) = self.roster.add(&subscriber.app, &key, entry);
-            let replay = replaying.then(|| Replay::new(missed));
+            let replay = replaying.then(|| Replay::new(missed, cached, promised));
             subscriber.subscriptions.push(Subscription { channel, index, member: request.member, replay });
             if let Some(local) = self.roster.channels.get(channel as usize) {
                 let rate = [local.options.rate, request.rate].into_iter().filter(|rate| *rate > 0).min().unwrap_or(0);

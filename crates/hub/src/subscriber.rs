@@ -70,14 +70,18 @@ pub(crate) struct Subscription {
 /// Publications that go out as the outbox drains, so that a long absence does not overflow it. They are shared, not copied.
 #[derive(Debug, Default)]
 pub(crate) struct Replay {
+    /// Comes first.
+    pub(crate) cached: Option<Arc<Publication>>,
+    /// Its end is told.
+    pub(crate) promised: bool,
     pub(crate) queue: VecDeque<Arc<Publication>>,
     pub(crate) bytes: usize,
 }
 
 impl Replay {
-    pub(crate) fn new(missed: Vec<Arc<Publication>>) -> Self {
+    pub(crate) fn new(missed: Vec<Arc<Publication>>, cached: Option<Arc<Publication>>, promised: bool) -> Self {
         let bytes = missed.iter().map(|publication| publication.cost()).sum();
-        Self { queue: missed.into(), bytes }
+        Self { cached, promised, queue: missed.into(), bytes }
     }
 
     pub(crate) fn push(&mut self, publication: Arc<Publication>) {

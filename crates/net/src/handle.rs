@@ -71,7 +71,7 @@ fn channel_of(command: &Command) -> Option<&ChannelName> {
         Command::Subscribe { channel, .. }
         | Command::Unsubscribe { channel }
         | Command::Publish { channel, .. }
-        | Command::Presence { channel }
+        | Command::Presence { channel, .. }
         | Command::History { channel, .. } => Some(channel),
     }
 }

@@ -20,8 +20,8 @@ impl<B: Broker + History> Sessions<B> {
     fn try_execute(&mut self, now: Time, session: &mut Session, op: OpId, command: Command) -> Result<(), Reject> {
         match command {
             Command::Authenticate { token } => return self.authenticate(now, session, op, &token),
-            Command::Subscribe { channel, since, presence, rate } => {
-                let wanted = SubscribeRequest { since, presence, rate, member: None };
+            Command::Subscribe { channel, since, presence, rate, cached } => {
+                let wanted = SubscribeRequest { since, presence, rate, cached, member: None };
                 self.subscribe(now, session, op, channel, wanted)?;
             }
             Command::Unsubscribe { channel } => {
@@ -52,9 +52,10 @@ impl<B: Broker + History> Sessions<B> {
                     exclude,
                 );
             }
-            Command::Presence { channel } => {
+            Command::Presence { channel, limit } => {
                 session.check(now, &channel, Operations::PRESENCE, "see who is on")?;
-                self.shard.presence(now, Caller::Subscriber(session.id), op, &session.app, key(&session.app, channel));
+                let caller = Caller::Subscriber(session.id);
+                self.shard.presence(now, caller, op, &session.app, key(&session.app, channel), limit);
             }
             Command::History { channel, from, limit } => {
                 session.check(now, &channel, Operations::HISTORY, "read the history of")?;
@@ -88,6 +89,7 @@ impl<B: Broker + History> Sessions<B> {
         }
         // Who may not read history gets none by way of a position either.
         let may_resume = session.allows(now, &channel, Operations::HISTORY);
+        wanted.cached &= may_resume;
         wanted.since = wanted.since.map(|since| if may_resume { since } else { Since::Unknown });
         wanted.member = session.member(&channel);
         session.channels.insert(channel.clone(), (op, wanted.member.clone()));
@@ -143,7 +145,7 @@ pub(crate) fn external<B: Broker + History>(
         Command::Publish { channel, publish, .. } => {
             shard.publish(now, caller, op, app, key(app, channel), publish, None, None);
         }
-        Command::Presence { channel } => shard.presence(now, caller, op, app, key(app, channel)),
+        Command::Presence { channel, limit } => shard.presence(now, caller, op, app, key(app, channel), limit),
         Command::History { channel, from, limit } => {
             shard.history(now, caller, op, app, key(app, channel), from, limit);
         }

@@ -115,7 +115,7 @@ impl Session {
             return None;
         }
         let info = self.identity.as_ref().and_then(|identity| identity.info.clone());
-        self.user.clone().map(|user| Member { user, info })
+        self.user.clone().map(|user| Member { user, client: self.name, info })
     }
 
     pub(crate) fn publisher(&self) -> Option<ClientInfo> {

@@ -4,7 +4,9 @@
 
 use bytes::Bytes;
 use std::sync::Arc;
-use switchboard_core::{AppId, ChannelName, ClientInfo, Epoch, Payload, Position, Publication, Time, UserId};
+use switchboard_core::{
+    AppId, CacheEffect, ChannelName, ClientInfo, Epoch, Payload, Position, Publication, Time, UserId,
+};
 use switchboard_hub::ChannelKey;
 
 /// Something that the journal remembers.
@@ -189,6 +191,8 @@ impl Kept {
             payload,
             publisher,
             exclude: None,
+            // Cached values are not kept on disk.
+            cache: CacheEffect::None,
         };
         let head = offset.checked_add(ahead)?;
         Some(Self { app: key.app, publication: Arc::new(publication), head, dropped, ttl, id })
@@ -321,6 +325,8 @@ mod tests {
                     payload,
                     publisher: user.map(|user| ClientInfo { user: UserId::parse(&user).unwrap() }),
                     exclude: None,
+                    // Cached values are not kept on disk.
+                    cache: CacheEffect::None,
                 }),
                 head: offset + ahead,
                 dropped,

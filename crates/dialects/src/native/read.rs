@@ -7,7 +7,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::sync::Arc;
-use switchboard_core::{ChannelName, Command, Epoch, Payload, Position, Publish, ReadFrom, Reject, RejectCode, Since};
+use switchboard_core::{
+    CacheRequest, ChannelName, Command, Epoch, Payload, Position, Publish, ReadFrom, Reject, RejectCode, Since,
+};
 
 /// What a frame holds.
 pub(super) enum Frame<'a> {
@@ -98,6 +100,10 @@ struct Members<'a> {
     #[serde(borrow)]
     rate: Option<&'a RawValue>,
     #[serde(borrow)]
+    cached: Option<&'a RawValue>,
+    #[serde(borrow)]
+    cache: Option<&'a RawValue>,
+    #[serde(borrow)]
     limit: Option<&'a RawValue>,
     #[serde(borrow)]
     token: Option<&'a RawValue>,
@@ -171,13 +177,14 @@ impl<'a> Members<'a> {
                 since: position("since", self.since)?,
                 presence: boolean("presence", self.presence)?,
                 rate: self.rate()?,
+                cached: boolean("cached", self.cached)?,
             },
             "unsubscribe" => Command::Unsubscribe { channel: self.channel()? },
             "publish" => {
                 let payload = payload(self.data.ok_or_else(|| bad("\"data\" is missing"))?)?;
                 self.publish(payload)?
             }
-            "presence" => Command::Presence { channel: self.channel()? },
+            "presence" => Command::Presence { channel: self.channel()?, limit: self.users()? },
             "history" => Command::History { channel: self.channel()?, from: self.read_from()?, limit: self.limit()? },
             other => {
                 let shown: String = other.chars().take(50).collect();
@@ -193,6 +200,7 @@ impl<'a> Members<'a> {
             key: label("key", self.key, LABEL_BYTES_MAX)?,
             id: self.idempotency_key()?,
             if_position: position("if_position", self.if_position)?,
+            cache: self.cache()?,
         };
         let exclude_self = boolean("exclude_self", self.exclude_self)?;
         Ok(Command::Publish { channel: self.channel()?, publish, exclude_self })
@@ -218,6 +226,22 @@ impl<'a> Members<'a> {
             (None, Some(before)) => ReadFrom::Before(before),
             (Some(_), Some(_)) => return Err(bad("\"since\" and \"before\" exclude each other")),
         })
+    }
+
+    fn cache(&self) -> Result<CacheRequest, Reject> {
+        match present(self.cache).map(RawValue::get) {
+            None => Ok(CacheRequest::ByOptions),
+            Some(r#""keep""#) => Ok(CacheRequest::Keep),
+            Some(r#""clear""#) => Ok(CacheRequest::Clear),
+            Some(_) => Err(bad("\"cache\" must be \"keep\" or \"clear\"")),
+        }
+    }
+
+    /// How many users are listed: here 0 is a number like any other.
+    fn users(&self) -> Result<Option<usize>, Reject> {
+        let Some(raw) = present(self.limit) else { return Ok(None) };
+        let limit = raw.get().parse().map_err(|_| bad("\"limit\" must be an integer"))?;
+        Ok(Some(limit))
     }
 
     fn rate(&self) -> Result<u32, Reject> {
@@ -373,6 +397,11 @@ mod tests {
                 r#"{"type":"subscribe","channel":"a","rate":0}"#,
                 "bad_request: \"rate\" must be an integer from 1 to 1000",
             ),
+            (
+                r#"{"type":"publish","channel":"a","data":1,"cache":true}"#,
+                "bad_request: \"cache\" must be \"keep\" or \"clear\"",
+            ),
+            (r#"{"type":"presence","channel":"a","limit":-1}"#, "bad_request: \"limit\" must be an integer"),
             (r#"{"type":"publish","channel":"a"}"#, "bad_request: \"data\" is missing"),
             (
                 r#"{"type":"publish","channel":"a","data":1,"event":"a\nb"}"#,

@@ -73,9 +73,9 @@ pub(super) fn ok(id: Option<&str>, outcome: &Outcome, out: &mut Writer<'_>) {
                     object.raw("duplicate", "true");
                 }
             }
-            Outcome::Presence { channel, users, connections } => {
+            Outcome::Presence { channel, users, total, connections } => {
                 object.string("channel", channel.as_str());
-                object.users(users).number("connections", *connections);
+                object.users(users).number("total", *total).number("connections", *connections);
             }
             Outcome::History { channel, position, publications, more } => {
                 object.string("channel", channel.as_str()).position(*position);
@@ -323,6 +323,7 @@ impl<'a> Object<'a> {
     fn mark(&mut self, mark: Mark) -> &mut Self {
         match mark {
             Mark::Live => self,
+            Mark::Cached => self.raw("cached", "true"),
             Mark::Conflated(replaced) => self.number("conflated", u64::from(replaced)),
         }
     }

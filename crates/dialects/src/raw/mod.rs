@@ -30,7 +30,7 @@ impl Raw {
 impl Dialect for Raw {
     fn open(&mut self, _: &Welcome<'_>, commands: &mut Commands, _: &mut Writer<'_>) {
         let (channel, since) = (self.channel.clone(), self.since.take());
-        commands.push((OP, Command::Subscribe { channel, since, presence: false, rate: 0 }));
+        commands.push((OP, Command::Subscribe { channel, since, presence: false, rate: 0, cached: false }));
     }
 
     fn receive(&mut self, message: Incoming<'_>, commands: &mut Commands, _: &mut Writer<'_>) {

@@ -59,6 +59,14 @@ options! {
     presence: bool,
     /// Whether those who want to know are told who comes and leaves.
     join_leave: bool,
+    /// How long a user whose last connection ended still counts as present.
+    presence_grace: Span,
+    /// Users that a channel lists.
+    presence_members: Count,
+    /// Whether the last message is kept for those who come.
+    cache: bool,
+    /// How long it is kept.
+    cache_ttl: Span,
     /// What clients with any token may do.
     allow: Vec<String>,
     /// What clients without a token may do.
@@ -134,6 +142,7 @@ impl RawChannel {
         };
         set(&mut options.history_size, count("history_size", 10_000_000, self.history_size));
         set(&mut options.idempotency_ids, count("idempotency_ids", 10_000_000, self.idempotency_ids));
+        set(&mut options.presence_members, count("presence_members", 10_000_000, self.presence_members));
         let rate = count("rate", 1_000, self.rate);
         set(&mut options.rate, rate.and_then(|rate| u32::try_from(rate).ok()));
         set(&mut options.history_bytes, self.history_bytes.map(|size| size.0));
@@ -141,6 +150,9 @@ impl RawChannel {
         set(&mut options.idempotency_ttl, self.idempotency_ttl.map(|span| span.0));
         set(&mut options.presence, self.presence);
         set(&mut options.join_leave, self.join_leave);
+        set(&mut options.presence_grace, self.presence_grace.map(|span| span.0));
+        set(&mut options.cache, self.cache);
+        set(&mut options.cache_ttl, self.cache_ttl.map(|span| span.0));
         set(&mut options.overflow, self.overflow.map(Overflow::from));
         set(&mut options.conflate_by, self.conflate_by.map(ConflateBy::from));
         set(&mut options.echo, self.echo);

@@ -5,6 +5,7 @@
 mod limits;
 mod model;
 mod noise;
+mod presence;
 mod rights;
 mod slow;
 mod transcripts;

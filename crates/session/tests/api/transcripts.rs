@@ -19,7 +19,7 @@ fn the_reference_shows_what_happens() {
         run(setup.trim(), script);
         count += 1;
     }
-    assert_eq!(count, 11, "transcripts on the page");
+    assert_eq!(count, 12, "transcripts on the page");
 }
 
 fn run(setup: &str, script: &str) {

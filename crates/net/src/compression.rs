@@ -17,7 +17,7 @@ pub struct Compression {
     pub level: u8,
     /// Smaller messages are sent as they are.
     pub message_bytes_min: usize,
-    /// Connections that may keep a context from message to message, in both directions, at the cost of about 320 KiB each. Those beyond, and
+    /// Connections that may keep a context from message to message, in both directions, at the cost of 51 KiB each. Those beyond, and
     /// all if it is 0, share frames that were compressed once.
     pub contexts_max: usize,
 }

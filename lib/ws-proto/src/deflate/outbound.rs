@@ -6,18 +6,19 @@ use core::fmt;
 use bytes::{Bytes, BytesMut};
 use zlib_rs::{Deflate, DeflateFlush};
 
-use super::pool::{self, Kind};
+use super::pool::{self, Kind, Owner};
 use super::{Agreed, COMPRESSOR_WINDOW_BITS_MIN, TAIL, Tuning, WINDOW_BITS_MAX};
 use crate::frame::{FRAME_HEADER_BYTES_MAX, FrameHeader, Opcode, RSV1};
 
 /// What one connection needs to send compressed messages.
 pub(crate) struct Outbound {
-    takeover: bool,
     kind: Kind,
     message_bytes_min: usize,
-    /// With context takeover the connection's, else that of a message whose last fragment is to be sent.
+    /// With context takeover.
+    context: Option<Context>,
+    /// That of a message whose last fragment is to be sent.
     deflate: Option<Deflate>,
-    /// It has compressed something since [`rest`](Self::rest) was called last.
+    /// Something was compressed since [`rest`](Self::rest) was called last.
     used: bool,
 }
 
@@ -25,14 +26,17 @@ impl Outbound {
     /// `None` if the peer allows a window of 8 bits only: everything is sent as it is then, which is always allowed (§6).
     pub(crate) fn new(agreed: &Agreed, server: bool) -> Option<Self> {
         let (takeover, window_bits) = agreed.params.ours(server);
-        let Tuning { level, message_bytes_min } = agreed.tuning;
-        (window_bits >= COMPRESSOR_WINDOW_BITS_MIN).then_some(Self {
-            takeover,
-            kind: Kind { window_bits, level },
-            message_bytes_min,
-            deflate: None,
-            used: false,
-        })
+        if window_bits < COMPRESSOR_WINDOW_BITS_MIN {
+            return None;
+        }
+        let mut outbound = Self::alone(window_bits, agreed.tuning);
+        outbound.context = takeover.then(|| Context::new(window_bits));
+        Some(outbound)
+    }
+
+    fn alone(window_bits: u8, tuning: Tuning) -> Self {
+        let Tuning { level, message_bytes_min } = tuning;
+        Self { kind: Kind { window_bits, level }, message_bytes_min, context: None, deflate: None, used: false }
     }
 
     pub(crate) fn window_bits(&self) -> u8 {
@@ -44,16 +48,21 @@ impl Outbound {
         if payload.len() < self.message_bytes_min {
             return None;
         }
-        // To send a message as it is after it was compressed costs the context, for the peer will not know it. That is worth a few bytes.
-        let bytes_max =
-            if self.takeover { payload.len() + CONTEXT_WORTH_BYTES } else { payload.len().saturating_sub(1) };
+        self.used = true;
+        // Only what was sent compressed is context for what follows. That is worth a few bytes.
+        let bytes_max = match self.context {
+            Some(_) => payload.len().saturating_add(CONTEXT_WORTH_BYTES),
+            None => payload.len().saturating_sub(1),
+        };
         pool::with_output(|output| {
-            let kind = self.kind;
-            let deflate = self.deflate.get_or_insert_with(|| pool::take_deflate(kind));
-            self.used = true;
-            let compressed = compress(deflate, payload, output, bytes_max.saturating_add(TAIL.len()));
-            if !self.takeover || compressed.is_none() {
-                self.release();
+            let mut deflate = self.take();
+            let compressed = compress(&mut deflate, payload, output, bytes_max.saturating_add(TAIL.len()));
+            if compressed.is_some() {
+                self.remember(payload);
+                self.give(deflate);
+            } else {
+                // It knows now what the peer will not.
+                pool::give_deflate(self.kind, None, deflate);
             }
             compressed.map(|length| send(without_tail(output.get(..length).unwrap_or_default())))
         })
@@ -61,57 +70,108 @@ impl Outbound {
 
     /// Gives a fragment compressed to `send`. All fragments of a message go this way, or none.
     pub(crate) fn fragment<T>(&mut self, fin: bool, payload: &[u8], send: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        self.used = true;
         pool::with_output(|output| {
-            let kind = self.kind;
-            let deflate = self.deflate.get_or_insert_with(|| pool::take_deflate(kind));
-            self.used = true;
-            let length = compress(deflate, payload, output, usize::MAX)?;
-            if fin && !self.takeover {
-                self.release();
+            let mut deflate = self.deflate.take().unwrap_or_else(|| self.take());
+            let length = compress(&mut deflate, payload, output, usize::MAX)?;
+            self.remember(payload);
+            if fin {
+                self.give(deflate);
+            } else {
+                self.deflate = Some(deflate);
             }
             let compressed = output.get(..length).unwrap_or_default();
             Some(send(if fin { without_tail(compressed) } else { compressed }))
         })
     }
 
-    /// These frames were not made here. If messages among them are compressed, the peer's decompressor has seen what our compressor has not,
-    /// which must not look back behind that.
+    /// These frames were not made here. If messages among them are compressed, the peer's decompressor has seen what we have not,
+    /// and we must not look back behind that.
     pub(crate) fn sent_elsewhere(&mut self, mut frames: &[u8]) {
-        while self.deflate.is_some()
+        let Some(context) = &mut self.context else { return };
+        while !context.is_empty()
             && let Ok(Some((header, length))) = FrameHeader::parse(frames)
         {
             if header.rsv & RSV1 != 0 {
-                self.release();
+                context.clear();
             }
             let end = length.saturating_add(header.payload_len as usize);
             frames = frames.get(end..).unwrap_or_default();
         }
     }
 
-    /// Gives the context back if it was of no use since the last call. A sender may begin anew at any message: nobody has to be told.
+    /// Gives the context up if it was of no use since the last call. A sender may begin anew at any message: nobody has to be told.
     pub(crate) fn rest(&mut self) {
-        if !core::mem::take(&mut self.used) {
-            self.release();
+        if !core::mem::take(&mut self.used)
+            && let Some(context) = &mut self.context
+        {
+            context.clear();
         }
     }
 
-    fn release(&mut self) {
-        if let Some(deflate) = self.deflate.take() {
-            pool::give_deflate(self.kind, deflate);
+    fn take(&self) -> Deflate {
+        match &self.context {
+            Some(context) => pool::take_deflate(self.kind, Some(context.owner), &context.bytes),
+            None => pool::take_deflate(self.kind, None, &[]),
         }
+    }
+
+    fn give(&self, deflate: Deflate) {
+        pool::give_deflate(self.kind, self.context.as_ref().map(|context| context.owner), deflate);
+    }
+
+    fn remember(&mut self, payload: &[u8]) {
+        if let Some(context) = &mut self.context {
+            context.push(payload);
+        }
+    }
+}
+
+/// What the peer's decompressor knows for certain: the end of what was sent compressed. Any compressor that is told it can go on from there, so
+/// that a connection needs none of its own.
+struct Context {
+    bytes: Vec<u8>,
+    bytes_max: usize,
+    owner: Owner,
+}
+
+impl Context {
+    fn new(window_bits: u8) -> Self {
+        // As far as zlib looks back within the window.
+        let window = (1 << window_bits) - LOOKAHEAD_BYTES_MIN;
+        Self { bytes: Vec::new(), bytes_max: CONTEXT_BYTES_MAX.min(window), owner: Owner::new() }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    fn push(&mut self, payload: &[u8]) {
+        let kept = self.bytes_max.saturating_sub(payload.len()).min(self.bytes.len());
+        self.bytes.drain(..self.bytes.len() - kept);
+        let fresh = payload.len().min(self.bytes_max);
+        self.bytes.extend_from_slice(payload.get(payload.len() - fresh..).unwrap_or_default());
+        self.owner.moves_on();
+    }
+
+    fn clear(&mut self) {
+        self.bytes = Vec::new();
+        self.owner.moves_on();
     }
 }
 
 impl Drop for Outbound {
     fn drop(&mut self) {
-        self.release();
+        if let Some(deflate) = self.deflate.take() {
+            pool::give_deflate(self.kind, None, deflate);
+        }
     }
 }
 
 impl fmt::Debug for Outbound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { takeover, kind, .. } = self;
-        f.debug_struct("Outbound").field("takeover", takeover).field("kind", kind).finish_non_exhaustive()
+        let Self { context, kind, .. } = self;
+        f.debug_struct("Outbound").field("takeover", &context.is_some()).field("kind", kind).finish_non_exhaustive()
     }
 }
 
@@ -163,13 +223,7 @@ pub fn compress_frame_into(
     out: &mut BytesMut,
 ) -> bool {
     let window_bits = window_bits.clamp(COMPRESSOR_WINDOW_BITS_MIN, WINDOW_BITS_MAX);
-    let mut outbound = Outbound {
-        takeover: false,
-        kind: Kind { window_bits, level: tuning.level },
-        message_bytes_min: tuning.message_bytes_min,
-        deflate: None,
-        used: false,
-    };
+    let mut outbound = Outbound::alone(window_bits, tuning);
     if !opcode.is_control() && outbound.message(payload, |bytes| append(opcode, RSV1, bytes, out)).is_some() {
         return true;
     }
@@ -215,8 +269,14 @@ fn without_tail(compressed: &[u8]) -> &[u8] {
 
 const EMPTY_BLOCK: &[u8] = &[0];
 
-/// By so many bytes a message may grow before the context is given up.
+/// By so many bytes a message may grow.
 const CONTEXT_WORTH_BYTES: usize = 32;
+
+/// What is kept of the context. A compressor is told it before each message, so more costs time as well as memory.
+const CONTEXT_BYTES_MAX: usize = 4096;
+
+/// zlib's MIN_LOOKAHEAD: by so much less than the window it looks back.
+const LOOKAHEAD_BYTES_MIN: usize = 262;
 
 /// zlib wants room for its flush, or it repeats it.
 const FLUSH_BYTES: usize = 64;

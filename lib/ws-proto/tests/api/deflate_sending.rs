@@ -303,6 +303,48 @@ fn nothing_is_compressed_unless_it_was_agreed() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
+    /// Compressors go from one connection to the next, and connections from one thread to another; each goes on with its own context.
+    #[test]
+    fn contexts_do_not_mix(
+        steps in proptest::collection::vec((0usize..7, 0usize..5, 0usize..8000, 0u8..12), 0..60),
+        bits in 9u8..=15,
+    ) {
+        let answer = format!("{TAKEOVER}; server_max_window_bits={bits}");
+        let texts: Vec<String> = ["one", "two", "three"].map(|word| format!("{word} and again ").repeat(600)).into();
+        let elsewhere = compress_frame(Opcode::Text, texts[0].as_bytes(), 9, Tuning::default());
+        let mut pairs: Vec<_> = (0..7).map(|_| (sender(&answer), agreed(CLIENT, &answer, Limits::default()))).collect();
+        for (which, what, length, how) in steps {
+            let (from, to) = &mut pairs[which];
+            let message = match what {
+                3 => Message::from(noise(length)),
+                4 => Message::from(noise(length / 8).iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
+                text => Message::from(texts[text][..length].to_owned()),
+            };
+            let mut expected = vec![Event::Message(message.clone())];
+            match how {
+                0 => std::thread::scope(|scope| scope.spawn(|| from.send(message).unwrap()).join().unwrap()),
+                1 => {
+                    from.send_encoded(elsewhere.clone()).unwrap();
+                    expected.insert(0, Event::Message(Message::from(texts[0].clone())));
+                    from.send(message).unwrap();
+                }
+                2 => {
+                    let (opcode, payload) = match message {
+                        Message::Text(text) => (Opcode::Text, text.into_bytes()),
+                        Message::Binary(bytes) => (Opcode::Binary, bytes),
+                    };
+                    let half = payload.len() / 2;
+                    from.send_fragment(opcode, false, payload.slice(..half)).unwrap();
+                    from.send_fragment(Opcode::Continuation, true, payload.slice(half..)).unwrap();
+                }
+                _ => from.send(message).unwrap(),
+            }
+            to.receive(written(from)[..].into());
+            let found: Vec<Event> = std::iter::from_fn(|| to.poll_event()).collect();
+            prop_assert_eq!(found, expected);
+        }
+    }
+
     #[test]
     fn what_is_sent_is_received(
         messages in proptest::collection::vec((any_payload(), any::<bool>(), 1usize..5), 0..12),

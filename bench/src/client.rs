@@ -38,22 +38,7 @@ pub struct Client {
 impl Client {
     /// Connects, shakes hands (blocking) and leaves the socket non-blocking.
     pub fn connect(addr: SocketAddr, path: &str, checked: bool) -> Result<Self> {
-        let mut socket = TcpStream::connect(addr).with_context(|| format!("cannot connect to {addr}"))?;
-        socket.set_nodelay(true)?;
-        socket.set_read_timeout(Some(SILENCE_MAX))?;
-        socket.write_all(&request(path, &addr.to_string()))?;
-        let mut head = Vec::new();
-        let mut chunk = [0; 4096];
-        let head_len = loop {
-            let n = socket.read(&mut chunk).context("no answer to the handshake")?;
-            ensure!(n > 0, "the server closed the connection during the handshake: {}", String::from_utf8_lossy(&head));
-            head.extend_from_slice(&chunk[..n]);
-            if let Some(len) = check_response(&head)? {
-                break len;
-            }
-        };
-        ensure!(head_len == head.len(), "the server sent {} bytes unasked after the handshake", head.len() - head_len);
-        socket.set_nonblocking(true)?;
+        let (socket, _) = shake_hands(addr, path, "")?;
         Ok(Self { socket, sent: 0, allowed: 0, received: 0, checked })
     }
 
@@ -126,3 +111,24 @@ pub fn connect_all(addr: SocketAddr, path: &str, count: usize) -> Result<Vec<Cli
 }
 
 const CHECKED: usize = 3;
+
+/// Connects and shakes hands (blocking), with more header lines: the socket, non-blocking, and the head of the answer.
+pub fn shake_hands(addr: SocketAddr, path: &str, headers: &str) -> Result<(TcpStream, String)> {
+    let mut socket = TcpStream::connect(addr).with_context(|| format!("cannot connect to {addr}"))?;
+    socket.set_nodelay(true)?;
+    socket.set_read_timeout(Some(SILENCE_MAX))?;
+    socket.write_all(&request(path, &addr.to_string(), headers))?;
+    let mut head = Vec::new();
+    let mut chunk = [0; 4096];
+    let head_len = loop {
+        let n = socket.read(&mut chunk).context("no answer to the handshake")?;
+        ensure!(n > 0, "the server closed the connection during the handshake: {}", String::from_utf8_lossy(&head));
+        head.extend_from_slice(&chunk[..n]);
+        if let Some(len) = check_response(&head)? {
+            break len;
+        }
+    };
+    ensure!(head_len == head.len(), "the server sent {} bytes unasked after the handshake", head.len() - head_len);
+    socket.set_nonblocking(true)?;
+    Ok((socket, String::from_utf8_lossy(&head).into_owned()))
+}

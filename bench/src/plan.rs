@@ -52,7 +52,7 @@ pub struct Scenario {
 }
 
 /// Peers that the quick tier leaves out: it is there to see that everything runs, and building them takes most of its time.
-pub const NOT_QUICK: &[&str] = &["tokio-websockets", "yawc", "tokio-tungstenite-forward"];
+pub const NOT_QUICK: &[&str] = &["tokio-websockets", "yawc", "yawc-deflate", "tokio-tungstenite-forward"];
 
 const fn peer(package: &'static str, binary: &'static str) -> Program {
     Program::Peer { package, binary }
@@ -61,6 +61,16 @@ const fn peer(package: &'static str, binary: &'static str) -> Program {
 /// `{bench}` becomes the folder of this workspace.
 const PRODUCT: &[&str] =
     &["serve", "--config", "{bench}/switchboard.toml", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+
+const PRODUCT_DEFLATE: &[&str] = &[
+    "serve",
+    "--config",
+    "{bench}/switchboard-deflate.toml",
+    "--listen",
+    "127.0.0.1:0",
+    "--admin-listen",
+    "127.0.0.1:0",
+];
 
 pub const SERVERS: &[Server] = &[
     Server { name: "switchboard", program: Program::Product, args: PRODUCT, library: None, path: "/raw/bench" },
@@ -92,6 +102,27 @@ pub const SERVERS: &[Server] = &[
         args: &[],
         library: Some("tokio-websockets"),
         path: "/",
+    },
+    Server {
+        name: "switchboard-ws-deflate",
+        program: peer("peer-switchboard-ws", "peer-switchboard-ws"),
+        args: &["--deflate"],
+        library: None,
+        path: "/",
+    },
+    Server {
+        name: "yawc-deflate",
+        program: peer("peer-yawc", "peer-yawc"),
+        args: &["--deflate"],
+        library: Some("yawc"),
+        path: "/",
+    },
+    Server {
+        name: "switchboard-deflate",
+        program: Program::Product,
+        args: PRODUCT_DEFLATE,
+        library: None,
+        path: "/raw/bench-{n}",
     },
     Server { name: "yawc", program: peer("peer-yawc", "peer-yawc"), args: &[], library: Some("yawc"), path: "/" },
     Server {
@@ -153,6 +184,8 @@ const ECHO_DEEP: &[&str] = &[
     "tokio-tungstenite-forward",
     "bare-tokio",
 ];
+/// Of the peers only this one has compression.
+const DEFLATE: &[&str] = &["switchboard-ws-deflate", "switchboard-deflate", "yawc-deflate"];
 const FANOUT: &[&str] = &["switchboard", "tokio-tungstenite-broadcast", "bare-fanout"];
 
 const fn echo(name: &'static str, title: &'static str, load: &'static [&'static str]) -> Scenario {
@@ -179,6 +212,23 @@ const fn fanout(name: &'static str, title: &'static str, load: &'static [&'stati
         quick: &["--subscribers", "100"],
         servers: FANOUT,
         reference: "tokio-tungstenite-broadcast",
+        goals: &[],
+    }
+}
+
+const fn deflate(name: &'static str, title: &'static str, measure: Measure, load: &'static [&'static str]) -> Scenario {
+    Scenario {
+        name,
+        title,
+        each: match measure {
+            Measure::ServerCpu => "message",
+            Measure::ServerMemory => "connection",
+        },
+        measure,
+        load,
+        quick: &["--connections", "16"],
+        servers: DEFLATE,
+        reference: "switchboard-ws-deflate",
         goals: &[],
     }
 }
@@ -212,6 +262,33 @@ pub const SCENARIOS: &[Scenario] = &[
         goals: &[Goal { server: "switchboard-ws", of: "tokio-websockets", limit: 0.95, later: None }],
         ..echo("echo-1m", "Echo, 1 MiB, 8 connections", &["echo", "--size", "1048576", "--connections", "8"])
     },
+    Scenario {
+        goals: &[Goal { server: "switchboard-ws-deflate", of: "yawc-deflate", limit: 0.80, later: None }],
+        ..deflate(
+            "echo-1k-json-deflate",
+            "Echo, JSON of 1 KiB, compressed with context takeover, 64 connections",
+            Measure::ServerCpu,
+            &["deflate", "--size", "1024"],
+        )
+    },
+    deflate(
+        "echo-1k-json-deflate-alone",
+        "Echo, JSON of 1 KiB, each message compressed alone, 64 connections",
+        Measure::ServerCpu,
+        &["deflate", "--size", "1024", "--alone"],
+    ),
+    deflate(
+        "idle-deflate",
+        "Idle connections (1,000) that have each echoed one compressed message, with context takeover",
+        Measure::ServerMemory,
+        &["deflate-idle", "--connections", "1000"],
+    ),
+    deflate(
+        "idle-deflate-alone",
+        "Idle connections (1,000) that have each echoed one compressed message, without",
+        Measure::ServerMemory,
+        &["deflate-idle", "--connections", "1000", "--alone"],
+    ),
     fanout("fanout", "Fan-out to 1,000 subscribers, 128 B", &["fanout", "--size", "128", "--window", "1"]),
     Scenario {
         goals: &[Goal { server: "switchboard", of: "tokio-tungstenite-broadcast", limit: 0.15, later: None }],

@@ -60,6 +60,7 @@ pub fn to_json(scenario: &Scenario, load: &[String], all: &[Rounds]) -> Value {
                 "each": median(&own),
                 "ratio": ratio(&own, &reference),
                 "per_second": median(&rounds.numbers(&["per_second"])),
+                "reply_bytes": median(&rounds.numbers(&["reply_bytes_each"])),
                 "latency_us_p50": median(&rounds.numbers(&["latency_us", "p50"])),
                 "latency_us_p99": median(&rounds.numbers(&["latency_us", "p99"])),
                 "rounds": rounds.results,
@@ -102,7 +103,7 @@ pub fn to_markdown(result: &Value) -> String {
     let number = |value: &Value, name: &str| value.get(name).and_then(Value::as_f64);
     let servers = list(result, "servers");
     let has = |name: &str| servers.iter().any(|server| number(server, name).is_some());
-    let (speed, latency) = (has("per_second"), has("latency_us_p50"));
+    let (speed, latency, size) = (has("per_second"), has("latency_us_p50"), has("reply_bytes"));
 
     let load: Vec<String> = list(result, "load").iter().filter_map(|arg| Some(arg.as_str()?.to_owned())).collect();
     let mut out = format!("### {} (`{}`)\n\n", text(result, "title"), text(result, "scenario"));
@@ -112,6 +113,10 @@ pub fn to_markdown(result: &Value) -> String {
     let mut rule = "|---|---:|---:|---:|".to_owned();
     if speed {
         head.push_str(" per second |");
+        rule.push_str("---:|");
+    }
+    if size {
+        head.push_str(" bytes of a reply |");
         rule.push_str("---:|");
     }
     if latency {
@@ -125,6 +130,9 @@ pub fn to_markdown(result: &Value) -> String {
         let _ = write!(out, "| {} | {each} | {} | {ratio} |", text(server, "server"), spread(server));
         if speed {
             let _ = write!(out, " {} |", number(server, "per_second").map_or("–".to_owned(), grouped));
+        }
+        if size {
+            let _ = write!(out, " {} |", number(server, "reply_bytes").map_or("–".to_owned(), grouped));
         }
         if latency {
             let part = |name| number(server, name).map_or("–".to_owned(), |us| format!("{us:.0}"));

@@ -13,10 +13,11 @@ pub const OPCODE_BINARY: u8 = 2;
 /// Close 1000, masked with a zero key.
 pub const CLOSE_FRAME: [u8; 8] = [0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8];
 
-pub fn request(path: &str, host: &str) -> Vec<u8> {
+/// `headers` are more lines, each with its end.
+pub fn request(path: &str, host: &str, headers: &str) -> Vec<u8> {
     format!(
         "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n"
+         Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n{headers}\r\n"
     )
     .into_bytes()
 }
@@ -55,8 +56,7 @@ impl Script {
         let (mut frames, mut replies) = (Vec::new(), Vec::new());
         for index in 0..period {
             let payload = payload(index, size);
-            // §5.3: every frame has a key of its own.
-            let key = (0x9e37_79b9_u32.wrapping_mul(index as u32 + 1) | 0x0101_0101).to_be_bytes();
+            let key = mask_key(index);
             put_header(&mut frames, opcode, size, 0x80);
             frames.extend_from_slice(&key);
             frames.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
@@ -111,7 +111,12 @@ fn payload(index: usize, size: usize) -> Vec<u8> {
     payload
 }
 
-fn put_header(out: &mut Vec<u8>, opcode: u8, size: usize, mask_bit: u8) {
+/// §5.3: every frame has a key of its own.
+pub fn mask_key(index: usize) -> [u8; 4] {
+    (0x9e37_79b9_u32.wrapping_mul(index as u32 + 1) | 0x0101_0101).to_be_bytes()
+}
+
+pub fn put_header(out: &mut Vec<u8>, opcode: u8, size: usize, mask_bit: u8) {
     out.push(0x80 | opcode);
     match size {
         0..126 => out.push(mask_bit | size as u8),

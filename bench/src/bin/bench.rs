@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use switchboard_bench::{
     args::Args,
     machine, plan,
-    plan::{Program, SCENARIOS, Scenario, Server},
+    plan::{Measure, Program, SCENARIOS, Scenario, Server},
     report::{self, Rounds},
     server::Running,
     sys,
@@ -236,7 +236,7 @@ fn load_args(settings: &Settings, scenario: &Scenario) -> Vec<String> {
     if settings.quick {
         load.extend(scenario.quick.iter().map(|arg| (*arg).to_owned()));
     }
-    if scenario.load.first() != Some(&"idle") {
+    if scenario.measure == Measure::ServerCpu {
         let (warm_up, duration) = (settings.warm_up.as_millis(), settings.duration.as_millis());
         load.extend(["--warm-up-ms".to_owned(), warm_up.to_string(), "--duration-ms".to_owned(), duration.to_string()]);
     }

@@ -6,7 +6,14 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use switchboard_bench::{
     args::Args,
-    scenario::{Target, connect::Connect, echo::Echo, fanout::Fanout, idle::Idle},
+    scenario::{
+        Target,
+        connect::Connect,
+        deflate::{DeflateEcho, DeflateIdle},
+        echo::Echo,
+        fanout::Fanout,
+        idle::Idle,
+    },
     sys,
     wire::{OPCODE_BINARY, OPCODE_TEXT},
 };
@@ -18,6 +25,8 @@ load SCENARIO --addr HOST:PORT --pid PID [--path /] [--cpu N] [--mode same-core|
   fanout    --size 128 --subscribers 1000 --window 16 [--text]
   idle      --connections 10000 --size 20 [--settle-ms 1000]     ({n} in the path: the connection's number)
   connect   --parallel 64
+  deflate       --size 1024 --connections 64 --depth 1 [--alone]   (compressed JSON; alone: no side keeps a context)
+  deflate-idle  --size 1024 --connections 1000 [--settle-ms 1000] [--alone]
 
   --pid          the server's process, whose CPU time and memory are read
   --cpu          pins the generator; --mode same-core also runs it under SCHED_BATCH
@@ -37,7 +46,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<Value> {
-    let mut args = Args::parse(std::env::args().skip(1), &["text", "latency", "help"])?;
+    let mut args = Args::parse(std::env::args().skip(1), &["alone", "text", "latency", "help"])?;
     let Some(scenario) = args.words.first().cloned() else { bail!("{USAGE}") };
     sys::end_after(Duration::from_secs(args.or("ends-after-s", 120)?));
     sys::raise_open_files().context("cannot raise the limit of open files")?;
@@ -87,6 +96,28 @@ fn run() -> Result<Value> {
             let idle = Idle {
                 connections: args.or("connections", 10_000)?,
                 size: args.or("size", 20)?,
+                settle: Duration::from_millis(args.or("settle-ms", 1000)?),
+            };
+            args.finish()?;
+            idle.run(&target)
+        }
+        "deflate" => {
+            let deflate = DeflateEcho {
+                size: args.or("size", 1024)?,
+                connections: args.or("connections", 64)?,
+                depth: args.or("depth", 1)?,
+                alone: args.flag("alone"),
+                warm_up,
+                duration,
+            };
+            args.finish()?;
+            deflate.run(&target)
+        }
+        "deflate-idle" => {
+            let idle = DeflateIdle {
+                size: args.or("size", 1024)?,
+                connections: args.or("connections", 1000)?,
+                alone: args.flag("alone"),
                 settle: Duration::from_millis(args.or("settle-ms", 1000)?),
             };
             args.finish()?;

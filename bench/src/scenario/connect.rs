@@ -32,7 +32,7 @@ struct Visit {
 
 impl Connect {
     pub fn run(&self, target: &Target) -> Result<Value> {
-        let head = request(&target.path, &target.addr.to_string());
+        let head = request(&target.path, &target.addr.to_string(), "");
         let mut epoll = Epoll::new(self.parallel)?;
         let mut visits = Vec::with_capacity(self.parallel);
         for token in 0..self.parallel {

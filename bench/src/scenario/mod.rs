@@ -1,6 +1,7 @@
 //! The loads. Each runs against one server that is already listening, is bounded in time, and returns what it measured.
 
 pub mod connect;
+pub mod deflate;
 pub mod echo;
 pub mod fanout;
 pub mod idle;

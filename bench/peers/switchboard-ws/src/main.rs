@@ -1,8 +1,10 @@
-//! switchboard-ws: echo. `feed` queues, and `recv` writes what is queued before it waits.
+//! switchboard-ws: echo, with `--deflate` compressed for clients that offer it. `feed` queues, and `recv` writes what is queued before it
+//! waits.
 
 use std::io;
 use std::sync::LazyLock;
 
+use switchboard_ws::deflate::Policy;
 use switchboard_ws::{AcceptOptions, Config, Limits, accept_with};
 use tokio::net::TcpStream;
 
@@ -24,5 +26,8 @@ async fn echo(socket: TcpStream) -> Result<(), Box<dyn std::error::Error + Send 
 /// The same for all: in a task they would be part of each idle connection.
 static OPTIONS: LazyLock<AcceptOptions> = LazyLock::new(|| {
     let limits = Limits { message_bytes_max: bench_peer::MESSAGE_BYTES_MAX, ..Limits::default() };
-    AcceptOptions::default().config(Config::default().limits(limits))
+    // Where the client lets it, with context takeover.
+    let compress = Policy::default().context_takeover(true).peer_context_takeover(true);
+    let deflate = bench_peer::has_flag("--deflate").then_some(compress);
+    AcceptOptions::default().config(Config::default().limits(limits)).deflate(deflate)
 });

@@ -6,7 +6,9 @@ use std::io;
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use http_body_util::Empty;
-use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{
+    Request, Response, body::Incoming, header::SEC_WEBSOCKET_EXTENSIONS, server::conn::http1, service::service_fn,
+};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use yawc::{Options, Role, WebSocket, frame::OpCode};
@@ -22,19 +24,30 @@ fn main() -> io::Result<()> {
 async fn answer(mut request: Request<Incoming>) -> yawc::Result<Response<Empty<Bytes>>> {
     let on_upgrade = hyper::upgrade::on(&mut request);
     // Its own upgrade future would keep the boxed stream; only its response is used.
-    let (response, _) = WebSocket::upgrade_with_options(&mut request, Options::default().without_compression())?;
+    let (response, _) = WebSocket::upgrade_with_options(&mut request, options())?;
+    let agreed =
+        response.headers().get(SEC_WEBSOCKET_EXTENSIONS).and_then(|value| value.to_str().ok().map(str::to_owned));
     tokio::spawn(tokio::task::unconstrained(async move {
         let Ok(upgraded) = on_upgrade.await else { return };
         let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else { return };
-        let _ = echo(parts.io.into_inner()).await;
+        let _ = echo(parts.io.into_inner(), agreed.as_deref()).await;
     }));
     Ok(response)
 }
 
-async fn echo(socket: TcpStream) -> yawc::Result<()> {
+fn options() -> Options {
     let limits = bench_peer::MESSAGE_BYTES_MAX;
-    let options = Options::default().without_compression().with_limits(limits, 2 * limits);
-    let mut ws = WebSocket::from_stream(socket, Role::Server, options)?;
+    let options = Options::default().with_limits(limits, 2 * limits);
+    if bench_peer::has_flag("--deflate") {
+        // Level 1 and context takeover, as the other side of the comparison, which checks text too.
+        options.with_low_latency_compression().with_utf8()
+    } else {
+        options.without_compression()
+    }
+}
+
+async fn echo(socket: TcpStream, agreed: Option<&str>) -> yawc::Result<()> {
+    let mut ws = WebSocket::from_stream_with_extensions(socket, Role::Server, agreed, options())?;
     while let Some(frame) = ws.next().await {
         if matches!(frame.opcode(), OpCode::Text | OpCode::Binary) {
             ws.send(frame).await?;

@@ -10,7 +10,7 @@ use crate::limits::Permit;
 use crate::state::State;
 use bytes::{Buf, BufMut, BytesMut};
 use core::cell::{Cell, RefCell};
-use core::future::Future;
+use core::future::{Future, poll_fn};
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker, ready};
 use std::io::{self, IoSlice};
@@ -19,7 +19,7 @@ use switchboard_core::{Disconnect, Encoded, Time};
 use switchboard_hub::SubscriberId;
 use switchboard_session::Incoming;
 use switchboard_ws_proto::{self as proto, CloseCode, Event, Message, SendError};
-use tokio::io::AsyncWrite;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// One client's connection, shared by its task and the shard.
 #[derive(Debug)]
@@ -34,6 +34,8 @@ pub(crate) struct Connection {
     ended: Cell<bool>,
     /// The socket has failed.
     broken: Cell<bool>,
+    /// By the peer's reset, in the midst of a session.
+    reset: Cell<bool>,
     /// It compresses what it writes with a context of its own.
     compresses: bool,
     /// In the shard's list of those that are read again when it is not congested any more.
@@ -60,10 +62,40 @@ impl Connection {
             write_blocked: Cell::new(false),
             ended: Cell::new(false),
             broken: Cell::new(false),
+            reset: Cell::new(false),
             compresses: output == Output::Own,
             waits_for_room: Cell::new(false),
             _permit: permit,
         }
+    }
+
+    /// Whether the peer has reset it.
+    pub(crate) fn was_reset(&self) -> bool {
+        self.reset.get()
+    }
+
+    /// Waits for the end of what the peer sends, which is of no interest any more.
+    pub(crate) async fn ended_by_peer(&self) {
+        poll_fn(|cx| {
+            loop {
+                let mut space = [0; 256];
+                let mut buffer = ReadBuf::new(&mut space);
+                let read = ready!(Pin::new(&mut *self.io.borrow_mut()).poll_read(cx, &mut buffer));
+                if read.is_err() || buffer.filled().is_empty() {
+                    return Poll::Ready(());
+                }
+            }
+        })
+        .await;
+    }
+
+    /// Forgets what was written and has not gone.
+    pub(crate) fn abort(&self) {
+        self.io.borrow_mut().abort();
+    }
+
+    pub(crate) fn is_http2(&self) -> bool {
+        matches!(*self.io.borrow(), Io::Http2(_))
     }
 
     pub(crate) fn wake(&self) {
@@ -80,7 +112,7 @@ impl Connection {
         }
         while self.fill(state) {
             let mut ws = self.ws.borrow_mut();
-            let written = with_slices(&mut ws, |slices| self.io.borrow().try_write_vectored(slices));
+            let written = with_slices(&mut ws, |slices| self.io.borrow_mut().try_write_vectored(slices));
             match written {
                 Some(Ok(0)) => return self.break_off(&io::ErrorKind::WriteZero.into()),
                 Some(Ok(written)) => {
@@ -169,6 +201,8 @@ impl Connection {
     fn break_off(&self, error: &io::Error) {
         tracing::debug!(%error, "a connection failed while it was written to");
         self.broken.set(true);
+        // A peer that has closed in order may reset what it has no more use for.
+        self.reset.set(error.kind() == io::ErrorKind::ConnectionReset && !self.ended.get());
         self.wake();
     }
 
@@ -203,6 +237,10 @@ pub(crate) struct ConnectionTask<B: ShardBroker> {
 impl<B: ShardBroker> ConnectionTask<B> {
     pub(crate) fn new(connection: Rc<Connection>, state: Rc<State<B>>, message_bytes: usize) -> Self {
         Self { connection, state, timer: None, message_bytes, eof: false, shut: false }
+    }
+
+    pub(crate) fn connection(&self) -> Rc<Connection> {
+        Rc::clone(&self.connection)
     }
 
     /// Takes the bytes that came together with the request.
@@ -381,7 +419,7 @@ impl<B: ShardBroker> ConnectionTask<B> {
         }
         if !drained {
             // The peer reads no more: what the kernel still holds for it is of no use to anybody.
-            connection.io.borrow().abort();
+            connection.abort();
         }
         Poll::Ready(())
     }
@@ -395,7 +433,10 @@ impl<B: ShardBroker> Drop for ConnectionTask<B> {
             // The session may have ended long before its socket, and another has the slot by now.
             place.take_if(|known| known.id == self.connection.id);
         }
-        self.state.stats.borrow_mut().connections -= 1;
+        let mut stats = self.state.stats.borrow_mut();
+        stats.connections -= 1;
+        stats.connections_http2 -= u64::from(self.connection.is_http2());
+        drop(stats);
         self.state.want_turn();
     }
 }

@@ -133,6 +133,8 @@ macro_rules! counters {
 counters! {
     /// Gauge: WebSocket connections.
     connections,
+    /// Gauge: those of them over HTTP/2.
+    connections_http2,
     /// Gauge: channels with subscribers.
     channels,
     /// Gauge: subscriptions.
@@ -143,6 +145,8 @@ counters! {
     refused_full,
     /// Upgrade requests that were refused.
     refused_upgrades,
+    /// HTTP/2 connections that were ended because the client reset too many streams.
+    reset_floods,
     /// Messages from clients.
     messages_in,
     /// Publications queued for subscribers, each counted for each of them.

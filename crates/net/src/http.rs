@@ -1,4 +1,4 @@
-//! HTTP on a shard: a request is admitted as a WebSocket, or it goes to the API.
+//! HTTP on a shard: a request is admitted as a WebSocket, or it goes to the API. Drives HTTP/1.1; HTTP/2 is `http2`'s.
 
 use crate::backend::ShardBroker;
 use crate::compression::Output;
@@ -23,12 +23,12 @@ use switchboard_session::Client;
 use switchboard_session::admission::{self, Admission, Refusal, UpgradeRequest};
 use switchboard_ws_proto as proto;
 use switchboard_ws_proto::deflate::Agreed;
-use switchboard_ws_proto::handshake::{HttpVersion, Rejection};
+use switchboard_ws_proto::handshake::{HttpVersion, InvalidHeader, Rejection};
 use tokio::task::spawn_local;
 use tower::ServiceExt;
 
 /// A head may not be larger, and nothing else is kept of a client before it is admitted.
-const HEAD_BYTES_MAX: usize = 16 * 1024;
+pub(crate) const HEAD_BYTES_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 124;
 
 /// Serves one connection until it ends or becomes a WebSocket.
@@ -59,29 +59,78 @@ async fn respond<B: ShardBroker>(
     permit: &RefCell<Option<Permit>>,
     shared: &Rc<Shared<B>>,
 ) -> Response<Body> {
+    let take = || permit.borrow_mut().take().ok_or(Full::Total);
+    match decide(&request, || check_handshake(&request), take, peer, secure, shared).await {
+        Decision::Api => call_api(request.map(Body::new), peer, &shared.api).await,
+        Decision::Refuse(mut response) => {
+            // What follows a refused upgrade may be frames: nothing behind it is taken for a request.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            response
+        }
+        Decision::Open(opening) => {
+            let Opening { response, opened, permit } = *opening;
+            let upgraded = hyper::upgrade::on(&mut request);
+            spawn_local(async move {
+                match upgraded.await {
+                    Ok(upgraded) => begin(upgraded, opened, permit).await,
+                    Err(error) => tracing::debug!(%error, "an upgrade failed"),
+                }
+            });
+            response
+        }
+    }
+}
+
+/// What becomes of a request, whichever version of HTTP it came by.
+pub(crate) enum Decision<B: ShardBroker> {
+    /// It is no WebSocket's.
+    Api,
+    Refuse(Response<Body>),
+    Open(Box<Opening<B>>),
+}
+
+/// A WebSocket that opens when `response` has gone.
+pub(crate) struct Opening<B: ShardBroker> {
+    pub(crate) response: Response<Body>,
+    pub(crate) opened: Opened<B>,
+    pub(crate) permit: Permit,
+}
+
+/// Admits a request to a WebSocket. `check` is the handshake's, `take` takes a place among the connections.
+pub(crate) async fn decide<T, B: ShardBroker>(
+    request: &Request<T>,
+    check: impl FnOnce() -> Result<proto::handshake::UpgradeRequest, Rejection>,
+    take: impl FnOnce() -> Result<Permit, Full>,
+    peer: IpAddr,
+    secure: bool,
+    shared: &Rc<Shared<B>>,
+) -> Decision<B> {
     let now = shared.state.clock.now();
     shared.state.clock.end_turn();
     let uri = request.uri();
     let upgrade = UpgradeRequest { path: uri.path(), query: uri.query(), headers: request.headers(), peer, secure };
     let admission = match admission::admit(&upgrade, &*shared.directory, &shared.settings.proxies, now) {
         Ok(Some(admission)) => admission,
-        Ok(None) => return call_api(request, peer, &shared.api).await,
-        Err(refusal) => return refuse(&refusal, &request, peer, shared),
+        Ok(None) => return Decision::Api,
+        Err(refusal) => return Decision::Refuse(refuse(&refusal, uri.path(), peer, shared)),
     };
-    let upgrade = match check_handshake(&request) {
+    let upgrade = match check() {
         Ok(upgrade) => upgrade,
-        Err(rejection) => return reject(&rejection, shared),
+        Err(rejection) => return Decision::Refuse(reject(&rejection, shared)),
     };
-    let Some(mut permit) = permit.borrow_mut().take() else { return overloaded() };
-    if let Err(full) = permit.assign(admission.client) {
-        tracing::info!(client = %admission.client, ?full, "a WebSocket was refused: too many connections");
-        shared.state.count(|stats| stats.refused_full += 1);
-        return overloaded();
-    }
+    let assigned = take().and_then(|mut permit| permit.assign(admission.client).map(|()| permit));
+    let mut permit = match assigned {
+        Ok(permit) => permit,
+        Err(full) => {
+            tracing::info!(client = %admission.client, ?full, "a WebSocket was refused: too many connections");
+            shared.state.count(|stats| stats.refused_full += 1);
+            return Decision::Refuse(overloaded());
+        }
+    };
     let compression = shared.settings.compression;
     let deflate = match compression.map(|compression| compression.agree(&upgrade, &mut permit)).transpose() {
         Ok(agreed) => agreed.flatten(),
-        Err(rejection) => return reject(&rejection, shared),
+        Err(rejection) => return Decision::Refuse(reject(&rejection, shared)),
     };
     let subprotocol = admission.subprotocol;
     let opened = Opened::new(admission, deflate, &shared.state);
@@ -89,20 +138,18 @@ async fn respond<B: ShardBroker>(
     shared.state.ready(opened.id).await;
     if let Some(disconnect) = shared.state.sessions.borrow().closing(opened.id) {
         shared.state.count(|stats| stats.refused_upgrades += 1);
-        return json_error(StatusCode::FORBIDDEN, "permission_denied", &disconnect.reason);
+        let refusal = json_error(StatusCode::FORBIDDEN, "permission_denied", &disconnect.reason);
+        return Decision::Refuse(refusal);
     }
-    let upgraded = hyper::upgrade::on(&mut request);
-    spawn_local(async move {
-        match upgraded.await {
-            Ok(upgraded) => begin(upgraded, opened, permit).await,
-            Err(error) => tracing::debug!(%error, "an upgrade failed"),
-        }
-    });
-    upgrading(&upgrade, subprotocol, deflate)
+    match upgrading(&upgrade, subprotocol, deflate) {
+        Ok(response) => Decision::Open(Box::new(Opening { response, opened, permit })),
+        // Admission chooses among what the client offers.
+        Err(error) => Decision::Refuse(json_error(StatusCode::INTERNAL_SERVER_ERROR, "internal", &error.to_string())),
+    }
 }
 
 /// A session without a connection yet. It ends if it never gets one.
-struct Opened<B: ShardBroker> {
+pub(crate) struct Opened<B: ShardBroker> {
     id: SubscriberId,
     heartbeat: (Duration, Duration),
     deflate: Option<Agreed>,
@@ -139,7 +186,7 @@ fn check_handshake(request: &Request<Incoming>) -> Result<proto::handshake::Upgr
     proto::handshake::UpgradeRequest::check(request.method().as_str(), version, headers)
 }
 
-fn reject<B: ShardBroker>(rejection: &Rejection, shared: &Shared<B>) -> Response<Body> {
+pub(crate) fn reject<B: ShardBroker>(rejection: &Rejection, shared: &Shared<B>) -> Response<Body> {
     shared.state.count(|stats| stats.refused_upgrades += 1);
     let mut response = json_error(
         StatusCode::from_u16(rejection.status()).unwrap_or(StatusCode::BAD_REQUEST),
@@ -160,13 +207,9 @@ fn upgrading(
     upgrade: &proto::handshake::UpgradeRequest,
     subprotocol: Option<&'static str>,
     deflate: Option<Agreed>,
-) -> Response<Body> {
+) -> Result<Response<Body>, InvalidHeader> {
     let params = deflate.map(|agreed| agreed.params);
-    let answer = match upgrade.answer_with(subprotocol, params.as_ref()) {
-        Ok(answer) => answer,
-        // Admission chooses among what the client offers.
-        Err(error) => return json_error(StatusCode::INTERNAL_SERVER_ERROR, "internal", &error.to_string()),
-    };
+    let answer = upgrade.answer_with(subprotocol, params.as_ref())?;
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::SWITCHING_PROTOCOLS);
     for (name, value) in answer.headers {
@@ -174,7 +217,7 @@ fn upgrading(
             response.headers_mut().insert(name, value);
         }
     }
-    response
+    Ok(response)
 }
 
 async fn begin<B: ShardBroker>(upgraded: hyper::upgrade::Upgraded, opened: Opened<B>, permit: Permit) {
@@ -186,7 +229,7 @@ async fn begin<B: ShardBroker>(upgraded: hyper::upgrade::Upgraded, opened: Opene
 }
 
 /// Gives a session its connection.
-fn attach<B: ShardBroker>(io: Io, early: &[u8], mut opened: Opened<B>, permit: Permit) -> ConnectionTask<B> {
+pub(crate) fn attach<B: ShardBroker>(io: Io, early: &[u8], mut opened: Opened<B>, permit: Permit) -> ConnectionTask<B> {
     let (id, state) = (opened.id, Rc::clone(&opened.state));
     let message_bytes = state.sessions.borrow().message_bytes(id);
     let config = proto::Config::default()
@@ -206,7 +249,9 @@ fn attach<B: ShardBroker>(io: Io, early: &[u8], mut opened: Opened<B>, permit: P
         if let Some(place) = connections.get_mut(slot) {
             *place = Some(Rc::clone(&connection));
         }
-        state.stats.borrow_mut().connections += 1;
+        let mut stats = state.stats.borrow_mut();
+        stats.connections += 1;
+        stats.connections_http2 += u64::from(connection.is_http2());
     }
     opened.attached = true;
     // What was queued for the session before it had a connection.
@@ -220,8 +265,7 @@ fn attach<B: ShardBroker>(io: Io, early: &[u8], mut opened: Opened<B>, permit: P
 /// How long the peer may take to close after our Close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-async fn call_api(request: Request<Incoming>, peer: IpAddr, api: &Router) -> Response<Body> {
-    let mut request = request.map(Body::new);
+pub(crate) async fn call_api(mut request: Request<Body>, peer: IpAddr, api: &Router) -> Response<Body> {
     request.extensions_mut().insert(axum::extract::ConnectInfo(SocketAddr::new(peer, 0)));
     match api.clone().oneshot(request).await {
         Ok(response) => response,
@@ -229,15 +273,9 @@ async fn call_api(request: Request<Incoming>, peer: IpAddr, api: &Router) -> Res
     }
 }
 
-fn refuse<B: ShardBroker>(
-    refusal: &Refusal,
-    request: &Request<Incoming>,
-    peer: IpAddr,
-    shared: &Shared<B>,
-) -> Response<Body> {
+fn refuse<B: ShardBroker>(refusal: &Refusal, path: &str, peer: IpAddr, shared: &Shared<B>) -> Response<Body> {
     shared.state.count(|stats| stats.refused_upgrades += 1);
     // The path only: the query may hold a token.
-    let path = request.uri().path();
     tracing::info!(status = refusal.status.as_u16(), reason = %refusal.message, %path, %peer, "a WebSocket was refused");
     let mut response = json_error(refusal.status, refusal.code.as_str(), &refusal.message);
     if refusal.status == StatusCode::UNAUTHORIZED {
@@ -271,7 +309,5 @@ fn json_error(status: StatusCode, code: &str, message: &str) -> Response<Body> {
     let mut response = Response::new(Body::from(body.to_string()));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    // What follows a refused upgrade may be frames: nothing behind it is taken for a request.
-    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }

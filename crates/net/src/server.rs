@@ -206,6 +206,7 @@ impl<B: ShardBroker> Start<B> {
             directory: self.directory,
             limits: self.limits,
             api: self.api,
+            draining: watch::Sender::new(false),
         })
     }
 }

@@ -28,6 +28,8 @@ pub struct Settings {
     pub compression: Option<Compression>,
     /// History that all channels together may keep in memory, in bytes.
     pub history_bytes_max: usize,
+    /// HTTP/2, beside HTTP/1.1 on the same port.
+    pub http2: Http2,
     /// Random: epochs and session names begin there.
     pub seed: u64,
 }
@@ -45,7 +47,36 @@ impl Settings {
             header_timeout: Duration::from_secs(10),
             compression: None,
             history_bytes_max: 256 * 1024 * 1024,
+            http2: Http2::default(),
             seed,
+        }
+    }
+}
+
+/// Connections of HTTP/2: over TLS for clients that choose it by ALPN (which the certificate's configuration offers), else for those that
+/// begin with its preface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Http2 {
+    /// Whether there are any.
+    pub enabled: bool,
+    /// Requests and WebSockets on one connection at a time.
+    pub streams_max: u32,
+    /// How long a connection without any may last. The first has to come within `header_timeout`.
+    pub idle_timeout: Duration,
+    /// How often a connection is pinged.
+    pub ping_interval: Duration,
+    /// How long the answer may take.
+    pub ping_timeout: Duration,
+}
+
+impl Default for Http2 {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            streams_max: 100,
+            idle_timeout: Duration::from_secs(60),
+            ping_interval: Duration::from_secs(30),
+            ping_timeout: Duration::from_secs(15),
         }
     }
 }

@@ -2,21 +2,22 @@
 
 use crate::backend::{Backend, ShardBroker};
 use crate::handle::{Control, Submission};
-use crate::http;
 use crate::io::Io;
 use crate::limits::ConnectionLimits;
 use crate::settings::Settings;
 use crate::state::State;
+use crate::{http, http2};
 use axum::Router;
 use core::future::{Future, poll_fn};
 use core::pin::pin;
 use core::task::Poll;
 use core::time::Duration;
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use switchboard_hub::Mail;
 use switchboard_session::Directory;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet, spawn_local};
@@ -30,6 +31,8 @@ pub(crate) struct Shared<B: ShardBroker> {
     pub(crate) directory: Arc<dyn Directory>,
     pub(crate) limits: Arc<ConnectionLimits>,
     pub(crate) api: Router,
+    /// Whether everybody is being sent away.
+    pub(crate) draining: watch::Sender<bool>,
 }
 
 /// What reaches a shard from outside.
@@ -100,8 +103,10 @@ async fn accept<B: ShardBroker>(listener: TcpListener, shared: Rc<Shared<B>>) {
                     Ok(permit) => {
                         let shared = Rc::clone(&shared);
                         spawn_local(async move {
-                            if let Some(io) = secure(stream, &shared.settings).await {
-                                http::serve(io, peer, permit, shared).await;
+                            match secure(stream, &shared.settings).await {
+                                Some((io, Version::Http1)) => http::serve(io, peer, permit, shared).await,
+                                Some((io, Version::Http2)) => http2::serve(io, peer, permit, shared).await,
+                                None => {}
                             }
                         });
                     }
@@ -121,22 +126,58 @@ async fn accept<B: ShardBroker>(listener: TcpListener, shared: Rc<Shared<B>>) {
     }
 }
 
-/// Does the TLS handshake where TLS is configured.
-async fn secure(stream: TcpStream, settings: &Settings) -> Option<Io> {
+/// Which HTTP a client speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    Http1,
+    Http2,
+}
+
+/// Does the TLS handshake where TLS is configured, and finds out what the client speaks.
+async fn secure(stream: TcpStream, settings: &Settings) -> Option<(Io, Version)> {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
-    let Some(tls) = &settings.tls else { return Some(Io::Tcp(stream)) };
-    let acceptor = TlsAcceptor::from(tls.load_full());
-    match tokio::time::timeout(settings.header_timeout, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => Some(Io::Tls(Box::new(stream))),
+    let found = tokio::time::timeout(settings.header_timeout, async {
+        let Some(tls) = &settings.tls else {
+            let version = if settings.http2.enabled { preface(&stream).await? } else { Version::Http1 };
+            return io::Result::Ok((Io::Tcp(stream), version));
+        };
+        let stream = TlsAcceptor::from(tls.load_full()).accept(stream).await?;
+        let version = match stream.get_ref().1.alpn_protocol() {
+            Some(b"h2") if settings.http2.enabled => Version::Http2,
+            _ => Version::Http1,
+        };
+        Ok((Io::Tls(Box::new(stream)), version))
+    });
+    match found.await {
+        Ok(Ok(found)) => Some(found),
         Ok(Err(error)) => {
-            tracing::debug!(%error, "a TLS handshake failed");
+            tracing::debug!(%error, "a connection failed before its first request");
             None
         }
         Err(_) => None,
     }
 }
+
+/// Looks at the first bytes and leaves them where they are: a client with prior knowledge of HTTP/2 begins with `PRI`, which is no method of
+/// HTTP/1.1 (RFC 9113 §3.4).
+async fn preface(stream: &TcpStream) -> io::Result<Version> {
+    loop {
+        let mut bytes = [0; PREFACE.len()];
+        let count = stream.peek(&mut bytes).await?;
+        if count == 0 || !PREFACE.starts_with(bytes.get(..count).unwrap_or_default()) {
+            return Ok(Version::Http1);
+        }
+        if count == PREFACE.len() {
+            return Ok(Version::Http2);
+        }
+        // A beginning that fits: until more comes the socket counts as read.
+        let _: io::Result<()> = stream.try_io(Interest::READABLE, || Err(io::ErrorKind::WouldBlock.into()));
+    }
+}
+
+const PREFACE: &[u8] = b"PRI";
 
 async fn turn_away(mut stream: TcpStream, response: &'static [u8], tls: bool) {
     if !tls {
@@ -264,6 +305,7 @@ async fn obey<B: ShardBroker>(shared: Rc<Shared<B>>, mut control: mpsc::Receiver
         match message {
             Control::Drain { window, done } => {
                 accepting.abort();
+                shared.draining.send_replace(true);
                 state.sessions.borrow_mut().drain(state.clock.now(), window);
                 state.want_turn();
                 spawn_local(report_drained(Rc::clone(state), window, done));

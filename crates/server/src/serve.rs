@@ -35,7 +35,7 @@ pub struct Running {
 /// An address is taken or none of this machine's, a certificate is no good, or the system gives no more threads.
 pub async fn start(config: &Config) -> anyhow::Result<Running> {
     let apps = Arc::new(Apps::new(config)?);
-    let certificates = config.tls.as_ref().map(Certificates::load).transpose()?;
+    let certificates = config.tls.as_ref().map(|files| Certificates::load(files, config.http2.enabled)).transpose()?;
     let settings = Settings {
         shards: config.shards,
         tls: certificates.as_ref().map(Certificates::current),
@@ -43,6 +43,7 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
         connections_max: config.connections_max,
         connections_per_address: config.connections_per_address,
         header_timeout: config.header_timeout,
+        http2: config.http2,
         compression: config.compression,
         history_bytes_max: config.history_bytes_max,
         ..Settings::new(config.listen, random_seed()?)

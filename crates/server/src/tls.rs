@@ -19,14 +19,15 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) struct Certificates {
     files: TlsFiles,
+    http2: bool,
     current: Arc<ArcSwap<ServerConfig>>,
 }
 
 impl Certificates {
-    /// Reads the files.
-    pub(crate) fn load(files: &TlsFiles) -> anyhow::Result<Self> {
-        let config = read(files)?;
-        Ok(Self { files: files.clone(), current: Arc::new(ArcSwap::from_pointee(config)) })
+    /// Reads the files. `http2`: whether clients may choose it.
+    pub(crate) fn load(files: &TlsFiles, http2: bool) -> anyhow::Result<Self> {
+        let config = read(files, http2)?;
+        Ok(Self { files: files.clone(), http2, current: Arc::new(ArcSwap::from_pointee(config)) })
     }
 
     /// What new connections use.
@@ -51,7 +52,7 @@ impl Certificates {
     }
 
     fn reload(&self) {
-        match read(&self.files) {
+        match read(&self.files, self.http2) {
             Ok(config) => {
                 self.current.store(Arc::new(config));
                 tracing::info!(cert = %self.files.cert.display(), "the certificate was read again");
@@ -75,7 +76,7 @@ impl Certificates {
     }
 }
 
-fn read(files: &TlsFiles) -> anyhow::Result<ServerConfig> {
+fn read(files: &TlsFiles, http2: bool) -> anyhow::Result<ServerConfig> {
     let shown = files.cert.display();
     let certificates =
         CertificateDer::pem_file_iter(&files.cert).with_context(|| format!("cannot read tls.cert {shown}"))?;
@@ -88,6 +89,7 @@ fn read(files: &TlsFiles) -> anyhow::Result<ServerConfig> {
         .with_no_client_auth()
         .with_single_cert(certificates, key)
         .with_context(|| format!("tls.cert {shown} and tls.key {shown_key} do not fit"))?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let offered: &[&[u8]] = if http2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
+    config.alpn_protocols = offered.iter().map(|protocol| protocol.to_vec()).collect();
     Ok(config)
 }

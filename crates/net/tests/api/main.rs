@@ -5,6 +5,7 @@ mod backend;
 mod client;
 mod compression;
 mod end;
+mod http2;
 mod refusals;
 mod rooms;
 

@@ -56,6 +56,7 @@ impl Collector for Shards {
             ("start_time_seconds", "When the server started, in seconds since 1970", self.started.as_secs()),
             ("shards", "Event loops", stats.shards.len() as u64),
             ("connections", "WebSocket connections", total.connections),
+            ("connections_http2", "WebSocket connections over HTTP/2", total.connections_http2),
             ("channels", "Channels with subscribers", total.channels),
             ("subscriptions", "Subscriptions", total.subscriptions),
         ];
@@ -66,6 +67,7 @@ impl Collector for Shards {
             ("connections_accepted", "TCP connections accepted", total.accepted),
             ("connections_refused", "Connections refused because there were too many", total.refused_full),
             ("upgrades_refused", "WebSocket requests refused", total.refused_upgrades),
+            ("reset_floods", "HTTP/2 connections ended because the client reset too many streams", total.reset_floods),
             ("messages_received", "Messages from clients", total.messages_in),
             ("messages_sent", "Publications queued for subscribers, each counted for each of them", total.messages_out),
             ("publications", "Publications accepted", total.publications),

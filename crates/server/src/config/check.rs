@@ -1,7 +1,7 @@
 //! From what was written to what is meant. All that is wrong is found in one go; what would be insecure is refused and says what to set.
 
 use super::channels::{Listed, RawNamespace, channels};
-use super::raw::{RawApp, RawCompression, RawConfig, RawGrant, RawPath, RawSecret};
+use super::raw::{RawApp, RawCompression, RawConfig, RawGrant, RawHttp2, RawPath, RawSecret};
 use super::values::{Count, Size, Span};
 use super::{AppConfig, Config, ConfigError, Problem, RawRoute, TlsFiles};
 use crate::secret::Secret;
@@ -12,7 +12,7 @@ use core::time::Duration;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use switchboard_core::{App, AppId, ChannelMatch, ChannelName, ChannelOptions, Channels, Grant, Limits, Operations};
-use switchboard_net::Compression;
+use switchboard_net::{Compression, Http2};
 use switchboard_session::admission::{Network, OriginPattern, TrustedProxies};
 
 /// The shortest API key, in bytes.
@@ -86,6 +86,7 @@ impl Checker<'_> {
                 server.connections_per_address,
             ),
             header_timeout: self.span("server.header_timeout", Duration::from_millis(100), server.header_timeout),
+            http2: self.http2(&raw.http2),
             compression: self.compression(&raw.compression),
             history_bytes_max: raw.history.total_bytes.0,
             tls: self.tls(raw),
@@ -126,6 +127,17 @@ impl Checker<'_> {
             heartbeat: self.span("heartbeat.interval", second, raw.heartbeat.interval),
             heartbeat_timeout: self.span("heartbeat.timeout", second, raw.heartbeat.timeout),
             presence_users: self.count("limits.presence_users", 0..=1_000_000, written.presence_users),
+        }
+    }
+
+    fn http2(&mut self, raw: &RawHttp2) -> Http2 {
+        let second = Duration::from_secs(1);
+        Http2 {
+            enabled: raw.enabled,
+            streams_max: u32::try_from(self.count("http2.streams_max", 1..=100_000, raw.streams_max)).unwrap_or(1),
+            idle_timeout: self.span("http2.idle_timeout", second, raw.idle_timeout),
+            ping_interval: self.span("http2.ping_interval", second, raw.ping_interval),
+            ping_timeout: self.span("http2.ping_timeout", second, raw.ping_timeout),
         }
     }
 

@@ -13,8 +13,8 @@ pub use channels::{RawChannel, RawConflateBy, RawNamespace, RawOverflow};
 pub use check::check;
 pub use load::load;
 pub use raw::{
-    RawApp, RawCompression, RawConfig, RawGrant, RawHeartbeat, RawHistory, RawLimits, RawPath, RawSecret, RawServer,
-    RawTls,
+    RawApp, RawCompression, RawConfig, RawGrant, RawHeartbeat, RawHistory, RawHttp2, RawLimits, RawPath, RawSecret,
+    RawServer, RawTls,
 };
 pub use values::{Count, Size, Span};
 
@@ -27,7 +27,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use switchboard_core::{App, ChannelName, Channels, Limits};
-use switchboard_net::Compression;
+use switchboard_net::{Compression, Http2};
 use switchboard_session::admission::{OriginPattern, TrustedProxies};
 
 /// What is meant.
@@ -49,6 +49,8 @@ pub struct Config {
     pub connections_per_address: usize,
     /// How long a client may take for its TLS handshake, and again for its request's head.
     pub header_timeout: Duration,
+    /// HTTP/2, beside HTTP/1.1.
+    pub http2: Http2,
     /// Whether and how messages are compressed for clients that offer it.
     pub compression: Option<Compression>,
     /// What all channels together keep, in bytes.

@@ -7,7 +7,7 @@ use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use switchboard_core::Limits;
-use switchboard_net::Compression;
+use switchboard_net::{Compression, Http2};
 
 /// A table of the configuration: its struct, its defaults and the list of its keys, which serves suggestions.
 macro_rules! table {
@@ -37,6 +37,8 @@ table! {
         server: RawServer = RawServer::default(),
         /// Certificates.
         tls: RawTls = RawTls::default(),
+        /// HTTP/2, beside HTTP/1.1.
+        http2: RawHttp2 = RawHttp2::default(),
         /// What one client may cost.
         limits: RawLimits = RawLimits::default(),
         /// How the living are told from the dead.
@@ -87,6 +89,22 @@ table! {
         /// Its private key, PEM.
         #[serde(skip_serializing_if = "Option::is_none")]
         key: Option<PathBuf> = None,
+    }
+}
+
+table! {
+    /// `[http2]`
+    RawHttp2 {
+        /// For clients that speak it.
+        enabled: bool = Http2::default().enabled,
+        /// Requests and WebSockets on one connection at a time.
+        streams_max: Count = Count(Http2::default().streams_max as usize),
+        /// How long a connection without any may last.
+        idle_timeout: Span = Span(Http2::default().idle_timeout),
+        /// How often a connection is pinged.
+        ping_interval: Span = Span(Http2::default().ping_interval),
+        /// How long the answer may take.
+        ping_timeout: Span = Span(Http2::default().ping_timeout),
     }
 }
 
@@ -272,6 +290,7 @@ pub(super) fn keys_of(path: &str) -> Option<&'static [&'static str]> {
         "" => RawConfig::KEYS,
         "server" => RawServer::KEYS,
         "tls" => RawTls::KEYS,
+        "http2" => RawHttp2::KEYS,
         "limits" => RawLimits::KEYS,
         "heartbeat" => RawHeartbeat::KEYS,
         "compression" => RawCompression::KEYS,

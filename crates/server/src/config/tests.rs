@@ -169,6 +169,8 @@ fn wrong_values_name_their_key() {
             "[server]\ntrusted_proxies = [\"::1\", \"10/8\"]".to_owned(),
             "server.trusted_proxies[1]: \"10/8\": not an IP address",
         ),
+        ("[http2]\nstreams_max = 0".to_owned(), "http2.streams_max: 0"),
+        ("[http2]\nping_interval = \"10ms\"".to_owned(), "http2.ping_interval: 10ms is less than 1s"),
         ("[server]\nheader_timeout = \"0s\"".to_owned(), "server.header_timeout: 0s is less than 100ms"),
         ("[tls]\ncert = \"x\"".to_owned(), "tls.key: is missing"),
         ("[tls]\nkey = \"x\"".to_owned(), "tls.cert: is missing"),

@@ -8,6 +8,7 @@
 
 mod fuzz;
 mod instructions;
+mod miri;
 mod process;
 mod runner;
 mod start;
@@ -55,6 +56,7 @@ fn dispatch(words: &[&str]) -> Result<Outcome> {
         [command @ ("conformance" | "interop" | "bench"), rest @ ..] => steps::passthrough(&root, command, rest),
         ["fuzz", rest @ ..] => fuzz::run(&root, rest),
         ["instructions", rest @ ..] => instructions::run(&root, rest),
+        ["miri", rest @ ..] => miri::run(&root, rest),
         [other, ..] => bail!("there is no command `{other}`; `cargo xtask help` lists what there is"),
     }
 }
@@ -72,7 +74,8 @@ fn help() -> String {
          interop [ARG…]      interop/run.py, with its own arguments\n\
          bench [ARG…]        the benchmark driver, with its own arguments\n\
          fuzz [ARG…]         every fuzz target for 20 s each; [TARGET] [--seconds N] for more\n\
-         instructions        the protocol's instructions for a message beside the recorded ones; --update records them\n\n\
+         instructions        the protocol's instructions for a message beside the recorded ones; --update records them\n\
+         miri                what `unsafe` relies on, under Miri\n\n\
          steps:\n",
     );
     for Step { name, about, .. } in steps::all() {

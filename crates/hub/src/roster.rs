@@ -32,6 +32,8 @@ pub(crate) struct LocalChannel {
     pub(crate) generation: u64,
     pub(crate) entries: Vec<Entry>,
     pub(crate) pending: VecDeque<Arc<Publication>>,
+    /// The last offset that came, or that all were told they will not get.
+    pub(crate) received: u64,
     pub(crate) changes: Vec<PresenceChange>,
     pub(crate) watchers: u32,
     pub(crate) walk: Option<Walk>,
@@ -45,7 +47,7 @@ pub(crate) struct Entry {
     pub(crate) serial: u64,
     pub(crate) format: WireFormat,
     pub(crate) replaying: bool,
-    /// Gets publications after this offset.
+    /// The last offset that it was given or that it came after: it gets publications after this one.
     pub(crate) from: u64,
     /// Gets presence changes after this one; `u64::MAX` if it does not want them.
     pub(crate) presence_from: u64,
@@ -83,7 +85,9 @@ impl Roster {
                 let options = Arc::clone(app.channels.of(&key.channel));
                 let place = self.channels.vacant_entry();
                 let number = u32::try_from(place.key()).unwrap_or(u32::MAX);
-                place.insert(LocalChannel::new(key.clone(), options, number, self.generation));
+                let mut channel = LocalChannel::new(key.clone(), options, number, self.generation);
+                channel.received = entry.from;
+                place.insert(channel);
                 self.index.insert(key.clone(), number);
                 number
             }
@@ -111,13 +115,16 @@ impl Roster {
         }
     }
 
-    /// Queues a publication for the channel's subscribers here.
-    pub(crate) fn enqueue(&mut self, key: &ChannelKey, publication: Arc<Publication>) {
-        let Some(number) = self.find(key) else { return };
-        let Some(channel) = self.channels.get_mut(number as usize) else { return };
+    /// Queues a publication for the channel's subscribers here. Returns the offset before it, if what is between that and what came last is lost.
+    pub(crate) fn enqueue(&mut self, key: &ChannelKey, publication: Arc<Publication>) -> Option<u64> {
+        let number = self.find(key)?;
+        let channel = self.channels.get_mut(number as usize)?;
+        let lost = (publication.previous > channel.received).then_some(publication.previous);
+        channel.received = publication.position.offset;
         self.pending_bytes += publication.cost();
         channel.pending.push_back(publication);
         self.mark_ready(number);
+        lost
     }
 
     /// Queues a presence change for those who want to know.
@@ -149,6 +156,7 @@ impl LocalChannel {
             generation,
             entries: Vec::new(),
             pending: VecDeque::new(),
+            received: 0,
             changes: Vec::new(),
             watchers: 0,
             walk: None,

@@ -5,6 +5,7 @@
 
 use crate::address::{Caller, ChannelKey, ReturnAddress, ShardId, SubscriberId};
 use crate::broker::{Broker, History};
+use crate::check::Checks;
 use crate::fanout::{self, Effects};
 use crate::home::Homes;
 use crate::mail::{Letter, Mail, Outgoing, Reply, Request, RequestKind, SubscribeRequest, Subscribed};
@@ -50,27 +51,31 @@ pub struct ShardStats {
     pub publications: u64,
     /// Subscribers that were given up because their outbox was full.
     pub overflows: u64,
+    /// Times that something had been lost on the way inside, and subscribers were told: each is a fault of ours.
+    pub losses: u64,
 }
 
 /// One core's part of the hub.
 #[derive(Debug)]
 pub struct Shard<B> {
-    config: ShardConfig,
-    homes: Homes<B>,
-    roster: Roster,
+    pub(crate) config: ShardConfig,
+    pub(crate) homes: Homes<B>,
+    pub(crate) roster: Roster,
     pub(crate) subscribers: Slab<Subscriber>,
     next_serial: u64,
     /// Mail by shard.
-    outgoing: Vec<Outgoing>,
+    pub(crate) outgoing: Vec<Outgoing>,
     answers: VecDeque<(Caller, OpId, Outcome)>,
-    events: VecDeque<(SubscriberId, Event)>,
+    pub(crate) events: VecDeque<(SubscriberId, Event)>,
     pub(crate) effects: Effects,
     /// When something that waits by key is let out, by slot.
     pub(crate) conflation_timers: BTreeSet<(Time, u32)>,
     /// Slots of subscribers with a replay.
     replaying: Vec<u32>,
+    pub(crate) checks: Checks,
     publications: u64,
     overflows: u64,
+    pub(crate) losses: u64,
 }
 
 impl<B: Broker + History> Shard<B> {
@@ -88,8 +93,10 @@ impl<B: Broker + History> Shard<B> {
             effects: Effects::default(),
             conflation_timers: BTreeSet::new(),
             replaying: Vec::new(),
+            checks: Checks::default(),
             publications: 0,
             overflows: 0,
+            losses: 0,
         }
     }
 
@@ -338,13 +345,14 @@ impl<B: Broker + History> Shard<B> {
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
     pub fn poll_timeout(&self) -> Option<Time> {
         let conflated = self.conflation_timers.first().map(|(at, _)| *at);
-        [self.homes.poll_timeout(), conflated].into_iter().flatten().min()
+        [self.homes.poll_timeout(), conflated, self.checks.poll_timeout()].into_iter().flatten().min()
     }
 
     /// Forgets what is too old.
     pub fn handle_timeout(&mut self, now: Time) {
         self.wake_conflated(now);
         self.homes.handle_timeout(now);
+        self.check_positions(now);
         self.route(now);
     }
 
@@ -368,6 +376,7 @@ impl<B: Broker + History> Shard<B> {
             deliveries: self.effects.deliveries,
             publications: self.publications,
             overflows: self.overflows,
+            losses: self.losses,
         }
     }
 
@@ -445,7 +454,7 @@ impl<B: Broker + History> Shard<B> {
         outgoing.push(letter);
     }
 
-    fn handle_letter(&mut self, now: Time, letter: Letter) {
+    pub(crate) fn handle_letter(&mut self, now: Time, letter: Letter) {
         match letter {
             Letter::Request(request) => {
                 if matches!(request.kind, RequestKind::Publish { .. }) {
@@ -454,7 +463,14 @@ impl<B: Broker + History> Shard<B> {
                 self.homes.handle(now, request);
             }
             Letter::Reply { to, reply } => self.handle_reply(now, to, reply),
-            Letter::Deliver { key, publication } => self.roster.enqueue(&key, publication),
+            Letter::Deliver { key, publication } => {
+                if let Some(to) = self.roster.enqueue(&key, publication) {
+                    self.losses += 1;
+                    self.handle_gap(&key, 0, to);
+                }
+            }
+            Letter::Check { key, shard } => self.answer_check(key, shard),
+            Letter::Checked { key, offset } => self.compare(&key, offset),
             Letter::Presence { key, change } => self.roster.enqueue_change(&key, change),
             Letter::Gap { key, from, to } => self.handle_gap(&key, from, to),
         }
@@ -470,7 +486,10 @@ impl<B: Broker + History> Shard<B> {
         let Some(subscriber) = self.subscriber(id) else { return };
         subscriber.pending -= 1;
         let outcome = match reply {
-            Reply::Subscribed(subscribed) => self.begin_subscription(id, *subscribed),
+            Reply::Subscribed(subscribed) => {
+                self.checks.begin(now, self.config.portions.position_check);
+                self.begin_subscription(id, *subscribed)
+            }
             Reply::Unsubscribed { key } => {
                 self.end_subscription(id, &key);
                 Outcome::Unsubscribed { channel: key.channel }
@@ -546,13 +565,17 @@ impl<B: Broker + History> Shard<B> {
     }
 
     fn handle_gap(&mut self, key: &ChannelKey, from: u64, to: u64) {
-        let Some(channel) = self.roster.find(key).and_then(|number| self.roster.channels.get(number as usize)) else {
-            return;
-        };
+        let Some(number) = self.roster.find(key) else { return };
+        let Some(channel) = self.roster.channels.get_mut(number as usize) else { return };
+        channel.received = channel.received.max(to);
+        // What waits for its fan-out came before the gap.
+        let came = channel.pending.iter().rev().map(|publication| publication.position.offset).find(|came| *came <= to);
         for entry in channel.entries.iter().filter(|entry| entry.from < to) {
             let id = SubscriberId { slot: entry.slot, serial: entry.serial };
-            let from = from.max(entry.from + 1);
-            self.events.push_back((id, Event::Gap { channel: key.channel.clone(), from, to }));
+            let from = from.max(entry.from + 1).max(came.map_or(0, |came| came + 1));
+            if from <= to {
+                self.events.push_back((id, Event::Gap { channel: key.channel.clone(), from, to }));
+            }
         }
     }
 

@@ -505,10 +505,11 @@ impl<B: Broker + History> Shard<B> {
 
     fn begin_subscription(&mut self, id: SubscriberId, subscribed: Subscribed) -> Outcome {
         let Subscribed { key, position, recovered, missed, cached, users, presence_serial, request } = subscribed;
+        let has_cached = cached.is_some();
         if let Some(subscriber) = self.subscribers.get_mut(id.slot as usize) {
             // `recovered` promises a replay and its end, even if nothing was missed.
             let promised = recovered == Some(true);
-            let replaying = promised || cached.is_some();
+            let replaying = promised || has_cached;
             let entry = Entry {
                 slot: id.slot,
                 serial: id.serial,
@@ -532,7 +533,7 @@ impl<B: Broker + History> Shard<B> {
                 self.replaying.push(id.slot);
             }
         }
-        Outcome::Subscribed { channel: key.channel, position, recovered, users }
+        Outcome::Subscribed { channel: key.channel, position, recovered, cached: has_cached, users }
     }
 
     fn end_subscription(&mut self, id: SubscriberId, key: &ChannelKey) {

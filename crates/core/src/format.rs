@@ -34,7 +34,7 @@ pub trait Framing: Debug + Send + Sync {
 }
 
 /// Whole framed messages, ready for a socket, shared by all that get them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Encoded(Bytes);
 
 impl Encoded {

@@ -3,6 +3,7 @@
 //! It knows no protocol, no socket and no clock, and decides nothing that needs more than its arguments.
 
 mod app;
+pub mod canary;
 mod channel;
 mod command;
 mod disconnect;
@@ -19,7 +20,7 @@ mod time;
 
 pub use app::App;
 pub use channel::{ChannelMatch, ChannelName, ChannelNameError};
-pub use command::{CacheRequest, Command, Described, Outcome, Publish, ReadFrom, Signed, Since};
+pub use command::{CacheRequest, Command, Outcome, Publish, ReadFrom, Since};
 pub use disconnect::Disconnect;
 pub use event::{Event, PresenceChange, PresentUser};
 pub use format::{Encode, Encoded, FrameKind, Framing, FramingId, Mark, WireFormat};

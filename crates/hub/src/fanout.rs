@@ -25,6 +25,8 @@ pub(crate) struct Effects {
     pub(crate) dropped: Vec<(u32, Run)>,
     /// Subscribers for whom something waits by key.
     pub(crate) conflating: Vec<u32>,
+    /// Publications that never reached this shard: the channel's number, the first and last offset.
+    pub(crate) lost: Vec<(u32, u64, u64)>,
     /// Publications delivered to somebody, for the counters.
     pub(crate) deliveries: u64,
 }
@@ -41,13 +43,19 @@ pub(crate) fn fan_out(
         let Some(number) = roster.ready.pop_front() else { break };
         let Some(channel) = roster.channels.get_mut(number as usize) else { continue };
         channel.ready = false;
+        if let Some((from, to)) = channel.next_gap() {
+            effects.lost.push((number, from, to));
+            // What follows waits for the next turn, so that it comes behind the notice.
+            roster.mark_ready(number);
+            continue;
+        }
         let Some(mut walk) = channel.walk.take().or_else(|| channel.begin_walk(config)) else { continue };
         walk.visit_slice(channel, &config.portions, subscribers, encode, effects);
         if walk.cursor < channel.entries.len() {
             channel.walk = Some(walk);
             roster.mark_ready(number);
         } else {
-            let more = !channel.pending.is_empty() || !channel.changes.is_empty();
+            let more = !channel.pending.is_empty() || !channel.gaps.is_empty() || !channel.changes.is_empty();
             roster.pending_bytes -= walk.publications.iter().map(|publication| publication.cost()).sum::<usize>();
             if more {
                 roster.mark_ready(number);
@@ -58,6 +66,13 @@ pub(crate) fn fan_out(
 }
 
 impl LocalChannel {
+    /// A gap whose turn it is: everything before it is in the outboxes.
+    fn next_gap(&mut self) -> Option<(u64, u64)> {
+        let (from, _) = *self.gaps.front()?;
+        let waits = self.pending.front().is_some_and(|publication| publication.position.offset < from);
+        if self.walk.is_some() || waits { None } else { self.gaps.pop_front() }
+    }
+
     /// Names a run of its publications.
     fn run(&self, publications: &[Arc<Publication>]) -> Run {
         let offset = |publication: Option<&Arc<Publication>>| publication.map_or(0, |known| known.position.offset);
@@ -71,7 +86,9 @@ impl LocalChannel {
         }
         let mut bytes = 0;
         let mut count = 0;
-        for publication in &self.pending {
+        // Nothing beyond a gap goes out before it.
+        let end = self.gaps.front().map_or(u64::MAX, |(from, _)| *from);
+        for publication in self.pending.iter().take_while(|publication| publication.position.offset < end) {
             bytes += publication.cost();
             if bytes > config.portions.run_bytes && count > 0 {
                 break;
@@ -99,7 +116,7 @@ impl LocalChannel {
 impl Walk {
     fn visit_slice(
         &mut self,
-        channel: &mut LocalChannel,
+        channel: &LocalChannel,
         portions: &Portions,
         subscribers: &mut Slab<Subscriber>,
         encode: &mut dyn Encode,
@@ -108,9 +125,7 @@ impl Walk {
         let end = (self.cursor + portions.walk_subscribers).min(channel.entries.len());
         let run = channel.run(&self.publications);
         let overflow = channel.options.overflow;
-        // Out of the channel while they are changed: a visit looks at the rest of it.
-        let mut entries = core::mem::take(&mut channel.entries);
-        for entry in entries.get_mut(self.cursor..end).unwrap_or_default() {
+        for entry in channel.entries.get(self.cursor..end).unwrap_or_default() {
             let Some(subscriber) = subscribers.get_mut(entry.slot as usize) else { continue };
             if subscriber.lost {
                 continue;
@@ -119,8 +134,7 @@ impl Walk {
                 let usual = entry.from < run.first && !entry.replaying && !self.excluded.contains(&entry.serial);
                 let usual = usual && !subscriber.holds(&channel.key.channel);
                 let block = usual.then(|| self.block(entry.format, encode));
-                let count = self.publications.len();
-                match block.filter(|block| !waits_by_key(subscriber, channel, count, block.len())) {
+                match block.filter(|block| !waits_by_key(subscriber, channel, block.len())) {
                     Some(block) => {
                         effects.deliveries += self.publications.len() as u64;
                         push(subscriber, entry.slot, block, run, overflow, effects);
@@ -130,13 +144,11 @@ impl Walk {
                         self.visit_singly(channel, entry, replay_bytes_max, subscriber, encode, effects);
                     }
                 }
-                entry.from = entry.from.max(run.last);
             }
             if !self.changes.is_empty() && entry.presence_from != u64::MAX {
                 self.visit_presence(channel, entry, subscriber, encode, effects);
             }
         }
-        channel.entries = entries;
         self.cursor = end;
     }
 
@@ -184,7 +196,7 @@ impl Walk {
             return;
         }
         let bytes = wanted.iter().map(|publication| publication.cost()).sum();
-        if waits_by_key(subscriber, channel, wanted.len(), bytes) {
+        if waits_by_key(subscriber, channel, bytes) {
             conflate(subscriber, entry.slot, channel, wanted, effects);
             return;
         }
@@ -302,6 +314,25 @@ fn push(subscriber: &mut Subscriber, slot: u32, block: Encoded, run: Run, overfl
     if !subscriber.dropped.is_empty() {
         effects.dropped.extend(subscriber.dropped.drain(..).map(|dropped| (slot, dropped)));
     }
+    mark_dirty(subscriber, slot, effects);
+}
+
+/// Queues the notice of publications that are lost.
+pub(crate) fn push_gap(
+    subscriber: &mut Subscriber,
+    slot: u32,
+    encoded: Option<Encoded>,
+    run: Run,
+    effects: &mut Effects,
+) {
+    if subscriber.lost {
+        return;
+    }
+    if subscriber.outbox.push_gap(encoded, run, &mut subscriber.dropped).is_err() {
+        lose(subscriber, slot, effects);
+        return;
+    }
+    effects.dropped.extend(subscriber.dropped.drain(..).map(|dropped| (slot, dropped)));
     mark_dirty(subscriber, slot, effects);
 }
 

@@ -12,6 +12,7 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use switchboard_core::canary::{Canary, is_planted};
 use switchboard_core::{
     App, CacheEffect, ChannelOptions, Outcome, Position, PresenceChange, Publication, ReadFrom, Reject, RejectCode,
     Since, Time, UserId,
@@ -36,8 +37,6 @@ struct Home {
     options: Arc<ChannelOptions>,
     feeds: SmallVec<[Feed; 2]>,
     members: Members,
-    /// The last offset that was published while somebody subscribed; 0 if none was.
-    published: u64,
 }
 
 /// One shard that subscribes to the channel.
@@ -109,7 +108,12 @@ impl<B: Broker + History> Homes<B> {
         request: Box<SubscribeRequest>,
     ) -> Subscribed {
         let position = self.broker.retain(&key);
-        let missed = request.since.map(|since| self.broker.read(now, &key, Read::all(ReadFrom::After(since))).ok());
+        let mut missed = request.since.map(|since| self.broker.read(now, &key, Read::all(ReadFrom::After(since))).ok());
+        if is_planted(Canary::ReadBeforeRegistering)
+            && let Some(Some(slice)) = &mut missed
+        {
+            slice.publications.retain(|publication| publication.timestamp < now);
+        }
         let home = self.channels.entry_ref(&key).or_insert_with(|| Home::new(app, &key));
         match home.feeds.iter_mut().find(|feed| feed.shard == shard) {
             Some(feed) => feed.subscriptions += 1,
@@ -139,7 +143,7 @@ impl<B: Broker + History> Homes<B> {
             && let Some(feed) = home.feeds.get_mut(index)
         {
             feed.subscriptions -= 1;
-            if feed.subscriptions == 0 {
+            if feed.subscriptions == 0 && !is_planted(Canary::FeedLeft) {
                 home.feeds.swap_remove(index);
             }
         }
@@ -206,7 +210,6 @@ impl<B: Broker + History> Homes<B> {
                         CacheEffect::Clear => self.cache.clear(&key),
                     }
                     if let Some(home) = self.channels.get_mut(&key) {
-                        home.published = publication.position.offset;
                         deliver(&mut self.letters, home, &key, &publication);
                     }
                     if let Some(to) = origin {
@@ -225,13 +228,6 @@ impl<B: Broker + History> Homes<B> {
 
     fn reply(&mut self, to: ReturnAddress, outcome: Outcome) {
         self.letters.push((to.shard, Letter::Reply { to, reply: Reply::Outcome(outcome) }));
-    }
-
-    /// Up to which offset a shard must have been sent everything by now, if that can be said.
-    pub(crate) fn published(&self, key: &ChannelKey, shard: ShardId) -> Option<u64> {
-        let home = self.channels.get(key)?;
-        let feed = home.feeds.iter().find(|feed| feed.shard == shard)?;
-        (!feed.behind && home.published > 0).then_some(home.published)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -278,7 +274,7 @@ impl<B: Broker + History> Homes<B> {
         );
         if let Some(feed) = self.feed(key, shard) {
             feed.sent = last;
-            feed.behind = slice.more;
+            feed.behind = slice.more || is_planted(Canary::BehindForever);
         }
         (letters, !slice.more)
     }
@@ -291,7 +287,7 @@ impl<B: Broker + History> Homes<B> {
 impl Home {
     fn new(app: &App, key: &ChannelKey) -> Self {
         let options = Arc::clone(app.channels.of(&key.channel));
-        Self { options, feeds: SmallVec::new(), members: Members::default(), published: 0 }
+        Self { options, feeds: SmallVec::new(), members: Members::default() }
     }
 }
 

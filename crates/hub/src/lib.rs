@@ -6,12 +6,12 @@
 mod address;
 mod broker;
 mod cache;
-mod check;
 mod conflation;
 mod fanout;
 mod home;
 mod idempotency;
 mod logs;
+mod losses;
 mod mail;
 mod memory;
 mod outbox;

@@ -10,6 +10,7 @@ use core::time::Duration;
 use hashbrown::HashMap;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
+use switchboard_core::canary::{Canary, is_planted};
 use switchboard_core::{ChannelOptions, Epoch, Position, Publication, ReadFrom, Since, Time};
 
 /// Keeps each channel's latest publications within its options, and all of them within one bound.
@@ -258,7 +259,7 @@ impl Logs {
         if let Some(log) = self.logs.remove(key) {
             self.bytes -= LOG_COST + log.cost();
             // Whoever comes back to this channel must not take its new offsets for the old ones.
-            self.epoch += 1;
+            self.epoch += u64::from(!is_planted(Canary::EpochKept));
             if let Some(losses) = &mut self.losses {
                 losses.push_back(Loss::Forgotten { key: key.clone(), epoch: log.epoch });
             }

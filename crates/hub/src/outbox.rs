@@ -31,11 +31,27 @@ pub(crate) struct Run {
     pub(crate) last: u64,
 }
 
+impl Run {
+    /// Whether both are runs of the same channel.
+    pub(crate) fn is_of(&self, other: &Self) -> bool {
+        self.number == other.number && self.generation == other.generation
+    }
+}
+
 #[derive(Debug)]
 struct Entry {
     encoded: Encoded,
-    /// What may be dropped. Absent for answers, events, and channels whose policy is another.
-    run: Option<Run>,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    /// Never dropped: answers, events, and channels whose policy is another.
+    Fixed,
+    /// What may be dropped.
+    Run(Run),
+    /// What was dropped, until its notice takes the place.
+    Hole(Run),
 }
 
 impl Outbox {
@@ -50,7 +66,7 @@ impl Outbox {
         if self.bytes + encoded.len() > self.bytes_max && !self.queue.is_empty() {
             return Err(OutboxFull);
         }
-        self.append(encoded, None);
+        self.append(encoded, Kind::Fixed);
         Ok(())
     }
 
@@ -75,41 +91,72 @@ impl Outbox {
             self.drop_oldest(encoded.len(), dropped);
             if self.bytes + encoded.len() > self.bytes_max && !self.queue.is_empty() {
                 dropped.push(run);
+                self.append(Encoded::default(), Kind::Hole(run));
                 return Ok(());
             }
         }
-        self.append(encoded, droppable.then_some(run));
+        self.append(encoded, if droppable { Kind::Run(run) } else { Kind::Fixed });
+        Ok(())
+    }
+
+    /// Puts the notice of publications that are lost where they were, so that whoever has read a publication has read of every loss before it. `None` where a
+    /// protocol has no words for it. Where there is no room, more runs go, and are put into `dropped`.
+    pub(crate) fn push_gap(
+        &mut self,
+        encoded: Option<Encoded>,
+        run: Run,
+        dropped: &mut Vec<Run>,
+    ) -> Result<(), OutboxFull> {
+        let covers = |hole: Run| hole.is_of(&run) && run.first <= hole.first && hole.last <= run.last;
+        let is_hole = |entry: &Entry| matches!(entry.kind, Kind::Hole(hole) if covers(hole));
+        let place = self.queue.iter().position(is_hole).unwrap_or(self.queue.len());
+        // What was dropped side by side is told as one.
+        self.queue.retain(|entry| !is_hole(entry));
+        let Some(encoded) = encoded else { return Ok(()) };
+        self.used = true;
+        if self.bytes + encoded.len() > self.bytes_max {
+            self.drop_oldest(encoded.len(), dropped);
+            if self.bytes + encoded.len() > self.bytes_max && !self.queue.is_empty() {
+                return Err(OutboxFull);
+            }
+        }
+        self.bytes += encoded.len();
+        self.queue.insert(place.min(self.queue.len()), Entry { encoded, kind: Kind::Fixed });
         Ok(())
     }
 
     /// Queues a run of a replay, which is only let go on while there is [room](Self::room_for_replay).
     pub(crate) fn push_replay(&mut self, encoded: Encoded, run: Run, overflow: Overflow) {
         self.used = true;
-        self.append(encoded, (overflow == Overflow::DropOldest).then_some(run));
+        self.append(encoded, if overflow == Overflow::DropOldest { Kind::Run(run) } else { Kind::Fixed });
     }
 
-    fn append(&mut self, encoded: Encoded, run: Option<Run>) {
+    fn append(&mut self, encoded: Encoded, kind: Kind) {
         self.bytes += encoded.len();
-        self.queue.push_back(Entry { encoded, run });
+        self.queue.push_back(Entry { encoded, kind });
     }
 
     fn drop_oldest(&mut self, room: usize, dropped: &mut Vec<Run>) {
         let mut excess = (self.bytes + room).saturating_sub(self.bytes_max);
-        self.queue.retain(|entry| {
-            let Some(run) = entry.run else { return true };
+        for entry in &mut self.queue {
             if excess == 0 {
-                return true;
+                return;
             }
-            excess = excess.saturating_sub(entry.encoded.len());
-            self.bytes -= entry.encoded.len();
-            dropped.push(run);
-            false
-        });
+            if let Kind::Run(run) = entry.kind {
+                excess = excess.saturating_sub(entry.encoded.len());
+                self.bytes -= entry.encoded.len();
+                *entry = Entry { encoded: Encoded::default(), kind: Kind::Hole(run) };
+                dropped.push(run);
+            }
+        }
     }
 
     /// The next message for the socket.
     pub fn pop(&mut self) -> Option<Encoded> {
-        let entry = self.queue.pop_front()?;
+        let mut entry = self.queue.pop_front()?;
+        while let Kind::Hole(_) = entry.kind {
+            entry = self.queue.pop_front()?;
+        }
         self.bytes -= entry.encoded.len();
         if self.queue.is_empty() && self.queue.capacity() > 8 {
             // An idle subscriber keeps no queue.
@@ -203,6 +250,26 @@ mod tests {
         assert_eq!(dropped, [run(1), run(2), run(3)]);
         assert_eq!(outbox.len(), 95);
         assert_eq!(outbox.pop().unwrap().len(), 30);
+    }
+
+    #[test]
+    fn a_loss_is_told_where_it_was() {
+        let mut outbox = Outbox::new(100);
+        let mut dropped = Vec::new();
+        outbox.push(block(1)).unwrap();
+        outbox.push_run(block(60), run(1), Overflow::DropOldest, &mut dropped).unwrap();
+        outbox.push(block(2)).unwrap();
+        outbox.push_run(block(61), run(2), Overflow::DropOldest, &mut dropped).unwrap();
+        assert_eq!(dropped, [run(1)]);
+        outbox.push_gap(Some(Encoded::new(Bytes::from(vec![0; 3]))), run(1), &mut dropped).unwrap();
+        let lengths =
+            |outbox: &mut Outbox| core::iter::from_fn(|| outbox.pop().map(|entry| entry.len())).collect::<Vec<_>>();
+        assert_eq!(lengths(&mut outbox), [1, 3, 2, 61]);
+        // Where a protocol has no words for it, nothing is left of the place.
+        outbox.push_run(block(60), run(3), Overflow::DropOldest, &mut dropped).unwrap();
+        outbox.push_run(block(61), run(4), Overflow::DropOldest, &mut dropped).unwrap();
+        outbox.push_gap(None, run(3), &mut dropped).unwrap();
+        assert_eq!((outbox.queue.len(), lengths(&mut outbox)), (1, vec![61]));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use slab::Slab;
 use smallvec::SmallVec;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use switchboard_core::canary::{Canary, is_planted};
 use switchboard_core::{App, ChannelOptions, Encoded, PresenceChange, Publication, WireFormat};
 
 /// The channels with subscribers on this shard, by number.
@@ -32,8 +33,8 @@ pub(crate) struct LocalChannel {
     pub(crate) generation: u64,
     pub(crate) entries: Vec<Entry>,
     pub(crate) pending: VecDeque<Arc<Publication>>,
-    /// The last offset that came, or that all were told they will not get.
-    pub(crate) received: u64,
+    /// Offsets that never reached this shard, first and last, each gap at its place among what is pending.
+    pub(crate) gaps: VecDeque<(u64, u64)>,
     pub(crate) changes: Vec<PresenceChange>,
     pub(crate) watchers: u32,
     pub(crate) walk: Option<Walk>,
@@ -47,7 +48,7 @@ pub(crate) struct Entry {
     pub(crate) serial: u64,
     pub(crate) format: WireFormat,
     pub(crate) replaying: bool,
-    /// The last offset that it was given or that it came after: it gets publications after this one.
+    /// Gets publications after this offset.
     pub(crate) from: u64,
     /// Gets presence changes after this one; `u64::MAX` if it does not want them.
     pub(crate) presence_from: u64,
@@ -85,9 +86,7 @@ impl Roster {
                 let options = Arc::clone(app.channels.of(&key.channel));
                 let place = self.channels.vacant_entry();
                 let number = u32::try_from(place.key()).unwrap_or(u32::MAX);
-                let mut channel = LocalChannel::new(key.clone(), options, number, self.generation);
-                channel.received = entry.from;
-                place.insert(channel);
+                place.insert(LocalChannel::new(key.clone(), options, number, self.generation));
                 self.index.insert(key.clone(), number);
                 number
             }
@@ -115,16 +114,21 @@ impl Roster {
         }
     }
 
-    /// Queues a publication for the channel's subscribers here. Returns the offset before it, if what is between that and what came last is lost.
-    pub(crate) fn enqueue(&mut self, key: &ChannelKey, publication: Arc<Publication>) -> Option<u64> {
-        let number = self.find(key)?;
-        let channel = self.channels.get_mut(number as usize)?;
-        let lost = (publication.previous > channel.received).then_some(publication.previous);
-        channel.received = publication.position.offset;
+    /// Queues a publication for the channel's subscribers here.
+    pub(crate) fn enqueue(&mut self, key: &ChannelKey, publication: Arc<Publication>) {
+        let Some(number) = self.find(key) else { return };
+        let Some(channel) = self.channels.get_mut(number as usize) else { return };
         self.pending_bytes += publication.cost();
         channel.pending.push_back(publication);
         self.mark_ready(number);
-        lost
+    }
+
+    /// Queues the notice that publications are lost.
+    pub(crate) fn enqueue_gap(&mut self, key: &ChannelKey, from: u64, to: u64) {
+        let Some(number) = self.find(key) else { return };
+        let Some(channel) = self.channels.get_mut(number as usize) else { return };
+        channel.gaps.push_back((from, to));
+        self.mark_ready(number);
     }
 
     /// Queues a presence change for those who want to know.
@@ -156,7 +160,7 @@ impl LocalChannel {
             generation,
             entries: Vec::new(),
             pending: VecDeque::new(),
-            received: 0,
+            gaps: VecDeque::new(),
             changes: Vec::new(),
             watchers: 0,
             walk: None,
@@ -173,6 +177,7 @@ impl LocalChannel {
         let mut hole = index;
         if let Some(walk) = &mut self.walk
             && index < walk.cursor
+            && !is_planted(Canary::CursorNotMoved)
         {
             walk.cursor -= 1;
             hole = walk.cursor;

@@ -5,11 +5,10 @@
 
 use crate::address::{Caller, ChannelKey, ReturnAddress, ShardId, SubscriberId};
 use crate::broker::{Broker, History};
-use crate::check::Checks;
 use crate::fanout::{self, Effects};
 use crate::home::Homes;
 use crate::mail::{Letter, Mail, Outgoing, Reply, Request, RequestKind, SubscribeRequest, Subscribed};
-use crate::outbox::{Outbox, Run};
+use crate::outbox::Outbox;
 use crate::presence::Member;
 use crate::roster::{Entry, Roster};
 use crate::settings::ShardConfig;
@@ -17,8 +16,10 @@ use crate::subscriber::{Replay, Subscriber, Subscription};
 use slab::Slab;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
+use switchboard_core::canary::{Canary, is_planted};
 use switchboard_core::{
-    App, ClientInfo, Encode, Encoded, Event, OpId, Outcome, Publish, ReadFrom, SessionId, Time, WireFormat,
+    App, ClientInfo, Encode, Encoded, Event, OpId, Outcome, Publish, ReadFrom, Reject, RejectCode, SessionId, Time,
+    WireFormat,
 };
 
 /// What waits inside a shard now, in bytes.
@@ -51,20 +52,18 @@ pub struct ShardStats {
     pub publications: u64,
     /// Subscribers that were given up because their outbox was full.
     pub overflows: u64,
-    /// Times that something had been lost on the way inside, and subscribers were told: each is a fault of ours.
-    pub losses: u64,
 }
 
 /// One core's part of the hub.
 #[derive(Debug)]
 pub struct Shard<B> {
-    pub(crate) config: ShardConfig,
-    pub(crate) homes: Homes<B>,
+    config: ShardConfig,
+    homes: Homes<B>,
     pub(crate) roster: Roster,
     pub(crate) subscribers: Slab<Subscriber>,
     next_serial: u64,
     /// Mail by shard.
-    pub(crate) outgoing: Vec<Outgoing>,
+    outgoing: Vec<Outgoing>,
     answers: VecDeque<(Caller, OpId, Outcome)>,
     pub(crate) events: VecDeque<(SubscriberId, Event)>,
     pub(crate) effects: Effects,
@@ -72,10 +71,8 @@ pub struct Shard<B> {
     pub(crate) conflation_timers: BTreeSet<(Time, u32)>,
     /// Slots of subscribers with a replay.
     replaying: Vec<u32>,
-    pub(crate) checks: Checks,
     publications: u64,
     overflows: u64,
-    pub(crate) losses: u64,
 }
 
 impl<B: Broker + History> Shard<B> {
@@ -93,10 +90,8 @@ impl<B: Broker + History> Shard<B> {
             effects: Effects::default(),
             conflation_timers: BTreeSet::new(),
             replaying: Vec::new(),
-            checks: Checks::default(),
             publications: 0,
             overflows: 0,
-            losses: 0,
         }
     }
 
@@ -119,6 +114,7 @@ impl<B: Broker + History> Shard<B> {
             conflation: None,
             conflating: false,
             conflation_due: None,
+            revoked: Vec::new(),
         });
         (SubscriberId { slot: u32::try_from(slot).unwrap_or(u32::MAX), serial: session.serial }, session)
     }
@@ -158,6 +154,27 @@ impl<B: Broker + History> Shard<B> {
     ) {
         let kind = RequestKind::Unsubscribe { answer: true, member };
         self.request(now, Caller::Subscriber(id), op, app, key, kind);
+    }
+
+    /// Takes a subscription away, at once: `asked` is the operation that subscribed, `member` as it was given. Nothing is delivered from here on; `op` is answered
+    /// when the channel's home knows. Returns whether there was a subscription. If it was still on its way, its operation is answered by a refusal.
+    #[expect(clippy::too_many_arguments, reason = "a subscription's parts have no life of their own")]
+    pub fn revoke(
+        &mut self,
+        now: Time,
+        id: SubscriberId,
+        asked: OpId,
+        op: OpId,
+        app: &Arc<App>,
+        key: ChannelKey,
+        member: Option<Member>,
+    ) -> bool {
+        let established = !is_planted(Canary::RevokedStillHears) && self.end_subscription(id, &key);
+        if !established && let Some(subscriber) = self.subscriber(id) {
+            subscriber.revoked.push(asked);
+        }
+        self.unsubscribe(now, id, op, app, key, member);
+        established
     }
 
     /// Publishes.
@@ -237,6 +254,10 @@ impl<B: Broker + History> Shard<B> {
 
     /// The next event for a subscriber, to be told after its answers and before [`end_turn`](Self::end_turn) is called again.
     pub fn poll_event(&mut self) -> Option<(SubscriberId, Event)> {
+        if self.events.is_empty() {
+            // To tell of a loss may have cost another.
+            self.report_dropped();
+        }
         self.events.pop_front()
     }
 
@@ -264,6 +285,7 @@ impl<B: Broker + History> Shard<B> {
     pub fn end_turn(&mut self, now: Time, encode: &mut dyn Encode) -> bool {
         let more = fanout::fan_out(&mut self.roster, &mut self.subscribers, &self.config, encode, &mut self.effects);
         self.let_out(now, encode);
+        self.report_lost();
         self.report_dropped();
         more || self.has_replay_with_room()
     }
@@ -345,14 +367,13 @@ impl<B: Broker + History> Shard<B> {
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
     pub fn poll_timeout(&self) -> Option<Time> {
         let conflated = self.conflation_timers.first().map(|(at, _)| *at);
-        [self.homes.poll_timeout(), conflated, self.checks.poll_timeout()].into_iter().flatten().min()
+        [self.homes.poll_timeout(), conflated].into_iter().flatten().min()
     }
 
     /// Forgets what is too old.
     pub fn handle_timeout(&mut self, now: Time) {
         self.wake_conflated(now);
         self.homes.handle_timeout(now);
-        self.check_positions(now);
         self.route(now);
     }
 
@@ -376,7 +397,6 @@ impl<B: Broker + History> Shard<B> {
             deliveries: self.effects.deliveries,
             publications: self.publications,
             overflows: self.overflows,
-            losses: self.losses,
         }
     }
 
@@ -454,7 +474,7 @@ impl<B: Broker + History> Shard<B> {
         outgoing.push(letter);
     }
 
-    pub(crate) fn handle_letter(&mut self, now: Time, letter: Letter) {
+    fn handle_letter(&mut self, now: Time, letter: Letter) {
         match letter {
             Letter::Request(request) => {
                 if matches!(request.kind, RequestKind::Publish { .. }) {
@@ -463,16 +483,9 @@ impl<B: Broker + History> Shard<B> {
                 self.homes.handle(now, request);
             }
             Letter::Reply { to, reply } => self.handle_reply(now, to, reply),
-            Letter::Deliver { key, publication } => {
-                if let Some(to) = self.roster.enqueue(&key, publication) {
-                    self.losses += 1;
-                    self.handle_gap(&key, 0, to);
-                }
-            }
-            Letter::Check { key, shard } => self.answer_check(key, shard),
-            Letter::Checked { key, offset } => self.compare(&key, offset),
+            Letter::Deliver { key, publication } => self.roster.enqueue(&key, publication),
             Letter::Presence { key, change } => self.roster.enqueue_change(&key, change),
-            Letter::Gap { key, from, to } => self.handle_gap(&key, from, to),
+            Letter::Gap { key, from, to } => self.roster.enqueue_gap(&key, from, to),
         }
     }
 
@@ -485,13 +498,16 @@ impl<B: Broker + History> Shard<B> {
         };
         let Some(subscriber) = self.subscriber(id) else { return };
         subscriber.pending -= 1;
+        let revoked = subscriber.take_revoked(to.op);
         let outcome = match reply {
-            Reply::Subscribed(subscribed) => {
-                self.checks.begin(now, self.config.portions.position_check);
-                self.begin_subscription(id, *subscribed)
+            Reply::Subscribed(subscribed) if revoked => {
+                let message = format!("the right to subscribe to channel '{}' has ended", subscribed.key.channel);
+                Outcome::Rejected(Reject::new(RejectCode::PermissionDenied, message))
             }
+            Reply::Subscribed(subscribed) => self.begin_subscription(id, *subscribed),
             Reply::Unsubscribed { key } => {
-                self.end_subscription(id, &key);
+                // It may have been revoked before.
+                let _ = self.end_subscription(id, &key);
                 Outcome::Unsubscribed { channel: key.channel }
             }
             Reply::Outcome(outcome) => outcome,
@@ -505,21 +521,24 @@ impl<B: Broker + History> Shard<B> {
 
     fn begin_subscription(&mut self, id: SubscriberId, subscribed: Subscribed) -> Outcome {
         let Subscribed { key, position, recovered, missed, cached, users, presence_serial, request } = subscribed;
-        let has_cached = cached.is_some();
         if let Some(subscriber) = self.subscribers.get_mut(id.slot as usize) {
             // `recovered` promises a replay and its end, even if nothing was missed.
             let promised = recovered == Some(true);
-            let replaying = promised || has_cached;
+            let replaying = promised || cached.is_some();
             let entry = Entry {
                 slot: id.slot,
                 serial: id.serial,
                 format: subscriber.format,
-                replaying,
+                replaying: replaying && !is_planted(Canary::LiveOvertakesReplay),
                 from: position.offset,
                 presence_from: presence_serial,
             };
             let (channel, index) = self.roster.add(&subscriber.app, &key, entry);
-            let replay = replaying.then(|| Replay::new(missed, cached, promised));
+            let session = subscriber.session;
+            let wanted = missed
+                .into_iter()
+                .filter(|publication| publication.exclude != Some(session) || is_planted(Canary::ExcludedReplayed));
+            let replay = replaying.then(|| Replay::new(wanted.collect(), cached, promised));
             subscriber.subscriptions.push(Subscription { channel, index, member: request.member, replay });
             if let Some(local) = self.roster.channels.get(channel as usize) {
                 let rate = [local.options.rate, request.rate].into_iter().filter(|rate| *rate > 0).min().unwrap_or(0);
@@ -533,18 +552,19 @@ impl<B: Broker + History> Shard<B> {
                 self.replaying.push(id.slot);
             }
         }
-        Outcome::Subscribed { channel: key.channel, position, recovered, cached: has_cached, users }
+        Outcome::Subscribed { channel: key.channel, position, recovered, users }
     }
 
-    fn end_subscription(&mut self, id: SubscriberId, key: &ChannelKey) {
-        let Some(number) = self.roster.find(key) else { return };
-        let Some(subscriber) = self.subscriber(id) else { return };
-        if let Some(subscription) = subscriber.take_subscription(number) {
-            if let Some(conflation) = &mut subscriber.conflation {
-                conflation.forget(&key.channel);
-            }
-            self.roster.remove(number, subscription.index, &mut self.subscribers);
+    /// Returns whether there was one.
+    fn end_subscription(&mut self, id: SubscriberId, key: &ChannelKey) -> bool {
+        let Some(number) = self.roster.find(key) else { return false };
+        let Some(subscriber) = self.subscriber(id) else { return false };
+        let Some(subscription) = subscriber.take_subscription(number) else { return false };
+        if let Some(conflation) = &mut subscriber.conflation {
+            conflation.forget(&key.channel);
         }
+        self.roster.remove(number, subscription.index, &mut self.subscribers);
+        true
     }
 
     /// Lets a closing subscriber go once nothing is pending: until then a subscription may still be on its way to it.
@@ -559,45 +579,12 @@ impl<B: Broker + History> Shard<B> {
             let key = channel.key.clone();
             self.roster.remove(subscription.channel, subscription.index, &mut self.subscribers);
             let from = ReturnAddress { shard: self.config.id, caller: Caller::Subscriber(id), op: OpId(0) };
-            let kind = RequestKind::Unsubscribe { answer: false, member: subscription.member };
+            let kind = RequestKind::Unsubscribe {
+                answer: false,
+                member: subscription.member.filter(|_| !is_planted(Canary::LeaveLost)),
+            };
             self.send_home(now, Request { key, app: Arc::clone(&app), from, kind });
         }
         self.subscribers.remove(id.slot as usize);
-    }
-
-    fn handle_gap(&mut self, key: &ChannelKey, from: u64, to: u64) {
-        let Some(number) = self.roster.find(key) else { return };
-        let Some(channel) = self.roster.channels.get_mut(number as usize) else { return };
-        channel.received = channel.received.max(to);
-        // What waits for its fan-out came before the gap.
-        let came = channel.pending.iter().rev().map(|publication| publication.position.offset).find(|came| *came <= to);
-        for entry in channel.entries.iter().filter(|entry| entry.from < to) {
-            let id = SubscriberId { slot: entry.slot, serial: entry.serial };
-            let from = from.max(entry.from + 1).max(came.map_or(0, |came| came + 1));
-            if from <= to {
-                self.events.push_back((id, Event::Gap { channel: key.channel.clone(), from, to }));
-            }
-        }
-    }
-
-    /// Neighbouring runs that a subscriber lost become one gap.
-    fn report_dropped(&mut self) {
-        let mut gaps: Vec<(u32, Run)> = Vec::new();
-        for (slot, run) in self.effects.dropped.drain(..) {
-            let same = |known: &Run| known.number == run.number && known.generation == run.generation;
-            match gaps.iter_mut().rev().find(|(known, gap)| *known == slot && same(gap)) {
-                Some((_, gap)) => gap.last = run.last,
-                None => gaps.push((slot, run)),
-            }
-        }
-        for (slot, run) in gaps {
-            if let Some(subscriber) = self.subscribers.get(slot as usize)
-                && let Some(channel) = self.roster.channels.get(run.number as usize)
-                && channel.generation == run.generation
-            {
-                let event = Event::Gap { channel: channel.key.channel.clone(), from: run.first, to: run.last };
-                self.events.push_back((subscriber.id(slot), event));
-            }
-        }
     }
 }

@@ -6,7 +6,7 @@ use crate::outbox::{Outbox, Run};
 use crate::presence::Member;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use switchboard_core::{App, ChannelName, Publication, SessionId, Time, WireFormat};
+use switchboard_core::{App, ChannelName, OpId, Publication, SessionId, Time, WireFormat};
 
 #[derive(Debug)]
 pub(crate) struct Subscriber {
@@ -33,6 +33,8 @@ pub(crate) struct Subscriber {
     pub(crate) conflating: bool,
     /// When the shard's timers look at what is conflated.
     pub(crate) conflation_due: Option<Time>,
+    /// Operations whose subscription was taken away before it was there.
+    pub(crate) revoked: Vec<OpId>,
 }
 
 impl Subscriber {
@@ -47,6 +49,12 @@ impl Subscriber {
     /// Whether the channel's publications wait for it by key.
     pub(crate) fn holds(&self, channel: &ChannelName) -> bool {
         self.conflation.as_ref().is_some_and(|conflation| conflation.holds(channel))
+    }
+
+    /// Whether the operation was one that subscribed to what was taken away meanwhile.
+    pub(crate) fn take_revoked(&mut self, op: OpId) -> bool {
+        let index = self.revoked.iter().position(|known| *known == op);
+        index.map(|index| self.revoked.swap_remove(index)).is_some()
     }
 
     pub(crate) fn take_subscription(&mut self, channel: u32) -> Option<Subscription> {

@@ -96,10 +96,8 @@ impl<B: Broker + History> Sessions<B> {
         let mut session = Box::new(Session {
             id,
             name,
-            user: (app.anonymous.is_some() || !dialect.can_authenticate()).then(|| UserId::guest(name)),
+            user: app.anonymous.is_some().then(|| UserId::guest(name)),
             identity: None,
-            authorized: hashbrown::HashMap::default(),
-            info: None,
             channels: hashbrown::HashMap::default(),
             bucket: crate::bucket::Bucket::default(),
             pending: 0,
@@ -119,7 +117,6 @@ impl<B: Broker + History> Sessions<B> {
         }
         self.gauges.open(id, session.dialect.kind());
         let mut commands = core::mem::take(&mut self.commands);
-        let mut refused = None;
         self.write(&mut session, |session, out| {
             let welcome = Welcome {
                 session: session.name,
@@ -128,11 +125,8 @@ impl<B: Broker + History> Sessions<B> {
                 message_bytes: session.message_bytes(),
                 heartbeat: session.app.limits.heartbeat,
             };
-            refused = session.dialect.open(&welcome, &mut commands, out);
+            session.dialect.open(&welcome, &mut commands, out);
         });
-        if let Some(disconnect) = refused {
-            self.end(&mut session, &disconnect);
-        }
         for (op, command) in commands.drain(..) {
             self.execute(now, &mut session, op, command);
         }
@@ -163,7 +157,7 @@ impl<B: Broker + History> Sessions<B> {
                 Incoming::Binary(bytes) => bytes.len(),
             };
             if session.early_bytes > session.app.limits.message_bytes_unauthenticated {
-                self.end(session, &Disconnect::AUTHENTICATION_TIMEOUT);
+                self.end(session, Disconnect::AUTHENTICATION_TIMEOUT);
                 return;
             }
         }
@@ -215,7 +209,7 @@ impl<B: Broker + History> Sessions<B> {
     }
 
     /// Ends a session by our will: the client is told, and [`closing`](Self::closing) says how the transport shall close.
-    pub fn disconnect(&mut self, id: SubscriberId, disconnect: &Disconnect) {
+    pub fn disconnect(&mut self, id: SubscriberId, disconnect: Disconnect) {
         let Some(mut session) = self.take(id) else { return };
         self.end(&mut session, disconnect);
         self.put_back(session);
@@ -257,6 +251,8 @@ impl<B: Broker + History> Sessions<B> {
     /// Takes mail from another shard.
     pub fn receive_mail(&mut self, now: Time, mail: Mail) {
         self.shard.receive_mail(now, mail);
+        // An answer comes before whatever the same turn brings the client next: a token that takes a subscription away, say.
+        self.drain_answers(now);
     }
 
     /// The mail for another shard; call it when the way there has room.
@@ -288,7 +284,7 @@ impl<B: Broker + History> Sessions<B> {
         let more = self.shard.end_turn(now, &mut self.encoder);
         self.drain_events();
         while let Some(id) = self.shard.poll_overflowed() {
-            self.disconnect(id, &Disconnect::SLOW_CONSUMER);
+            self.disconnect(id, Disconnect::SLOW_CONSUMER);
         }
         more
     }
@@ -378,13 +374,13 @@ impl<B: Broker + History> Sessions<B> {
             return;
         }
         if due(session.deadlines.authentication) {
-            return self.end(session, &Disconnect::AUTHENTICATION_TIMEOUT);
+            return self.end(session, Disconnect::AUTHENTICATION_TIMEOUT);
         }
         if due(session.deadlines.expiry) {
-            return self.end(session, &Disconnect::TOKEN_EXPIRED);
+            return self.end(session, Disconnect::TOKEN_EXPIRED);
         }
         if let Some((_, after)) = session.deadlines.drain.filter(|(at, _)| *at <= now) {
-            return self.end(session, &Disconnect::going_away(after));
+            return self.end(session, Disconnect::going_away(after));
         }
         if due(session.deadlines.expiry_warning) {
             session.deadlines.expiry_warning = None;
@@ -444,7 +440,13 @@ impl<B: Broker + History> Sessions<B> {
     fn drain_events(&mut self) {
         while let Some((id, event)) = self.shard.poll_event() {
             let Some(mut session) = self.take(id) else { continue };
-            self.write(&mut session, |session, out| session.dialect.on_event(&event, out));
+            match &event {
+                Event::Gap { channel, from, to } => {
+                    let encoded = self.encode(&mut session, |session, out| session.dialect.on_event(&event, out));
+                    self.shard.push_gap(id, channel, (*from, *to), encoded);
+                }
+                event => self.write(&mut session, |session, out| session.dialect.on_event(event, out)),
+            }
             self.put_back(session);
         }
     }
@@ -453,7 +455,7 @@ impl<B: Broker + History> Sessions<B> {
         let mut end = None;
         self.write(session, |session, out| end = session.dialect.answer(op, outcome, out));
         if let Some(disconnect) = end {
-            self.end(session, &disconnect);
+            self.end(session, disconnect);
         }
     }
 
@@ -471,31 +473,40 @@ impl<B: Broker + History> Sessions<B> {
         session: &mut Session,
         write: impl FnOnce(&mut Session, &mut switchboard_dialects::Writer<'_>),
     ) {
+        if let Some(encoded) = self.encode(session, write) {
+            self.shard.push(session.id, encoded);
+        }
+    }
+
+    /// Lets the dialect write; `None` if it has nothing to say, or the session is over.
+    fn encode(
+        &mut self,
+        session: &mut Session,
+        write: impl FnOnce(&mut Session, &mut switchboard_dialects::Writer<'_>),
+    ) -> Option<Encoded> {
         if session.closing.is_some() {
-            return;
+            return None;
         }
         let mut out = core::mem::take(&mut self.out);
         out.clear();
         if let Some(mut writer) = self.encoder.writer(session.format.framing, &mut out) {
             write(session, &mut writer);
         }
-        if !out.is_empty() {
-            // A copy of its own: a slice of a shared buffer would keep all of it alive for as long as one client does not read.
-            self.shard.push(session.id, Encoded::new(bytes::Bytes::copy_from_slice(&out)));
-        }
+        // A copy of its own: a slice of a shared buffer would keep all of it alive for as long as one client does not read.
+        let encoded = (!out.is_empty()).then(|| Encoded::new(bytes::Bytes::copy_from_slice(&out)));
         self.out = out;
+        encoded
     }
 
-    pub(crate) fn end(&mut self, session: &mut Session, disconnect: &Disconnect) {
+    pub(crate) fn end(&mut self, session: &mut Session, disconnect: Disconnect) {
         if session.closing.is_some() {
             return;
         }
         self.shard.reopen_for_last_words(session.id);
-        let mut told = disconnect.clone();
-        self.write(session, |session, out| told = session.dialect.on_disconnect(disconnect, out));
+        self.write(session, |session, out| session.dialect.on_disconnect(&disconnect, out));
         self.shard.mark_dirty(session.id);
         self.shard.give_up(session.id);
-        session.closing = Some(told);
+        session.closing = Some(disconnect);
     }
 
     fn get(&self, id: SubscriberId) -> Option<&Session> {

@@ -24,12 +24,10 @@ pub struct Native {
 
 /// Publications without an id: answered only if refused.
 const QUIET: OpId = OpId(0);
-/// Other requests without an id.
-const NAMELESS: OpId = OpId(1);
 
 impl Native {
     pub(crate) fn new(batch: bool) -> Self {
-        Self { batch, next_op: 2, ids: VecDeque::new() }
+        Self { batch, next_op: 1, ids: VecDeque::new() }
     }
 
     pub(crate) fn batches(&self) -> bool {
@@ -37,16 +35,16 @@ impl Native {
     }
 
     fn name(&mut self, id: Option<&str>, command: &Command) -> OpId {
-        match id {
-            Some(id) => {
-                let op = OpId(self.next_op);
-                self.next_op += 1;
-                self.ids.push_back((op, id.into()));
-                op
-            }
-            None if matches!(command, Command::Publish { .. }) => QUIET,
-            None => NAMELESS,
+        if id.is_none() && matches!(command, Command::Publish { .. }) {
+            return QUIET;
         }
+        // Without an id too: the session tells its operations apart by this.
+        let op = OpId(self.next_op);
+        self.next_op += 1;
+        if let Some(id) = id {
+            self.ids.push_back((op, id.into()));
+        }
+        op
     }
 
     fn take_id(&mut self, op: OpId) -> Option<Box<str>> {
@@ -72,9 +70,8 @@ impl Native {
 }
 
 impl Dialect for Native {
-    fn open(&mut self, welcome: &Welcome<'_>, _: &mut Commands, out: &mut Writer<'_>) -> Option<Disconnect> {
+    fn open(&mut self, welcome: &Welcome<'_>, _: &mut Commands, out: &mut Writer<'_>) {
         write::welcome(welcome, out);
-        None
     }
 
     fn receive(&mut self, message: Incoming<'_>, commands: &mut Commands, out: &mut Writer<'_>) {
@@ -110,9 +107,8 @@ impl Dialect for Native {
         write::ping(out);
     }
 
-    fn on_disconnect(&mut self, disconnect: &Disconnect, out: &mut Writer<'_>) -> Disconnect {
+    fn on_disconnect(&mut self, disconnect: &Disconnect, out: &mut Writer<'_>) {
         write::disconnect(disconnect, out);
-        disconnect.clone()
     }
 
     fn can_refuse(&self) -> bool {

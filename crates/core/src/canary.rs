@@ -1,0 +1,81 @@
+//! Planted bugs: each is a mistake that was made here or elsewhere, and the simulation must find every one of them, or it would not find the next either.
+//!
+//! Nothing of it is in a release: without the feature `canary`, which only the simulation asks for, and debug assertions, [`is_planted`] is `false` at
+//! compile time.
+
+/// A bug that can be planted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Canary {
+    /// A subscription reads what was missed before it is registered, so what is published in between reaches it in neither way.
+    ReadBeforeRegistering,
+    /// A shard that has caught up is still taken to be behind.
+    BehindForever,
+    /// A connection that ends does not leave the channels' presence.
+    LeaveLost,
+    /// A subscriber that goes while its roster is walked moves another one past the walk.
+    CursorNotMoved,
+    /// A position reads history without the right to it.
+    ReplayWithoutRight,
+    /// Live publications overtake a replay.
+    LiveOvertakesReplay,
+    /// What an outbox drops is not told.
+    DropUntold,
+    /// A forgotten channel begins again in the same epoch.
+    EpochKept,
+    /// `if_position` is not looked at.
+    ConditionIgnored,
+    /// A right that has ended is still good for what is on its way.
+    RevokedStillHears,
+    /// A session gets what it was excluded from when it comes back.
+    ExcludedReplayed,
+    /// A subscription that is gone stays on its channel's list at home.
+    FeedLeft,
+}
+
+impl Canary {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::ReadBeforeRegistering,
+        Self::BehindForever,
+        Self::LeaveLost,
+        Self::CursorNotMoved,
+        Self::ReplayWithoutRight,
+        Self::LiveOvertakesReplay,
+        Self::DropUntold,
+        Self::EpochKept,
+        Self::ConditionIgnored,
+        Self::RevokedStillHears,
+        Self::ExcludedReplayed,
+        Self::FeedLeft,
+    ];
+}
+
+#[cfg(all(feature = "canary", debug_assertions))]
+mod planted {
+    use super::Canary;
+    use core::cell::Cell;
+
+    std::thread_local! {
+        static PLANTED: Cell<Option<Canary>> = const { Cell::new(None) };
+    }
+
+    /// Plants a bug in this thread, or takes it away.
+    pub fn plant(canary: Option<Canary>) {
+        PLANTED.set(canary);
+    }
+
+    /// Whether this thread has this bug.
+    pub fn is_planted(canary: Canary) -> bool {
+        PLANTED.get() == Some(canary)
+    }
+}
+
+#[cfg(all(feature = "canary", debug_assertions))]
+pub use planted::{is_planted, plant};
+
+/// Whether this thread has this bug: no.
+#[cfg(not(all(feature = "canary", debug_assertions)))]
+#[inline(always)]
+pub const fn is_planted(_: Canary) -> bool {
+    false
+}

@@ -8,9 +8,9 @@
 
 mod fuzz;
 mod instructions;
-mod miri;
 mod process;
 mod runner;
+mod sim;
 mod start;
 mod steps;
 mod tidy;
@@ -54,9 +54,9 @@ fn dispatch(words: &[&str]) -> Result<Outcome> {
             tools::install_for(&root, &chosen)
         }
         [command @ ("conformance" | "interop" | "bench"), rest @ ..] => steps::passthrough(&root, command, rest),
+        ["sim", rest @ ..] => sim::run(&root, rest),
         ["fuzz", rest @ ..] => fuzz::run(&root, rest),
         ["instructions", rest @ ..] => instructions::run(&root, rest),
-        ["miri", rest @ ..] => miri::run(&root, rest),
         [other, ..] => bail!("there is no command `{other}`; `cargo xtask help` lists what there is"),
     }
 }
@@ -73,9 +73,9 @@ fn help() -> String {
          conformance [ARG…]  conformance/autobahn/run.py, with its own arguments\n\
          interop [ARG…]      interop/run.py, with its own arguments\n\
          bench [ARG…]        the benchmark driver, with its own arguments\n\
+         sim [ARG…]          a simulated node, seed by seed; `sim --help` says what it takes\n\
          fuzz [ARG…]         every fuzz target for 20 s each; [TARGET] [--seconds N] for more\n\
-         instructions        the protocol's instructions for a message beside the recorded ones; --update records them\n\
-         miri                what `unsafe` relies on, under Miri\n\n\
+         instructions        the protocol's instructions for a message beside the recorded ones; --update records them\n\n\
          steps:\n",
     );
     for Step { name, about, .. } in steps::all() {

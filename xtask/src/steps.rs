@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::instructions;
 use crate::process;
 use crate::runner::Outcome;
+use crate::sim;
 use crate::start;
 use crate::tidy;
 use crate::tools::{self, Tool};
@@ -91,6 +92,13 @@ const STEPS: &[Step] = &[
     },
     Step { name: "unit", about: "every Rust test", tier: Tier::Quick, needs: &[Tool::Nextest], run: unit },
     Step {
+        name: "sim",
+        about: "a simulated node by seed, and that every planted bug is found",
+        tier: Tier::Quick,
+        needs: &[],
+        run: sim::step,
+    },
+    Step {
         name: "doc",
         about: "examples in the documentation run, and it has no broken link",
         tier: Tier::Quick,
@@ -131,13 +139,6 @@ const STEPS: &[Step] = &[
         tier: Tier::Full,
         needs: &[Tool::Node, Tool::Chromium],
         run: browser,
-    },
-    Step {
-        name: "fuzz-build",
-        about: "the fuzz targets compile, without a warning",
-        tier: Tier::Full,
-        needs: &[Tool::Rustfmt, Tool::Clippy, Tool::Cxx],
-        run: fuzz_build,
     },
     Step { name: "start", about: "the README's first command", tier: Tier::Full, needs: &[], run: start::check },
     Step {
@@ -261,8 +262,6 @@ fn contents(folder: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
 fn conformance(root: &Path) -> Result<()> {
     let unittest = ["-m", "unittest", "discover", "--start-directory", "conformance/autobahn"];
     process::run(Command::new("python3").args(unittest).current_dir(root), minutes(2))?;
-    // The page that compares with others is made of stored outcomes, these among them.
-    process::run(python(root, "bench/compare/compare.py").arg("--check"), minutes(1))?;
     cargo(root, &["build", "--locked", "--package", "switchboard-ws", "--examples"], minutes(20))?;
     process::run(python(root, AUTOBAHN).arg("install"), minutes(15))?;
     for (role, example, more) in
@@ -306,17 +305,6 @@ fn bench(root: &Path) -> Result<()> {
 }
 
 const BENCH: &str = "bench/Cargo.toml";
-
-/// A workspace of its own too. To fuzz takes another compiler, but not to see that the targets keep up with what they call.
-fn fuzz_build(root: &Path) -> Result<()> {
-    cargo(root, &["fmt", "--manifest-path", FUZZ, "--check"], minutes(2))?;
-    let mut clippy = cargo_command(root);
-    clippy.args(["clippy", "--manifest-path", FUZZ, "--locked", "--", "-D", "warnings"]);
-    // The fuzzer's own builds, with their flags, are in `fuzz/target`.
-    process::run(clippy.env("CARGO_TARGET_DIR", root.join("fuzz/target/check")), minutes(20))
-}
-
-const FUZZ: &str = "fuzz/Cargo.toml";
 
 fn bench_driver(root: &Path, quick: bool) -> Command {
     let mut command = cargo_command(root);

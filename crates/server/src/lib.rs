@@ -10,7 +10,6 @@ mod answer;
 mod api;
 mod apps;
 mod clock;
-mod pusher;
 mod secret;
 mod serve;
 mod supervisor;

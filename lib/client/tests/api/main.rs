@@ -8,6 +8,4 @@ mod hostile;
 mod server;
 mod simulation;
 mod support;
-#[cfg(feature = "tls")]
-mod tls;
 mod transcripts;

@@ -26,5 +26,4 @@ mod pieces;
 mod properties;
 mod sending;
 mod support;
-mod texts;
 mod timeouts;

@@ -1,3 +1,0 @@
-//! What Pusher's servers and libraries expect beside the WebSocket.
-
-pub(crate) mod signature;

@@ -1,0 +1,176 @@
+//! What must hold of the node itself: bounds at every turn, agreement when all is quiet, and nothing left when everybody has gone.
+
+use crate::Violation;
+use crate::node::shard_id;
+use crate::world::{Due, Talk, World};
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+use switchboard_core::{ChannelName, Command, Outcome};
+use switchboard_hub::Backlog;
+
+/// The largest publication of a plan, with what it costs to keep and what its envelope takes.
+const PUBLICATION: usize = 1_600;
+
+type Members = BTreeMap<(usize, String), BTreeMap<String, u64>>;
+
+impl World<'_> {
+    /// No queue is longer than its bound and one more portion.
+    pub(crate) fn check_bounds(&self, shard: usize) -> Result<(), Violation> {
+        let setup = &self.plan.setup;
+        let portions = &setup.portions;
+        let backlog = self.node.shards[shard].sessions.backlog();
+        let most = |of: fn(&switchboard_core::App) -> usize| setup.apps.iter().map(|app| of(app)).max().unwrap_or(0);
+        let outbox = most(|app| app.limits.outbox_bytes);
+        let history =
+            most(|app| app.channels.namespaces().map(|(_, options)| options.history_bytes).max().unwrap_or(0));
+        // One answer to `history`, as JSON with base64, may stand alone in an outbox.
+        let answer = history.min(256 * 1024) * 3 / 2 + PUBLICATION;
+        let batch = setup.mailbox_bytes + portions.catch_up_bytes + PUBLICATION;
+        // Publications on their way to their home are bounded by what the sessions may have pending, and come in one batch at worst.
+        let asked = setup.clients * most(|app| app.limits.operations_pending) * PUBLICATION;
+        let pending = portions.pending_bytes_max + batch + asked;
+        let replay = portions.replay_bytes_max.max(history) + portions.run_bytes + PUBLICATION;
+        let kept = setup.history_bytes_max + 1_000 * setup.channels * setup.apps.len();
+        let is_kept = self.truth.borrow().kept[shard];
+        let bounds = [
+            ("bounds: pending", backlog.pending, pending),
+            ("bounds: outbox", backlog.outbox_max, outbox.max(answer) + portions.run_bytes + PUBLICATION),
+            ("bounds: replay", backlog.replay_max, replay),
+            ("bounds: mailbox", backlog.mail_max, batch),
+            ("bounds: history", is_kept, kept),
+        ];
+        match bounds.iter().find(|(_, is, bound)| is > bound) {
+            None => Ok(()),
+            Some((kind, is, bound)) => Err(Violation::new(kind, format!("shard {shard}: {is} of {bound} bytes"))),
+        }
+    }
+
+    /// No more faults: everybody reads, the dead are found, everything that is on its way arrives.
+    pub(crate) fn calm_down(&mut self) -> Result<(), Violation> {
+        self.trace.note(self.now, "calm", &[], String::new);
+        for client in 0..self.clients.len() {
+            self.clients[client].stalled = false;
+            if let Some(link) = self.clients[client].link {
+                self.after(Duration::ZERO, Due::ToClient(link));
+            }
+        }
+        let end = self.now + Duration::from_secs(90);
+        self.run_until(end, |_| false)
+    }
+
+    /// Everybody has everything, and knows who is there.
+    pub(crate) fn check_quiet(&mut self) -> Result<(), Violation> {
+        let mut members = Members::new();
+        for link in self.links.iter().filter(|link| link.session_open || link.client_open) {
+            if !(link.session_open && link.client_open && link.server_open) {
+                let message = format!("{} of client {}", link.name, link.client);
+                return Err(Violation::new("node: half a connection is left", message));
+            }
+            let app = self.clients[link.client].app;
+            match &link.talk {
+                Some(Talk::Native(conversation)) => {
+                    conversation.check_quiet(self.now, &self.truth.borrow())?;
+                    for (channel, subscription) in &conversation.subscriptions {
+                        let user = subscription.member.clone().unwrap_or_default();
+                        *members.entry((app, channel.clone())).or_default().entry(user).or_default() += 1;
+                    }
+                }
+                Some(Talk::Raw(listener)) => {
+                    let place = (app, listener.channel().to_owned());
+                    *members.entry(place).or_default().entry(link.user.clone()).or_default() += 1;
+                }
+                None => {}
+            }
+        }
+        members.retain(|(app, channel), _| self.plan.setup.options(*app, channel).presence);
+        self.check_watchers(&members)?;
+        self.check_presence(&members)
+    }
+
+    fn check_watchers(&self, members: &Members) -> Result<(), Violation> {
+        for link in &self.links {
+            let Some(Talk::Native(conversation)) = &link.talk else { continue };
+            for (channel, subscription) in &conversation.subscriptions {
+                let Some(users) = &subscription.users else { continue };
+                let there = members.get(&(self.clients[link.client].app, channel.clone()));
+                let there: BTreeSet<String> = there.into_iter().flat_map(BTreeMap::keys).cloned().collect();
+                if *users != there {
+                    let message = format!("{} believes {users:?} on {channel}, there are {there:?}", link.name);
+                    return Err(Violation::new("presence: a watcher is wrong", message));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The application asks who is where.
+    fn check_presence(&mut self, members: &Members) -> Result<(), Violation> {
+        let mut asked = Vec::new();
+        for (index, app) in self.plan.setup.apps.clone().iter().enumerate() {
+            for channel in (0..self.plan.setup.channels).map(|channel| self.plan.setup.channel(channel)) {
+                let Ok(name) = ChannelName::parse(channel.as_str()) else { continue };
+                asked.push((self.ask(app, Command::Presence { channel: name, limit: None }), (index, channel)));
+            }
+        }
+        let end = self.now + Duration::from_secs(5);
+        self.run_until(end, |_| false)?;
+        for (ticket, place) in asked {
+            let Some(Outcome::Presence { users, connections, .. }) = self.outcomes.get(&ticket) else {
+                return Err(Violation::new("application: never answered", format!("{place:?}")));
+            };
+            let there = members.get(&place);
+            let total: u64 = there.into_iter().flat_map(BTreeMap::values).sum();
+            let limit = self.plan.setup.apps[place.0].limits.presence_users;
+            let count = there.map_or(0, BTreeMap::len).min(limit);
+            let right = users.iter().all(|user| {
+                let known = there.and_then(|there| there.get(user.user.as_str()));
+                known == Some(&u64::from(user.connections))
+            });
+            if *connections != total || users.len() != count || !right {
+                let message = format!("{place:?}: {users:?}, {connections} connections; there are {there:?}");
+                return Err(Violation::new("presence: the channel is wrong", message));
+            }
+        }
+        Ok(())
+    }
+
+    /// Everybody leaves, and all that was kept for a time grows old.
+    pub(crate) fn send_everybody_home(&mut self) -> Result<(), Violation> {
+        self.trace.note(self.now, "home", &[], String::new);
+        (0..self.clients.len()).for_each(|client| self.leave(client));
+        let end = self.now + Duration::from_secs(500);
+        self.run_until(end, |_| false)
+    }
+
+    /// No subscription, channel, timer, slot or byte is left.
+    pub(crate) fn check_nothing_left(&self) -> Result<(), Violation> {
+        let left = |what: &'static str, message: String| Err(Violation::new(what, message));
+        for (index, shard) in self.node.shards.iter().enumerate() {
+            let sessions = &shard.sessions;
+            let stats = sessions.stats();
+            let gauges = [sessions.len() as u64, stats.subscriptions, stats.hub.subscribers];
+            if gauges != [0; 3] {
+                return left("left: sessions", format!("shard {index}: {stats:?}"));
+            }
+            if stats.hub.channels > 0 || sessions.local_channels() > 0 {
+                return left("left: channels", format!("shard {index}: {stats:?}, {}", sessions.local_channels()));
+            }
+            if sessions.backlog() != Backlog::default() {
+                return left("left: a backlog", format!("shard {index}: {:?}", sessions.backlog()));
+            }
+            if let Some(timer) = sessions.poll_timeout() {
+                return left("left: a timer", format!("shard {index}: {timer:?}, now {:?}", self.now));
+            }
+            if (0..self.node.shards.len()).any(|to| sessions.has_mail(shard_id(to))) || self.node.has_mail() {
+                return left("left: mail", format!("shard {index}"));
+            }
+            if self.truth.borrow().kept[index] > 0 {
+                return left("left: history", format!("shard {index}: {} bytes", self.truth.borrow().kept[index]));
+            }
+        }
+        match self.tickets.first_key_value() {
+            Some((ticket, asked)) => left("application: never answered", format!("{ticket}, asked {asked:?}")),
+            None => Ok(()),
+        }
+    }
+}

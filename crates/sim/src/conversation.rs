@@ -1,0 +1,538 @@
+//! A connection that speaks the native protocol: what the client has asked, what it was told, and whether that can be true.
+//!
+//! Owns the promises to one client. Knows nothing of shards and sockets.
+
+use crate::Violation;
+use crate::message::{Code, Message};
+use crate::rights::{Right, Rights};
+use crate::subscription::{Phase, Subscription};
+use crate::truth::{Place, Truth};
+use crate::world::Seen;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use switchboard_core::{App, SessionId, Time};
+
+/// A position as clients keep it: epoch and offset.
+pub(crate) type Position = (u64, u64);
+
+/// One native connection.
+#[derive(Debug)]
+pub(crate) struct Conversation {
+    pub(crate) name: SessionId,
+    app: Arc<App>,
+    /// After the first, the second, … answered `authenticate`; the first entry is before any.
+    rights: Vec<Rights>,
+    /// How many were sent.
+    authentications: usize,
+    /// Who it was at the same moments, as presence counts it.
+    users: Vec<Option<String>>,
+    /// When the last token that was taken ends.
+    expires: Option<Time>,
+    next_id: u64,
+    pub(crate) pending: BTreeMap<u64, Asked>,
+    /// Requests without an id, each of which may be refused once.
+    nameless: u64,
+    pub(crate) subscriptions: BTreeMap<String, Subscription>,
+    /// Positions of channels that it no longer subscribes to.
+    pub(crate) left: BTreeMap<String, Position>,
+    welcomed: bool,
+    pub(crate) seen: Seen,
+}
+
+/// A request that waits for its answer.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    at: Time,
+    /// Sent after so many `authenticate`s.
+    authentications: usize,
+    what: Request,
+}
+
+#[derive(Debug)]
+enum Request {
+    Subscribe { channel: String, since: Option<Position> },
+    Unsubscribe { channel: String },
+    Publish { channel: String, number: u64, if_position: Option<Position> },
+    Presence { channel: String },
+    History { channel: String, since: Option<Position>, limit: usize },
+    Authenticate { rights: Rights, user: String, expired: Option<Time> },
+    Ping,
+    Nonsense,
+}
+
+/// What the answer to a request says, or a violation.
+pub(crate) type Checked = Result<(), Violation>;
+
+impl Conversation {
+    pub(crate) fn new(
+        name: SessionId,
+        app: &Arc<App>,
+        rights: Rights,
+        expires: Option<Time>,
+        left: BTreeMap<String, Position>,
+    ) -> Self {
+        Self {
+            name,
+            app: Arc::clone(app),
+            rights: vec![rights],
+            authentications: 0,
+            users: Vec::new(),
+            expires,
+            next_id: 1,
+            pending: BTreeMap::new(),
+            nameless: 0,
+            subscriptions: BTreeMap::new(),
+            left,
+            welcomed: false,
+            seen: Seen::default(),
+        }
+    }
+
+    fn ask(&mut self, now: Time, mut message: Value, what: Request) -> Vec<u8> {
+        let id = self.next_id;
+        self.next_id += 1;
+        message["id"] = json!(id);
+        self.pending.insert(id, Asked { at: now, authentications: self.authentications, what });
+        message.to_string().into_bytes()
+    }
+
+    /// `None` if it is subscribed already or about to be.
+    pub(crate) fn subscribe(&mut self, now: Time, channel: &str, resume: bool, presence: bool) -> Option<Vec<u8>> {
+        if self.subscriptions.contains_key(channel) {
+            return None;
+        }
+        let since = self.left.get(channel).copied().filter(|_| resume);
+        let mut message = json!({"type": "subscribe", "channel": channel, "presence": presence});
+        if let Some((epoch, offset)) = since {
+            message["since"] = json!({"epoch": format!("{epoch:x}"), "offset": offset});
+        }
+        self.subscriptions.insert(channel.to_owned(), Subscription::new(since, presence));
+        Some(self.ask(now, message, Request::Subscribe { channel: channel.to_owned(), since }))
+    }
+
+    pub(crate) fn unsubscribe(&mut self, now: Time, pick: usize) -> Option<Vec<u8>> {
+        let live = self.subscriptions.iter_mut().filter(|(_, subscription)| subscription.phase == Phase::Live);
+        let (channel, subscription) = live.collect::<Vec<_>>().into_iter().nth(pick)?;
+        subscription.phase = Phase::Leaving;
+        let channel = channel.clone();
+        Some(self.ask(now, json!({"type": "unsubscribe", "channel": channel}), Request::Unsubscribe { channel }))
+    }
+
+    /// A publication; `message` is complete but for its id. Without an id nobody answers it unless it is refused.
+    pub(crate) fn publish(
+        &mut self,
+        now: Time,
+        channel: &str,
+        number: u64,
+        answered: bool,
+        if_position: Option<Position>,
+        mut message: Value,
+    ) -> Vec<u8> {
+        if let Some((epoch, offset)) = if_position {
+            message["if_position"] = json!({"epoch": format!("{epoch:x}"), "offset": offset});
+        }
+        if !answered {
+            self.nameless += 1;
+            return message.to_string().into_bytes();
+        }
+        self.ask(now, message, Request::Publish { channel: channel.to_owned(), number, if_position })
+    }
+
+    pub(crate) fn presence(&mut self, now: Time, channel: &str) -> Vec<u8> {
+        let message = json!({"type": "presence", "channel": channel});
+        self.ask(now, message, Request::Presence { channel: channel.to_owned() })
+    }
+
+    pub(crate) fn history(&mut self, now: Time, channel: &str, since: bool, limit: usize) -> Vec<u8> {
+        let mut message = json!({"type": "history", "channel": channel, "limit": limit});
+        let since = self.position(channel).filter(|_| since);
+        if let Some((epoch, offset)) = since {
+            message["since"] = json!({"epoch": format!("{epoch:x}"), "offset": offset});
+        }
+        self.ask(now, message, Request::History { channel: channel.to_owned(), since, limit })
+    }
+
+    pub(crate) fn authenticate(
+        &mut self,
+        now: Time,
+        token: &str,
+        rights: Rights,
+        user: String,
+        expires: Option<Time>,
+    ) -> Vec<u8> {
+        let message = json!({"type": "authenticate", "token": token});
+        let bytes = self.ask(now, message, Request::Authenticate { rights, user, expired: expires });
+        self.authentications += 1;
+        bytes
+    }
+
+    pub(crate) fn ping(&mut self, now: Time) -> Vec<u8> {
+        self.ask(now, json!({"type": "ping"}), Request::Ping)
+    }
+
+    pub(crate) fn nonsense(&mut self, now: Time, kind: usize) -> Vec<u8> {
+        match kind {
+            0 => self.ask(now, json!({"type": "shout"}), Request::Nonsense),
+            1 => self.ask(now, json!({"type": "publish", "data": 1}), Request::Nonsense),
+            2 => self.ask(now, json!({"type": "subscribe", "channel": "no#hash"}), Request::Nonsense),
+            _ => {
+                self.nameless += 1;
+                b"{not json".to_vec()
+            }
+        }
+    }
+
+    /// Where it is on a channel, as far as it knows.
+    pub(crate) fn position(&self, channel: &str) -> Option<Position> {
+        let live = self.subscriptions.get(channel).filter(|subscription| subscription.phase != Phase::Asked);
+        live.map(Subscription::position).or_else(|| self.left.get(channel).copied())
+    }
+
+    /// The connection is over: what it knows for the next one.
+    pub(crate) fn end(mut self) -> BTreeMap<String, Position> {
+        for (channel, subscription) in core::mem::take(&mut self.subscriptions) {
+            if subscription.phase != Phase::Asked {
+                self.left.insert(channel, subscription.position());
+            }
+        }
+        self.left
+    }
+
+    /// A message came.
+    pub(crate) fn receive(&mut self, now: Time, truth: &Truth, bytes: &[u8]) -> Checked {
+        let message: Message<'_> = serde_json::from_slice(bytes).map_err(|error| {
+            Violation::new(
+                "client: not a message of the protocol",
+                format!("{error}: {}", String::from_utf8_lossy(bytes)),
+            )
+        })?;
+        self.handle(now, truth, &message, None)
+            .map_err(|violation| violation.about(&format!("{} got {}", self.name, String::from_utf8_lossy(bytes))))
+    }
+
+    /// A binary message came.
+    pub(crate) fn receive_binary(&mut self, now: Time, truth: &Truth, frame: &[u8]) -> Checked {
+        let broken = || Violation::new("client: not a binary message", format!("{frame:?}"));
+        let (header, payload) = crate::message::split_binary(frame).ok_or_else(broken)?;
+        let message: Message<'_> = serde_json::from_str(header).map_err(|_| broken())?;
+        self.handle(now, truth, &message, crate::truth::number_in(payload))
+            .map_err(|violation| violation.about(&format!("{} got {header}", self.name)))
+    }
+
+    fn handle(&mut self, now: Time, truth: &Truth, message: &Message<'_>, payload: Option<u64>) -> Checked {
+        // Who is given up at once gets no welcome.
+        if !self.welcomed && !matches!(message.kind, "welcome" | "disconnect") {
+            return violation("client: something came before the welcome");
+        }
+        match message.kind {
+            "welcome" => {
+                if core::mem::replace(&mut self.welcomed, true) || message.session != Some(&*self.name.to_string()) {
+                    return violation("client: welcomed twice or as another");
+                }
+                self.users.push(message.user.map(str::to_owned));
+                Ok(())
+            }
+            "batch" => {
+                for raw in message.messages.iter().flatten() {
+                    let inner = serde_json::from_str(raw.get())
+                        .map_err(|_| Violation::new("client: not a message in a batch", String::new()))?;
+                    self.handle(now, truth, &inner, None)?;
+                }
+                Ok(())
+            }
+            "message" => {
+                let number = payload.or_else(|| crate::truth::number_in(message.data?.get().as_bytes()));
+                let place = self.place(message.channel.unwrap_or_default());
+                let Some(subscription) = self.subscriptions.get_mut(&place.1) else {
+                    return violation("client: a message of a channel that it does not subscribe to");
+                };
+                self.seen.messages += 1;
+                subscription.receive(truth, &place, self.name, message.offset.unwrap_or_default(), number)
+            }
+            "ok" | "pong" | "error" => self.handle_answer(now, truth, message),
+            "gap" | "caught_up" | "join" | "leave" => self.handle_event(truth, message),
+            "unsubscribed" => {
+                let channel = message.channel.unwrap_or_default();
+                // The only reason is a token that does not cover it.
+                if self.rights.last().is_some_and(|rights| rights.allow(Right::Subscribe, channel)) {
+                    return violation("rights: a subscription that is covered was ended");
+                }
+                let Some(subscription) = self.subscriptions.remove(channel) else {
+                    return violation("client: unsubscribed from what it does not subscribe to");
+                };
+                if subscription.phase != Phase::Asked {
+                    self.left.insert(channel.to_owned(), subscription.position());
+                }
+                Ok(())
+            }
+            "token_expiring" | "ping" | "disconnect" => Ok(()),
+            _ => violation("client: an unknown message"),
+        }
+    }
+
+    fn handle_event(&mut self, truth: &Truth, message: &Message<'_>) -> Checked {
+        let place = self.place(message.channel.unwrap_or_default());
+        let name = self.name;
+        let Some(subscription) = self.subscriptions.get_mut(&place.1) else {
+            return violation("client: an event of a channel that it does not subscribe to");
+        };
+        self.seen.gaps += u64::from(message.kind == "gap");
+        match message.kind {
+            "gap" => {
+                subscription.gap(truth, &place, name, message.from.unwrap_or_default(), message.to.unwrap_or_default())
+            }
+            "caught_up" => subscription.caught_up(truth, &place, name),
+            kind => subscription.presence_changed(kind == "join", message.user.unwrap_or_default()),
+        }
+    }
+
+    fn handle_answer(&mut self, now: Time, truth: &Truth, message: &Message<'_>) -> Checked {
+        let Some(id) = message.id else {
+            if message.kind != "error" || self.nameless == 0 {
+                return violation("client: an answer to nobody");
+            }
+            self.nameless -= 1;
+            return Ok(());
+        };
+        let Some(asked) = self.pending.remove(&id) else {
+            return violation("client: an answer twice, or to nothing that was asked");
+        };
+        self.seen.answers += 1;
+        match message.kind {
+            "error" => self.handle_error(now, message, asked),
+            _ => self.handle_ok(now, truth, message, asked),
+        }
+    }
+
+    fn handle_ok(&mut self, now: Time, truth: &Truth, message: &Message<'_>, asked: Asked) -> Checked {
+        self.check_allowed(&asked)?;
+        let position = message.position.as_ref().and_then(|position| Some((position.epoch()?, position.offset)));
+        match asked.what {
+            Request::Subscribe { channel, since } => {
+                let Some((epoch, offset)) = position else { return violation("client: subscribed without a position") };
+                let place = self.place(&channel);
+                if offset < truth.end_before(&place, epoch, asked.at) || offset > truth.end(&place, epoch) {
+                    return violation("client: subscribed at a position that is not the channel's");
+                }
+                let rights = self.rights.get(asked.authentications).copied();
+                let may_resume = rights.is_some_and(|rights| rights.allow(Right::History, &channel));
+                if message.recovered.is_some() != since.is_some() {
+                    return violation("client: recovered without having asked, or the other way round");
+                }
+                self.seen.recovered += u64::from(message.recovered == Some(true));
+                self.seen.lost += u64::from(message.recovered == Some(false) && may_resume);
+                match (message.recovered, since) {
+                    (Some(true), _) if !may_resume => {
+                        return violation("rights: a replay without the right to history");
+                    }
+                    (Some(false), Some(since)) if may_resume && since == (epoch, offset) => {
+                        return violation("client: nothing was missed, and that was not recovered");
+                    }
+                    (Some(true), Some(since)) if since.0 != epoch || since.1 > offset => {
+                        return violation("client: recovered from a position of another epoch");
+                    }
+                    _ => {}
+                }
+                let Some(subscription) =
+                    self.subscriptions.get_mut(&channel).filter(|known| known.phase == Phase::Asked)
+                else {
+                    return violation("client: subscribed to what had ended");
+                };
+                subscription.member = self.users.get(asked.authentications).cloned().flatten();
+                let from = since.filter(|_| message.recovered == Some(true));
+                subscription.begin((epoch, offset), from.map(|(_, offset)| offset));
+                let users = message.users.as_ref().map(|users| users.iter().map(|user| user.user.to_owned()).collect());
+                subscription.list_users(users, self.app.limits.presence_users)
+            }
+            Request::Unsubscribe { channel } => {
+                let Some(subscription) = self.subscriptions.remove(&channel) else {
+                    return violation("client: unsubscribed twice");
+                };
+                self.left.insert(channel, subscription.position());
+                Ok(())
+            }
+            Request::Publish { channel, number, if_position } => {
+                let place = self.place(&channel);
+                let Some((epoch, offset)) = position else { return violation("client: published without a position") };
+                let Some(record) = truth.at(&place, epoch, offset) else {
+                    return violation("client: published at a place where nothing is");
+                };
+                if message.duplicate == Some(true) {
+                    return Ok(());
+                }
+                let on_time = record.at >= asked.at && record.at <= now;
+                let on_condition = if_position
+                    .is_none_or(|(wanted, at)| wanted == epoch && truth.between(&place, epoch, at, offset).is_empty());
+                if record.number == number && on_time && on_condition {
+                    return Ok(());
+                }
+                violation("client: published at a place where something else is")
+            }
+            Request::Presence { .. } => {
+                let users: BTreeSet<&str> = message.users.iter().flatten().map(|user| user.user).collect();
+                let count = message.users.as_ref().map_or(0, Vec::len);
+                let sum: u64 = message.users.iter().flatten().map(|user| user.connections).sum();
+                let all = count < self.app.limits.presence_users;
+                if users.len() != count || message.connections.is_none_or(|total| total < sum || all && total != sum) {
+                    return violation("client: presence that does not add up");
+                }
+                Ok(())
+            }
+            Request::History { channel, since, limit } => {
+                let place = self.place(&channel);
+                let Some(position) = position else { return violation("client: history without a position") };
+                check_history(truth, &place, message, position, since, limit)
+            }
+            Request::Authenticate { rights, user, expired } => {
+                if message.user != Some(&*user) || expired.is_some_and(|at| at <= asked.at) {
+                    return violation("rights: a token that is not good was taken");
+                }
+                self.users.push(Some(user));
+                self.rights.push(rights);
+                self.expires = expired;
+                Ok(())
+            }
+            Request::Ping => Ok(()),
+            Request::Nonsense => violation("client: nonsense was taken for a request"),
+        }
+    }
+
+    fn handle_error(&mut self, now: Time, message: &Message<'_>, asked: Asked) -> Checked {
+        let Some(Code::Word(code)) = message.code else { return violation("client: an error without a code") };
+        let refused_rightly = match code {
+            "rate_limited" => self.app.limits.operations_per_second > 0,
+            "permission_denied" => self.check_allowed(&asked).is_err() || self.has_lost_the_right(&asked),
+            "unauthenticated" => self.rights.get(asked.authentications) == Some(&Rights::Nothing),
+            "unknown_type" | "bad_request" | "bad_channel" => matches!(asked.what, Request::Nonsense),
+            "limit_exceeded" => {
+                matches!(asked.what, Request::Subscribe { .. }) && self.subscriptions.len() > self.app.limits.channels
+            }
+            "history_lost" => matches!(asked.what, Request::History { since: Some(_), .. }),
+            "conflict" => {
+                let is = message.position.as_ref().and_then(|position| Some((position.epoch()?, position.offset)));
+                matches!(asked.what, Request::Publish { if_position: Some(wanted), .. } if is.is_some_and(|is| is != wanted))
+            }
+            "not_subscribed" => match &asked.what {
+                Request::Unsubscribe { channel } => {
+                    self.subscriptions.get(channel).is_none_or(|known| known.phase != Phase::Leaving)
+                }
+                _ => false,
+            },
+            "bad_token" => matches!(asked.what, Request::Authenticate { expired: Some(at), .. } if at <= now),
+            _ => false,
+        };
+        if !refused_rightly {
+            return violation("client: refused for a reason that does not hold");
+        }
+        match asked.what {
+            // A refused token leaves everything as it was.
+            Request::Authenticate { .. } => {
+                self.rights.extend(self.rights.last().copied());
+                self.users.extend(self.users.last().cloned());
+            }
+            Request::Subscribe { channel, .. } => _ = self.subscriptions.remove(&channel),
+            Request::Unsubscribe { channel } => {
+                if let Some(subscription) = self.subscriptions.get_mut(&channel)
+                    && subscription.phase == Phase::Leaving
+                {
+                    subscription.phase = Phase::Live;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A token that came after the request may have taken its right away before the answer.
+    fn has_lost_the_right(&self, asked: &Asked) -> bool {
+        let Request::Subscribe { channel, .. } = &asked.what else { return false };
+        let later = self.rights.iter().skip(asked.authentications);
+        later.into_iter().any(|rights| !rights.allow(Right::Subscribe, channel))
+    }
+
+    fn check_allowed(&self, asked: &Asked) -> Checked {
+        // The answers to earlier `authenticate`s are here: they come at once.
+        let Some(rights) = self.rights.get(asked.authentications) else { return Ok(()) };
+        let (right, channel) = match &asked.what {
+            Request::Subscribe { channel, .. } => (Right::Subscribe, channel),
+            Request::Publish { channel, .. } => (Right::Publish, channel),
+            Request::Presence { channel } => (Right::Presence, channel),
+            Request::History { channel, .. } => (Right::History, channel),
+            _ => return Ok(()),
+        };
+        let watches = matches!(right, Right::Subscribe)
+            && self.subscriptions.get(channel).is_some_and(|subscription| subscription.watches);
+        if !rights.allow(right, channel) || watches && !rights.allow(Right::Presence, channel) {
+            return violation("rights: done without the right");
+        }
+        Ok(())
+    }
+
+    /// Nothing happens any more: is anything missing?
+    pub(crate) fn check_quiet(&self, now: Time, truth: &Truth) -> Checked {
+        if self.expires.is_some_and(|expires| expires + core::time::Duration::from_secs(10) < now) {
+            return Err(Violation::new("rights: a connection has outlived its token", self.name.to_string()));
+        }
+        if !self.welcomed {
+            return violation("client: never welcomed");
+        }
+        if let Some((id, asked)) = self.pending.first_key_value() {
+            return Err(Violation::new("client: never answered", format!("{}: {id} {asked:?}", self.name)));
+        }
+        for (channel, subscription) in &self.subscriptions {
+            subscription
+                .check_quiet(truth, &self.place(channel), self.name)
+                .map_err(|violation| violation.about(&format!("{} on {channel}", self.name)))?;
+        }
+        Ok(())
+    }
+
+    fn place(&self, channel: &str) -> Place {
+        (self.app.id.clone(), channel.to_owned())
+    }
+}
+
+fn check_history(
+    truth: &Truth,
+    place: &Place,
+    message: &Message<'_>,
+    (epoch, end): Position,
+    since: Option<Position>,
+    limit: usize,
+) -> Checked {
+    let publications = message.publications.as_deref().unwrap_or_default();
+    if publications.len() > limit || message.more.is_none() {
+        return violation("history: more than was asked for");
+    }
+    let mut last = None;
+    for publication in publications {
+        let known = truth.at(place, epoch, publication.offset).map(|record| record.number);
+        if known.is_none() || known != publication.number() {
+            return violation("history: something that was not published there");
+        }
+        if last.is_some_and(|last| {
+            last >= publication.offset || !truth.between(place, epoch, last, publication.offset).is_empty()
+        }) {
+            return violation("history: out of order or with a hole");
+        }
+        last = Some(publication.offset);
+    }
+    let first = publications.first().map(|publication| publication.offset);
+    match since {
+        Some((wanted, after)) => {
+            let next = truth.between(place, epoch, after, u64::MAX).first().map(|record| record.offset);
+            let complete = message.more == Some(true) || last.unwrap_or(after) == end;
+            if wanted != epoch || first.is_some() && first != next || !complete {
+                return violation("history: not what follows the position");
+            }
+        }
+        None if last.is_some_and(|last| last != end) => return violation("history: not the latest"),
+        None => {}
+    }
+    Ok(())
+}
+
+pub(crate) fn violation(kind: &'static str) -> Checked {
+    Err(Violation::new(kind, String::new()))
+}

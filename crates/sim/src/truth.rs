@@ -1,0 +1,271 @@
+//! What really was published, as the brokers ordered it, and the broker that writes it down.
+//!
+//! Owns the promises of publishing: one place for each publication, in order, once for each id, on its condition. Knows nothing of clients.
+
+use crate::Violation;
+use crate::plan::Setup;
+use core::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use switchboard_core::{AppId, Payload, Position, SessionId, Since, Time};
+use switchboard_hub::{
+    Broker, BrokerEvent, ChannelKey, Guarantees, History, HistoryLost, MemoryBroker, PublishRequest, Read, Slice,
+};
+
+/// A channel of an application.
+pub(crate) type Place = (AppId, String);
+
+/// One publication.
+#[derive(Clone, Debug)]
+pub(crate) struct Record {
+    pub(crate) offset: u64,
+    /// The number in its payload. No two publications have the same.
+    pub(crate) number: u64,
+    pub(crate) exclude: Option<SessionId>,
+    pub(crate) at: Time,
+    id: Option<Box<str>>,
+}
+
+/// Everything that was published since the beginning.
+#[derive(Debug, Default)]
+pub(crate) struct Truth {
+    /// By channel and epoch, in order.
+    logs: BTreeMap<Place, BTreeMap<u64, Vec<Record>>>,
+    /// Where each number is.
+    places: BTreeMap<u64, (Place, Position)>,
+    /// What was asked and has no outcome: by number, its id and condition.
+    asked: BTreeMap<u64, Asked>,
+    pub(crate) violation: Option<Violation>,
+    /// Whether ids may be forgotten before their time, because memory is short.
+    pub(crate) short_of_memory: bool,
+    /// Bytes that the brokers keep, by shard.
+    pub(crate) kept: Vec<usize>,
+    pub(crate) duplicates: u64,
+    pub(crate) refused: u64,
+}
+
+#[derive(Debug)]
+struct Asked {
+    id: Option<Box<str>>,
+    if_position: Option<Since>,
+    ttl: core::time::Duration,
+    ids: usize,
+}
+
+impl Truth {
+    pub(crate) fn new(setup: &Setup) -> Self {
+        Self {
+            short_of_memory: setup.history_bytes_max < 1024 * 1024,
+            kept: vec![0; usize::from(setup.shards)],
+            ..Self::default()
+        }
+    }
+
+    /// The node has died: what had no outcome has none.
+    pub(crate) fn forget_asked(&mut self) {
+        self.asked.clear();
+        self.kept.fill(0);
+    }
+
+    /// The publication at a place.
+    pub(crate) fn at(&self, place: &Place, epoch: u64, offset: u64) -> Option<&Record> {
+        let log = self.log(place, epoch);
+        let index = log.binary_search_by_key(&offset, |record| record.offset).ok()?;
+        log.get(index)
+    }
+
+    /// Those between two offsets, both excluded.
+    pub(crate) fn between(&self, place: &Place, epoch: u64, after: u64, before: u64) -> &[Record] {
+        let log = self.log(place, epoch);
+        let start = log.partition_point(|record| record.offset <= after);
+        let end = log.partition_point(|record| record.offset < before);
+        log.get(start..end).unwrap_or_default()
+    }
+
+    /// The latest offset of an epoch; 0 if there was nothing.
+    pub(crate) fn end(&self, place: &Place, epoch: u64) -> u64 {
+        self.log(place, epoch).last().map_or(0, |record| record.offset)
+    }
+
+    /// The latest offset of an epoch before a moment.
+    pub(crate) fn end_before(&self, place: &Place, epoch: u64, at: Time) -> u64 {
+        let log = self.log(place, epoch);
+        let count = log.partition_point(|record| record.at < at);
+        log.get(..count).and_then(<[Record]>::last).map_or(0, |record| record.offset)
+    }
+
+    /// Where a number is.
+    pub(crate) fn place_of(&self, number: u64) -> Option<&(Place, Position)> {
+        self.places.get(&number)
+    }
+
+    /// Publications in all.
+    pub(crate) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    fn log(&self, place: &Place, epoch: u64) -> &[Record] {
+        self.logs.get(place).and_then(|epochs| epochs.get(&epoch)).map_or(&[], Vec::as_slice)
+    }
+
+    fn ask(&mut self, request: &PublishRequest) {
+        let Some(number) = number_of(&request.publish.payload) else { return };
+        let options = request.app.channels.of(&request.key.channel);
+        let asked = Asked {
+            id: request.id_key(),
+            if_position: request.publish.if_position,
+            ttl: options.idempotency_ttl,
+            ids: options.idempotency_ids,
+        };
+        self.asked.insert(number, asked);
+    }
+
+    fn record(&mut self, event: &BrokerEvent) {
+        match event {
+            BrokerEvent::Published { key, publication, .. } => {
+                let place = (key.app.clone(), key.channel.as_str().to_owned());
+                let Some(number) = number_of(&publication.payload) else {
+                    return self.fail("broker: a payload that nobody sent", format!("{publication:?}"));
+                };
+                let asked = self.asked.remove(&number);
+                let Position { epoch, offset } = publication.position;
+                let position = publication.position;
+                if let Some((known, before)) = self.places.insert(number, (place.clone(), position)) {
+                    let message = format!("{number} is at {known:?} {before:?} and at {place:?} {position:?}");
+                    return self.fail("broker: published twice", message);
+                }
+                let end = self.end(&place, epoch.0);
+                if offset <= end || publication.previous != end {
+                    let message =
+                        format!("{place:?} was at {end}, then came {position:?} after {}", publication.previous);
+                    return self.fail("broker: offsets out of order", message);
+                }
+                let id = asked.as_ref().and_then(|asked| asked.id.clone());
+                if let Some(asked) = asked {
+                    self.check_conditions(&place, position, end, publication.timestamp, &asked);
+                }
+                let record = Record { offset, number, exclude: publication.exclude, at: publication.timestamp, id };
+                self.logs.entry(place).or_default().entry(epoch.0).or_default().push(record);
+            }
+            BrokerEvent::Duplicate { .. } => self.duplicates += 1,
+            BrokerEvent::Refused { .. } => self.refused += 1,
+        }
+    }
+
+    /// A publication has its place: was it allowed to have one?
+    fn check_conditions(&mut self, place: &Place, position: Position, end: u64, now: Time, asked: &Asked) {
+        let before = Position { offset: end, ..position };
+        if asked.if_position.is_some_and(|wanted| wanted != Since::Position(before)) {
+            let message = format!("{place:?} was at {before:?}, wanted was {:?}", asked.if_position);
+            self.fail("broker: a condition was not met", message);
+        }
+        let Some(id) = &asked.id else { return };
+        let named = |record: &&Record| record.id.is_some();
+        let recent = self.log(place, position.epoch.0).iter().rev().filter(named).take(asked.ids);
+        let known =
+            recent.take_while(|record| record.at + asked.ttl > now).find(|record| record.id.as_ref() == Some(id));
+        if let Some(known) = known.filter(|_| !self.short_of_memory) {
+            let message = format!("{place:?}: {id:?} is at {} and at {position:?}", known.offset);
+            self.fail("broker: an id was published twice", message);
+        }
+    }
+
+    fn fail(&mut self, kind: &'static str, message: String) {
+        self.violation.get_or_insert(Violation { kind, message });
+    }
+}
+
+/// The number at the beginning of a payload.
+fn number_of(payload: &Payload) -> Option<u64> {
+    match payload {
+        Payload::Json(text) | Payload::Text(text) => number_in(text.as_bytes()),
+        Payload::Binary(bytes) => number_in(bytes),
+    }
+}
+
+/// The number that a payload begins with, after a bracket or a quote at most.
+pub(crate) fn number_in(bytes: &[u8]) -> Option<u64> {
+    let start = bytes.iter().position(u8::is_ascii_digit).filter(|start| *start <= 1)?;
+    let digits = bytes.get(start..)?.iter().take_while(|byte| byte.is_ascii_digit());
+    Some(digits.fold(0_u64, |number, digit| number * 10 + u64::from(digit - b'0')))
+}
+
+/// A broker that writes down what it does.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    shard: usize,
+    inner: MemoryBroker,
+    truth: Rc<RefCell<Truth>>,
+}
+
+impl Recorder {
+    pub(crate) fn new(shard: usize, inner: MemoryBroker, truth: &Rc<RefCell<Truth>>) -> Self {
+        Self { shard, inner, truth: Rc::clone(truth) }
+    }
+
+    fn weigh(&self) {
+        if let Some(kept) = self.truth.borrow_mut().kept.get_mut(self.shard) {
+            *kept = self.inner.bytes();
+        }
+    }
+}
+
+impl Broker for Recorder {
+    type Request = <MemoryBroker as Broker>::Request;
+    type Reply = <MemoryBroker as Broker>::Reply;
+
+    fn publish(&mut self, now: Time, request: PublishRequest) {
+        self.truth.borrow_mut().ask(&request);
+        self.inner.publish(now, request);
+        self.weigh();
+    }
+
+    fn poll_event(&mut self) -> Option<BrokerEvent> {
+        let event = self.inner.poll_event()?;
+        self.truth.borrow_mut().record(&event);
+        Some(event)
+    }
+
+    fn poll_request(&mut self) -> Option<Self::Request> {
+        self.inner.poll_request()
+    }
+
+    fn handle_reply(&mut self, now: Time, reply: Self::Reply) {
+        self.inner.handle_reply(now, reply);
+    }
+
+    fn is_congested(&self) -> bool {
+        self.inner.is_congested()
+    }
+
+    fn poll_timeout(&self) -> Option<Time> {
+        self.inner.poll_timeout()
+    }
+
+    fn handle_timeout(&mut self, now: Time) {
+        self.inner.handle_timeout(now);
+        self.weigh();
+    }
+
+    fn guarantees(&self) -> Guarantees {
+        self.inner.guarantees()
+    }
+}
+
+impl History for Recorder {
+    fn position(&self, key: &ChannelKey) -> Position {
+        self.inner.position(key)
+    }
+
+    fn retain(&mut self, key: &ChannelKey) -> Position {
+        self.inner.retain(key)
+    }
+
+    fn release(&mut self, now: Time, key: &ChannelKey) {
+        self.inner.release(now, key);
+    }
+
+    fn read(&mut self, now: Time, key: &ChannelKey, read: Read) -> Result<Slice, HistoryLost> {
+        self.inner.read(now, key, read)
+    }
+}

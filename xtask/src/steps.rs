@@ -264,15 +264,17 @@ fn conformance(root: &Path) -> Result<()> {
     process::run(Command::new("python3").args(unittest).current_dir(root), minutes(2))?;
     cargo(root, &["build", "--locked", "--package", "switchboard-ws", "--examples"], minutes(20))?;
     process::run(python(root, AUTOBAHN).arg("install"), minutes(15))?;
-    for (role, example, more) in
-        [("server", "echo_server", ["--listen", "127.0.0.1:0"].as_slice()), ("client", "echo_client", &[])]
-    {
-        let expected = format!("conformance/autobahn/expected-{role}.json");
-        let mut command = python(root, AUTOBAHN);
-        command
-            .args([role, "--compare", &expected, "--"])
-            .arg(target_folder(root).join("debug/examples").join(example));
-        process::run(command.args(more), minutes(20))?;
+    for (tier, deflate) in [("ci", None), ("compression-ci", Some("--deflate"))] {
+        for (role, example, more) in
+            [("server", "echo_server", ["--listen", "127.0.0.1:0"].as_slice()), ("client", "echo_client", &[])]
+        {
+            let expected = format!("conformance/autobahn/expected-{role}.json");
+            let mut command = python(root, AUTOBAHN);
+            command
+                .args([role, "--tier", tier, "--compare", &expected, "--"])
+                .arg(target_folder(root).join("debug/examples").join(example));
+            process::run(command.args(more).args(deflate), minutes(20))?;
+        }
     }
     Ok(())
 }

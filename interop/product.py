@@ -63,14 +63,17 @@ class Product:
 
 
 @contextlib.contextmanager
-def serving(command: list[str], scheme: str, made: Certificates, folder: pathlib.Path) -> Iterator[Product]:
-    """Starts `command serve` for ws or wss; `folder` takes its configuration and its log."""
+def serving(
+    command: list[str], scheme: str, made: Certificates, folder: pathlib.Path, more: str = ""
+) -> Iterator[Product]:
+    """Starts `command serve` for ws or wss; `folder` takes its configuration, to which `more` is added, and its log."""
     folder.mkdir(parents=True, exist_ok=True)
     with web_site() as site:
         secret, other_secret, api_key = (secrets.token_hex(32) for _ in range(3))
         file = folder / "switchboard.toml"
         page = f"http://127.0.0.1:{site}"
-        file.write_text(CONFIGURATION.format(secret=secret, other_secret=other_secret, api_key=api_key, page=page))
+        text = CONFIGURATION.format(secret=secret, other_secret=other_secret, api_key=api_key, page=page)
+        file.write_text(text + more)
         os.chmod(file, 0o600)
         tls = ["--tls-cert", str(made.chain), "--tls-key", str(made.key)] if scheme == "wss" else []
         with Child([*command, "serve", "--config", str(file), *tls], folder / "serve.log") as child:

@@ -7,12 +7,14 @@ Owns the suites of compression. Knows nothing of what a check does.
 from __future__ import annotations
 
 import contextlib
+import os
 import pathlib
 import sys
 from collections.abc import Callable, Iterator
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
+import certificates  # noqa: E402
 import environment  # noqa: E402
 import run  # noqa: E402
 
@@ -49,11 +51,42 @@ def ws_server() -> tuple[int, int]:
     return run.follow("deflate-ws-server", [*environment.node(), str(HERE / "ws_server.mjs"), *echo_client()])
 
 
+CONFIGURATION = """
+[limits]
+message_bytes = "4MiB"
+outbox_bytes = "32MiB"
+
+[compression]
+enabled = true
+contexts_max = 3
+"""
+
+
+def product(suite: str, program: list[str], **more: str) -> tuple[int, int]:
+    """A program against the whole server with compression, where only some clients may keep a context."""
+    given = os.environ.get("SWITCHBOARD_BIN")
+    command = [given] if given else run.built("switchboard", "-p", "switchboard-server", "--bin", "switchboard")
+    made = certificates.make(environment.STATE / "certificates")
+    with run.product.serving(command, "ws", made, environment.STATE / suite, CONFIGURATION) as server:
+        return run.total([run.follow(suite, [*program, server.text(**more)]), run.ends_well(suite, server)])
+
+
+def product_javascript() -> tuple[int, int]:
+    program = [*environment.node(), str(HERE / "product.mjs")]
+    return product("deflate-product-javascript", program, chromium=environment.chromium())
+
+
+def product_websockets() -> tuple[int, int]:
+    return product("deflate-product-websockets", [*environment.python(), str(HERE / "product_websockets.py")])
+
+
 SUITES: dict[str, Callable[[], tuple[int, int]]] = {
     "deflate-websockets-client": websockets_client,
     "deflate-ws-client": ws_client,
     "deflate-websockets-server": websockets_server,
     "deflate-ws-server": ws_server,
+    "deflate-product-javascript": product_javascript,
+    "deflate-product-websockets": product_websockets,
 }
 
 

@@ -282,7 +282,8 @@ fn conformance(root: &Path) -> Result<()> {
 const AUTOBAHN: &str = "conformance/autobahn/run.py";
 
 fn interop(root: &Path) -> Result<()> {
-    process::run(&mut python(root, "interop/run.py"), minutes(20))
+    process::run(&mut python(root, "interop/run.py"), minutes(20))?;
+    process::run(&mut python(root, "interop/deflate/suites.py"), minutes(20))
 }
 
 fn browser(root: &Path) -> Result<()> {

@@ -51,17 +51,33 @@ impl CloseCode {
     pub const TLS_HANDSHAKE: Self = Self(1015);
 
     /// Any number; whether it may be on the wire is [`is_allowed`](Self::is_allowed)'s to say.
+    ///
+    /// ```
+    /// use switchboard_ws_proto::CloseCode;
+    ///
+    /// assert_eq!(CloseCode::new(1000), CloseCode::NORMAL);
+    /// ```
     pub const fn new(code: u16) -> Self {
         Self(code)
     }
 
     /// The number.
+    ///
+    /// ```
+    /// assert_eq!(switchboard_ws_proto::CloseCode::GOING_AWAY.as_u16(), 1001);
+    /// ```
     pub const fn as_u16(self) -> u16 {
         self.0
     }
 
     /// Whether an endpoint may put this code on the wire: the registered ones except 1004, 1005, 1006 and 1015, and the ranges for
     /// libraries (3000 to 3999) and applications (4000 to 4999) (RFC 6455 §7.4.1 and §7.4.2). The same holds for sending and receiving.
+    ///
+    /// ```
+    /// use switchboard_ws_proto::CloseCode;
+    ///
+    /// assert!(CloseCode::new(4000).is_allowed() && !CloseCode::ABNORMAL.is_allowed());
+    /// ```
     pub const fn is_allowed(self) -> bool {
         matches!(self.0, 1000..=1003 | 1007..=1014 | 3000..=4999)
     }
@@ -108,6 +124,12 @@ pub struct CloseFrame {
 
 impl CloseFrame {
     /// A code and a reason.
+    ///
+    /// ```
+    /// use switchboard_ws_proto::{CloseCode, CloseFrame};
+    ///
+    /// assert_eq!(CloseFrame::new(CloseCode::NORMAL, "bye").reason, "bye");
+    /// ```
     pub fn new(code: CloseCode, reason: impl Into<Utf8Bytes>) -> Self {
         Self { code, reason: reason.into() }
     }

@@ -23,6 +23,12 @@ pub enum Role {
 
 impl Role {
     /// Whether this is the server's side.
+    ///
+    /// ```
+    /// use switchboard_ws_proto::Role;
+    ///
+    /// assert!(!Role::Client { mask_seed: [0; 32] }.is_server());
+    /// ```
     pub const fn is_server(&self) -> bool {
         matches!(self, Self::Server)
     }
@@ -55,6 +61,12 @@ pub struct Limits {
 impl Limits {
     /// No limit at all: for a peer that is trusted, or for messages that are taken in [pieces](crate::Connection::poll_piece), of which only
     /// one is held at a time.
+    ///
+    /// ```
+    /// use switchboard_ws_proto::Limits;
+    ///
+    /// let limits = Limits { fragments_max: 100_000, ..Limits::NONE };
+    /// ```
     pub const NONE: Self =
         Self { message_bytes_max: usize::MAX, frame_bytes_max: usize::MAX, fragments_max: usize::MAX };
 }
@@ -94,30 +106,58 @@ pub struct Config {
 
 impl Config {
     /// Sets [`limits`](Self#structfield.limits).
+    ///
+    /// ```
+    /// use switchboard_ws_proto::{Config, Limits};
+    ///
+    /// let config = Config::default().limits(Limits { message_bytes_max: 4096, ..Limits::default() });
+    /// ```
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
     /// Sets [`ping_interval`](Self#structfield.ping_interval).
+    ///
+    /// ```
+    /// use core::time::Duration;
+    ///
+    /// let config = switchboard_ws_proto::Config::default().ping_interval(Some(Duration::from_secs(25)));
+    /// ```
     pub fn ping_interval(mut self, interval: Option<Duration>) -> Self {
         self.ping_interval = interval;
         self
     }
 
     /// Sets [`pong_timeout`](Self#structfield.pong_timeout).
+    ///
+    /// ```
+    /// use core::time::Duration;
+    ///
+    /// let config = switchboard_ws_proto::Config::default().pong_timeout(Duration::from_secs(5));
+    /// ```
     pub fn pong_timeout(mut self, timeout: Duration) -> Self {
         self.pong_timeout = timeout;
         self
     }
 
     /// Sets [`close_timeout`](Self#structfield.close_timeout).
+    ///
+    /// ```
+    /// use core::time::Duration;
+    ///
+    /// let config = switchboard_ws_proto::Config::default().close_timeout(Duration::from_secs(2));
+    /// ```
     pub fn close_timeout(mut self, timeout: Duration) -> Self {
         self.close_timeout = timeout;
         self
     }
 
     /// Sets [`deflate`](Self#structfield.deflate).
+    ///
+    /// ```
+    /// let config = switchboard_ws_proto::Config::default().deflate(None);
+    /// ```
     #[cfg(feature = "deflate")]
     pub fn deflate(mut self, agreed: Option<crate::deflate::Agreed>) -> Self {
         self.deflate = agreed;

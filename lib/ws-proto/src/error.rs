@@ -80,6 +80,12 @@ pub enum ProtocolError {
 
 impl ProtocolError {
     /// How the peer is told.
+    ///
+    /// ```
+    /// use switchboard_ws_proto::{CloseCode, ProtocolError};
+    ///
+    /// assert_eq!(ProtocolError::Unmasked.close_code(), CloseCode::PROTOCOL_ERROR);
+    /// ```
     pub const fn close_code(self) -> CloseCode {
         match self {
             Self::ReservedBits(_)

@@ -29,6 +29,10 @@ pub enum Opcode {
 
 impl Opcode {
     /// Close, Ping and Pong: never fragmented, at most 125 bytes, allowed between fragments.
+    ///
+    /// ```
+    /// assert!(switchboard_ws_proto::Opcode::Close.is_control());
+    /// ```
     pub const fn is_control(self) -> bool {
         self as u8 & 8 != 0
     }
@@ -80,6 +84,12 @@ pub struct FrameHeader {
 
 impl FrameHeader {
     /// A whole message or a control frame, as a server sends it.
+    ///
+    /// ```
+    /// use switchboard_ws_proto::{FrameHeader, Opcode};
+    ///
+    /// assert!(FrameHeader::new(Opcode::Text, 5).fin);
+    /// ```
     pub const fn new(opcode: Opcode, payload_len: u64) -> Self {
         Self { fin: true, rsv: 0, opcode, mask: None, payload_len }
     }
@@ -88,6 +98,14 @@ impl FrameHeader {
     ///
     /// Checked are the rules that one header can break alone: reserved opcodes, the shape of control frames, lengths that are not minimal or
     /// exceed 63 bits. Whether RSV bits and masking are right depends on the connection.
+    ///
+    /// ```
+    /// use switchboard_ws_proto::FrameHeader;
+    ///
+    /// let (header, length) = FrameHeader::parse(b"\x81\x05Hello")?.expect("a whole header");
+    /// assert_eq!((header.payload_len, length), (5, 2));
+    /// # Ok::<(), switchboard_ws_proto::ProtocolError>(())
+    /// ```
     #[inline]
     pub fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, ProtocolError> {
         let [first, second, rest @ ..] = bytes else { return Ok(None) };
@@ -135,6 +153,12 @@ impl FrameHeader {
     }
 
     /// Bytes that [`encode`](Self::encode) writes: 2 to 14.
+    ///
+    /// ```
+    /// use switchboard_ws_proto::{FrameHeader, Opcode};
+    ///
+    /// assert_eq!(FrameHeader::new(Opcode::Text, 1000).encoded_len(), 4);
+    /// ```
     pub const fn encoded_len(&self) -> usize {
         let length = match self.payload_len {
             0..=125 => 0,
@@ -145,6 +169,14 @@ impl FrameHeader {
     }
 
     /// Writes the header, the length in the fewest bytes. The payload is the caller's to append, masked if there is a key.
+    ///
+    /// ```
+    /// use switchboard_ws_proto::{FrameHeader, Opcode};
+    ///
+    /// let mut frame = Vec::new();
+    /// FrameHeader::new(Opcode::Text, 5).encode(&mut frame);
+    /// assert_eq!(frame, b"\x81\x05");
+    /// ```
     #[inline(always)]
     pub fn encode(&self, out: &mut impl BufMut) {
         debug_assert!(self.payload_len >> 63 == 0 && self.rsv < 8, "a header that no peer would take");

@@ -29,6 +29,10 @@ pub enum Message {
 
 impl Message {
     /// The payload.
+    ///
+    /// ```
+    /// assert_eq!(switchboard_ws_proto::Message::from("a").as_bytes(), b"a");
+    /// ```
     pub fn as_bytes(&self) -> &[u8] {
         match self {
             Self::Text(text) => text.as_bytes(),
@@ -37,6 +41,10 @@ impl Message {
     }
 
     /// The text, if it is one.
+    ///
+    /// ```
+    /// assert_eq!(switchboard_ws_proto::Message::from("a").as_text(), Some("a"));
+    /// ```
     pub fn as_text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
@@ -45,6 +53,10 @@ impl Message {
     }
 
     /// The payload itself.
+    ///
+    /// ```
+    /// assert_eq!(switchboard_ws_proto::Message::from("a").into_bytes(), "a");
+    /// ```
     pub fn into_bytes(self) -> Bytes {
         match self {
             Self::Text(text) => text.into_bytes(),
@@ -53,11 +65,19 @@ impl Message {
     }
 
     /// Bytes of payload.
+    ///
+    /// ```
+    /// assert_eq!(switchboard_ws_proto::Message::from("é").len(), 2);
+    /// ```
     pub fn len(&self) -> usize {
         self.as_bytes().len()
     }
 
     /// Whether the payload is empty.
+    ///
+    /// ```
+    /// assert!(switchboard_ws_proto::Message::from("").is_empty());
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.as_bytes().is_empty()
     }
@@ -66,6 +86,13 @@ impl Message {
     ///
     /// A received message is a piece of the buffer that it was read into, and keeps all of that buffer (64 KiB with the usual driver) from
     /// being used again. To hold a small message for long, hold its compact copy.
+    ///
+    /// ```
+    /// use switchboard_ws_proto::Message;
+    ///
+    /// let message = Message::from("kept for long");
+    /// assert_eq!(message.to_compact(), message);
+    /// ```
     #[must_use]
     pub fn to_compact(&self) -> Self {
         match self {
@@ -120,6 +147,10 @@ pub struct Utf8Bytes(Bytes);
 
 impl Utf8Bytes {
     /// Without allocating.
+    ///
+    /// ```
+    /// assert_eq!(switchboard_ws_proto::Utf8Bytes::from_static("a"), "a");
+    /// ```
     pub const fn from_static(text: &'static str) -> Self {
         Self(Bytes::from_static(text.as_bytes()))
     }
@@ -130,6 +161,10 @@ impl Utf8Bytes {
     }
 
     /// The text.
+    ///
+    /// ```
+    /// assert_eq!(switchboard_ws_proto::Utf8Bytes::from("a").as_str(), "a");
+    /// ```
     #[allow(unsafe_code)]
     pub fn as_str(&self) -> &str {
         debug_assert!(utf8::is_utf8(&self.0));
@@ -139,6 +174,10 @@ impl Utf8Bytes {
     }
 
     /// The bytes of the text.
+    ///
+    /// ```
+    /// assert_eq!(switchboard_ws_proto::Utf8Bytes::from("a").into_bytes(), "a");
+    /// ```
     pub fn into_bytes(self) -> Bytes {
         self.0
     }

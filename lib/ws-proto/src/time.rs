@@ -21,16 +21,33 @@ impl Time {
     pub const ZERO: Self = Self(0);
 
     /// From microseconds since the epoch.
+    ///
+    /// ```
+    /// use switchboard_ws_proto::Time;
+    ///
+    /// assert!(Time::from_micros(1) > Time::ZERO);
+    /// ```
     pub const fn from_micros(micros: u64) -> Self {
         Self(micros)
     }
 
     /// Microseconds since the epoch.
+    ///
+    /// ```
+    /// assert_eq!(switchboard_ws_proto::Time::from_micros(7).as_micros(), 7);
+    /// ```
     pub const fn as_micros(self) -> u64 {
         self.0
     }
 
     /// The time from `earlier` to `self`, zero if `earlier` is later.
+    ///
+    /// ```
+    /// use core::time::Duration;
+    /// use switchboard_ws_proto::Time;
+    ///
+    /// assert_eq!(Time::from_micros(7).saturating_sub(Time::from_micros(5)), Duration::from_micros(2));
+    /// ```
     pub const fn saturating_sub(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }

@@ -40,18 +40,34 @@ pub struct AcceptOptions {
 
 impl AcceptOptions {
     /// Sets [`config`](Self#structfield.config).
+    ///
+    /// ```
+    /// use switchboard_ws::{AcceptOptions, Config};
+    ///
+    /// let options = AcceptOptions::default().config(Config::default());
+    /// ```
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
         self
     }
 
     /// Sets [`subprotocols`](Self#structfield.subprotocols).
+    ///
+    /// ```
+    /// let options = switchboard_ws::AcceptOptions::default().subprotocols(["chat.v2", "chat.v1"]);
+    /// ```
     pub fn subprotocols<T: Into<String>>(mut self, subprotocols: impl IntoIterator<Item = T>) -> Self {
         self.subprotocols = subprotocols.into_iter().map(Into::into).collect();
         self
     }
 
     /// Sets [`request_timeout`](Self#structfield.request_timeout).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let options = switchboard_ws::AcceptOptions::default().request_timeout(Duration::from_secs(3));
+    /// ```
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.request_timeout = timeout;
         self
@@ -91,6 +107,18 @@ impl Default for AcceptOptions {
 }
 
 /// Why there is no WebSocket. Where the client could be told by HTTP, it was, and its stream was ended.
+///
+/// ```
+/// # async fn run(stream: tokio::net::TcpStream) {
+/// use switchboard_ws::{AcceptError, accept};
+///
+/// match accept(stream).await {
+///     Ok(_socket) => {}
+///     Err(AcceptError::Rejected(why)) => println!("no WebSocket: {why}"),
+///     Err(error) => println!("the client went away: {error}"),
+/// }
+/// # }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AcceptError {
@@ -131,6 +159,15 @@ pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(stream: S) -> Result<WebS
 }
 
 /// As [`accept`], with limits, timeouts and subprotocols. To decide by the request, see [`read_request`].
+///
+/// ```
+/// # async fn run(stream: tokio::net::TcpStream) -> Result<(), switchboard_ws::AcceptError> {
+/// use switchboard_ws::{AcceptOptions, accept_with};
+///
+/// let socket = accept_with(stream, &AcceptOptions::default().subprotocols(["chat"])).await?;
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
 /// [`AcceptError`].
@@ -200,6 +237,15 @@ where
 }
 
 /// A request that waits for its answer.
+///
+/// ```
+/// # async fn run(stream: tokio::net::TcpStream) -> Result<(), switchboard_ws::AcceptError> {
+/// # let pending = switchboard_ws::read_request(stream, &Default::default()).await?;
+/// println!("{} is asked for", pending.request().target);
+/// pending.accept(None, &[]).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct PendingUpgrade<S> {
     stream: S,
@@ -212,16 +258,45 @@ pub struct PendingUpgrade<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> PendingUpgrade<S> {
     /// What the client asks for.
+    ///
+    /// ```
+    /// # async fn run(stream: tokio::net::TcpStream) -> Result<(), switchboard_ws::AcceptError> {
+    /// # let pending = switchboard_ws::read_request(stream, &Default::default()).await?;
+    /// let origin = pending.request().headers.get("origin");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn request(&self) -> &ServerRequest {
         &self.request
     }
 
     /// Limits and timeouts for this connection, instead of those of the options.
+    ///
+    /// ```
+    /// # async fn run(stream: tokio::net::TcpStream) -> Result<(), switchboard_ws::AcceptError> {
+    /// # let pending = switchboard_ws::read_request(stream, &Default::default()).await?;
+    /// # let mut pending = pending;
+    /// use switchboard_ws::{Config, Limits};
+    ///
+    /// // It is somebody whom we trust.
+    /// pending.set_config(Config::default().limits(Limits::NONE));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn set_config(&mut self, config: Config) {
         self.config = config;
     }
 
     /// Compression for this connection, instead of that of the options.
+    ///
+    /// ```
+    /// # async fn run(stream: tokio::net::TcpStream) -> Result<(), switchboard_ws::AcceptError> {
+    /// # let pending = switchboard_ws::read_request(stream, &Default::default()).await?;
+    /// # let mut pending = pending;
+    /// pending.set_deflate(None);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[cfg(feature = "deflate")]
     pub fn set_deflate(&mut self, policy: Option<Policy>) {
         self.deflate = policy;
@@ -229,6 +304,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PendingUpgrade<S> {
 
     /// Upgrades, with one of the client's subprotocols and with more headers. If compression is allowed, and the client's offer of it is no
     /// list of extensions, the client is told so by an HTTP answer.
+    ///
+    /// ```
+    /// # async fn run(stream: tokio::net::TcpStream) -> Result<(), switchboard_ws::AcceptError> {
+    /// # let pending = switchboard_ws::read_request(stream, &Default::default()).await?;
+    /// let socket = pending.accept(Some("chat.v1"), &[("X-Node", "1")]).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`AcceptError::InvalidHeader`], [`AcceptError::Io`] and [`AcceptError::Rejected`].
@@ -259,6 +342,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PendingUpgrade<S> {
     }
 
     /// Refuses by an HTTP answer, and ends the stream.
+    ///
+    /// ```
+    /// # async fn run(stream: tokio::net::TcpStream) -> Result<(), switchboard_ws::AcceptError> {
+    /// # let pending = switchboard_ws::read_request(stream, &Default::default()).await?;
+    /// pending.reject(403, &[], b"not from this origin\n").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`AcceptError::InvalidHeader`], [`AcceptError::Io`], and [`AcceptError::Timeout`] if the client does not take the answer.

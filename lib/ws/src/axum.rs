@@ -42,11 +42,25 @@ pub struct WebSocketUpgrade {
 
 impl WebSocketUpgrade {
     /// What the client asks for, its origin for instance.
+    ///
+    /// ```
+    /// use switchboard_ws::axum::WebSocketUpgrade;
+    ///
+    /// fn origin(upgrade: &WebSocketUpgrade) -> Option<&str> {
+    ///     upgrade.request().origin.as_deref()
+    /// }
+    /// ```
     pub fn request(&self) -> &UpgradeRequest {
         &self.request
     }
 
     /// What the server speaks; the client's favourite among it is chosen.
+    ///
+    /// ```
+    /// # fn answer(upgrade: switchboard_ws::axum::WebSocketUpgrade) -> axum::response::Response {
+    /// upgrade.protocols(["chat.v2", "chat.v1"]).on_upgrade(|_socket| async {})
+    /// # }
+    /// ```
     #[must_use]
     pub fn protocols<T: Into<String>>(mut self, subprotocols: impl IntoIterator<Item = T>) -> Self {
         self.options = self.options.subprotocols(subprotocols);
@@ -54,6 +68,15 @@ impl WebSocketUpgrade {
     }
 
     /// Limits and timeouts of the connection.
+    ///
+    /// ```
+    /// # fn answer(upgrade: switchboard_ws::axum::WebSocketUpgrade) -> axum::response::Response {
+    /// use switchboard_ws::{Config, Limits};
+    ///
+    /// let limits = Limits { message_bytes_max: 4096, ..Limits::default() };
+    /// upgrade.config(Config::default().limits(limits)).on_upgrade(|_socket| async {})
+    /// # }
+    /// ```
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.options = self.options.config(config);
@@ -61,6 +84,14 @@ impl WebSocketUpgrade {
     }
 
     /// Which compression is agreed to if the client offers it. Default: none.
+    ///
+    /// ```
+    /// # fn answer(upgrade: switchboard_ws::axum::WebSocketUpgrade) -> axum::response::Response {
+    /// use switchboard_ws::deflate::Policy;
+    ///
+    /// upgrade.deflate(Some(Policy::default())).on_upgrade(|_socket| async {})
+    /// # }
+    /// ```
     #[cfg(feature = "deflate")]
     #[must_use]
     pub fn deflate(mut self, policy: Option<crate::deflate::Policy>) -> Self {
@@ -69,12 +100,28 @@ impl WebSocketUpgrade {
     }
 
     /// The subprotocol that is chosen.
+    ///
+    /// ```
+    /// # fn answer(upgrade: switchboard_ws::axum::WebSocketUpgrade) -> axum::response::Response {
+    /// let upgrade = upgrade.protocols(["chat.v2", "chat.v1"]);
+    /// let old = upgrade.chosen_protocol() == Some("chat.v1");
+    /// upgrade.on_upgrade(move |_socket| async move { println!("an old client: {old}") })
+    /// # }
+    /// ```
     pub fn chosen_protocol(&self) -> Option<&str> {
         self.options.choose(&self.request.subprotocols)
     }
 
     /// The answer; and in a task of its own, `handler` with the WebSocket once the answer is written. If the client goes away before that,
     /// `handler` is not called. Nor is it if the client's offer of compression is malformed, which the answer says then.
+    ///
+    /// ```
+    /// # fn answer(upgrade: switchboard_ws::axum::WebSocketUpgrade) -> axum::response::Response {
+    /// upgrade.on_upgrade(|mut socket| async move {
+    ///     let _ = socket.send("welcome").await;
+    /// })
+    /// # }
+    /// ```
     pub fn on_upgrade<F>(self, handler: impl FnOnce(WebSocket<UpgradedStream>) -> F + Send + 'static) -> Response
     where
         F: Future<Output = ()> + Send + 'static,
@@ -105,6 +152,18 @@ impl<S: Send + Sync> FromRequestParts<S> for WebSocketUpgrade {
 }
 
 /// Why a request is not upgraded.
+///
+/// ```
+/// use axum::response::{IntoResponse, Response};
+/// use switchboard_ws::axum::{WebSocketRejection, WebSocketUpgrade};
+///
+/// async fn page(upgrade: Result<WebSocketUpgrade, WebSocketRejection>) -> Response {
+///     match upgrade {
+///         Ok(upgrade) => upgrade.on_upgrade(|_socket| async {}),
+///         Err(why) => format!("this is a page, not a WebSocket: {why}").into_response(),
+///     }
+/// }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WebSocketRejection {

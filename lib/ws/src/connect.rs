@@ -19,6 +19,20 @@ use crate::phase::{Phase, Timeouts};
 use crate::{MaybeTls, WebSocket};
 
 /// Why there is no connection.
+///
+/// ```no_run
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// use switchboard_ws::handshake::HandshakeError;
+/// use switchboard_ws::{ConnectError, connect};
+///
+/// match connect("ws://localhost:9001/").await {
+///     Ok(_socket) => {}
+///     Err(ConnectError::Handshake(HandshakeError::Refused { status: 401, .. })) => println!("log in first"),
+///     Err(error) => println!("later, perhaps: {error}"),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
@@ -103,6 +117,10 @@ pub struct Connector {
 
 impl Connector {
     /// Without subprotocols or headers of its own; 10 s for all of TCP, TLS and the handshake.
+    ///
+    /// ```
+    /// let connector = switchboard_ws::Connector::new();
+    /// ```
     pub fn new() -> Self {
         Self {
             config: Config::default(),
@@ -118,24 +136,43 @@ impl Connector {
     }
 
     /// Limits and timeouts of the connection.
+    ///
+    /// ```
+    /// use switchboard_ws::{Config, Connector, Limits};
+    ///
+    /// let limits = Limits { message_bytes_max: 1 << 20, ..Limits::default() };
+    /// let connector = Connector::new().config(Config::default().limits(limits));
+    /// ```
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
         self
     }
 
     /// Subprotocols to offer, the preferred one first.
+    ///
+    /// ```
+    /// let connector = switchboard_ws::Connector::new().subprotocols(["chat.v2", "chat.v1"]);
+    /// ```
     pub fn subprotocols<T: Into<String>>(mut self, subprotocols: impl IntoIterator<Item = T>) -> Self {
         self.subprotocols = subprotocols.into_iter().map(Into::into).collect();
         self
     }
 
     /// The `Origin` header, which servers for browsers check.
+    ///
+    /// ```
+    /// let connector = switchboard_ws::Connector::new().origin("https://example.org");
+    /// ```
     pub fn origin(mut self, origin: impl Into<String>) -> Self {
         self.origin = Some(origin.into());
         self
     }
 
     /// One more header.
+    ///
+    /// ```
+    /// let connector = switchboard_ws::Connector::new().header("X-Device", "thermometer");
+    /// ```
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
         self
@@ -161,6 +198,12 @@ impl Connector {
     }
 
     /// For all of connecting: name lookup, TCP, TLS, handshake. Default 10 s.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let connector = switchboard_ws::Connector::new().timeout(Duration::from_secs(3));
+    /// ```
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeouts.all = timeout;
         self
@@ -168,24 +211,48 @@ impl Connector {
 
     /// For the name lookup and TCP, or for what is given to [`connect_through`](Self::connect_through). Default: only the
     /// [`timeout`](Self::timeout) of all phases, which is never exceeded.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let connector = switchboard_ws::Connector::new().dial_timeout(Some(Duration::from_secs(1)));
+    /// ```
     pub fn dial_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.timeouts.dial = timeout;
         self
     }
 
     /// For the handshake of TLS. Default: only the [`timeout`](Self::timeout) of all phases.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let connector = switchboard_ws::Connector::new().tls_timeout(Some(Duration::from_secs(2)));
+    /// ```
     pub fn tls_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.timeouts.tls = timeout;
         self
     }
 
     /// For the request and its answer. Default: only the [`timeout`](Self::timeout) of all phases.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let connector = switchboard_ws::Connector::new().handshake_timeout(Some(Duration::from_secs(2)));
+    /// ```
     pub fn handshake_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.timeouts.handshake = timeout;
         self
     }
 
     /// Offers compression; what the server made of it is in [`ClientResponse::deflate`]. Default: none.
+    ///
+    /// ```
+    /// use switchboard_ws::{Connector, deflate::Policy};
+    ///
+    /// let connector = Connector::new().deflate(Some(Policy::default()));
+    /// ```
     #[cfg(feature = "deflate")]
     pub fn deflate(mut self, policy: Option<Policy>) -> Self {
         self.deflate = policy;
@@ -193,6 +260,12 @@ impl Connector {
     }
 
     /// For wss://. Without it, the system's certificates are used if the feature `native-roots` is on, and there is an error if not.
+    ///
+    /// ```
+    /// fn connector(tls: rustls::ClientConfig) -> switchboard_ws::Connector {
+    ///     switchboard_ws::Connector::new().tls(std::sync::Arc::new(tls))
+    /// }
+    /// ```
     #[cfg(feature = "tls")]
     pub fn tls(mut self, config: std::sync::Arc<rustls::ClientConfig>) -> Self {
         self.tls = Some(config);
@@ -200,6 +273,14 @@ impl Connector {
     }
 
     /// Connects by TCP to the URL's host.
+    ///
+    /// ```no_run
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (socket, response) = switchboard_ws::Connector::new().connect("ws://localhost:9001/").await?;
+    /// println!("{:?}", response.headers.get("server"));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`ConnectError`].
@@ -248,6 +329,14 @@ impl Connector {
     }
 
     /// Over a stream that the caller has connected, and for wss:// encrypted: TLS is not put over it.
+    ///
+    /// ```no_run
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (near, _far) = tokio::io::duplex(4096);
+    /// let (socket, _) = switchboard_ws::Connector::new().connect_over("ws://test/", near).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`ConnectError`].

@@ -5,6 +5,19 @@ use std::io;
 use switchboard_ws_proto::{ProtocolError, SendError};
 
 /// Why a connection ended other than by a clean close, or why something was not sent.
+///
+/// ```
+/// # async fn run(mut socket: switchboard_ws::WebSocket<tokio::net::TcpStream>) -> Result<(), switchboard_ws::Error> {
+/// use switchboard_ws::Error;
+///
+/// match socket.recv().await {
+///     Some(Err(Error::Protocol(why))) => println!("it was told {}", why.close_code()),
+///     Some(Err(Error::ConnectionLost | Error::Unresponsive)) => println!("gone"),
+///     _ => {}
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -67,6 +67,12 @@ pub fn upgrade<B, R: Default>(
 
 /// As [`UpgradeRequest::check`] or, over HTTP/2, [`UpgradeRequest::check_connect`], for the parts of a request.
 ///
+/// ```
+/// fn subprotocols(parts: &http::request::Parts) -> Vec<String> {
+///     switchboard_ws::hyper::check_parts(parts).map(|request| request.subprotocols).unwrap_or_default()
+/// }
+/// ```
+///
 /// # Errors
 /// [`Rejection`].
 pub fn check_parts(parts: &request::Parts) -> Result<UpgradeRequest, Rejection> {
@@ -75,6 +81,13 @@ pub fn check_parts(parts: &request::Parts) -> Result<UpgradeRequest, Rejection> 
 }
 
 /// The HTTP answer to a request that is not upgraded.
+///
+/// ```
+/// use switchboard_ws::handshake::Rejection;
+///
+/// let response = switchboard_ws::hyper::rejection(&Rejection::HttpVersionNotSupported);
+/// assert_eq!(response.status(), 505);
+/// ```
 pub fn rejection(error: &Rejection) -> Response<String> {
     let mut response = Response::new(format!("{error}\n"));
     *response.status_mut() = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
@@ -148,6 +161,15 @@ pub(crate) fn accept<R: Default>(
 
 /// Becomes the WebSocket once the answer is written. Fails if the client is gone, or if a connection of HTTP/1.1 is not served
 /// `with_upgrades`.
+///
+/// ```
+/// use switchboard_ws::hyper::UpgradeFuture;
+///
+/// async fn greet(upgraded: UpgradeFuture) -> Result<(), Box<dyn std::error::Error>> {
+///     upgraded.await?.send("hello").await?;
+///     Ok(())
+/// }
+/// ```
 #[derive(Debug)]
 pub struct UpgradeFuture {
     upgrade: OnUpgrade,
@@ -172,6 +194,18 @@ impl Future for UpgradeFuture {
 
 /// What hyper gives back of its connection: the TCP stream itself where it was served over one, else hyper's own wrapper, which costs an
 /// indirect call for each read and write.
+///
+/// ```
+/// use switchboard_ws::WebSocket;
+/// use switchboard_ws::hyper::UpgradedStream;
+///
+/// fn peer(socket: &WebSocket<UpgradedStream>) -> Option<std::net::SocketAddr> {
+///     match socket.get_ref() {
+///         UpgradedStream::Tcp(stream) => stream.peer_addr().ok(),
+///         _ => None,
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum UpgradedStream {

@@ -18,6 +18,17 @@ use crate::timer::Timer;
 use crate::{Error, pool};
 
 /// What [`WebSocket::recv_event`] tells.
+///
+/// ```
+/// # async fn run(mut socket: switchboard_ws::WebSocket<tokio::net::TcpStream>) -> Result<(), switchboard_ws::Error> {
+/// use switchboard_ws::Received;
+///
+/// if let Some(Received::Pong(payload)) = socket.recv_event().await.transpose()? {
+///     println!("it lives: {payload:?}");
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Received {
     /// A whole message.
@@ -74,6 +85,14 @@ pub struct WebSocket<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Over a stream whose opening handshake is done. `leftover` is what was read behind the handshake: the peer's first frames.
+    ///
+    /// ```
+    /// use switchboard_ws::{Config, Role, WebSocket};
+    ///
+    /// fn upgraded(stream: tokio::net::TcpStream, leftover: bytes::Bytes) -> WebSocket<tokio::net::TcpStream> {
+    ///     WebSocket::from_upgraded(stream, leftover, Role::Server, Config::default())
+    /// }
+    /// ```
     pub fn from_upgraded(io: S, leftover: Bytes, role: Role, config: Config) -> Self {
         let mut connection = Connection::new(role, config);
         if !leftover.is_empty() {
@@ -97,6 +116,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// The next message; `None` after a clean close, or after an error was told. Answers pings and the peer's Close, and sends what is queued
     /// before it waits. After the peer's Close it finishes the closing handshake before it returns `None`.
     ///
+    /// ```
+    /// # async fn run(mut socket: switchboard_ws::WebSocket<tokio::net::TcpStream>) -> Result<(), switchboard_ws::Error> {
+    /// while let Some(message) = socket.recv().await {
+    ///     println!("{} bytes", message?.len());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Protocol`], [`Error::ConnectionLost`], [`Error::Unresponsive`], [`Error::CloseTimedOut`] and [`Error::Io`], each once and last.
     ///
@@ -107,6 +135,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     }
 
     /// The next message, ping or pong: [`recv`](Self::recv) for whoever looks at the connection itself. A ping is answered already when it is told.
+    ///
+    /// ```
+    /// # async fn run(mut socket: switchboard_ws::WebSocket<tokio::net::TcpStream>) -> Result<(), switchboard_ws::Error> {
+    /// use switchboard_ws::Received;
+    ///
+    /// while let Some(event) = socket.recv_event().await {
+    ///     match event? {
+    ///         Received::Message(message) => println!("{} bytes", message.len()),
+    ///         Received::Ping(_) | Received::Pong(_) => println!("it lives"),
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`recv`](Self::recv).
@@ -119,6 +161,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 
     /// Sends a message: queues it and writes everything that is queued.
     ///
+    /// ```
+    /// # async fn run(mut socket: switchboard_ws::WebSocket<tokio::net::TcpStream>) -> Result<(), switchboard_ws::Error> {
+    /// socket.send("text").await?;
+    /// socket.send(vec![1, 2, 3]).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Send`] if the connection is closing or closed, [`Error::Io`].
     ///
@@ -130,6 +180,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     }
 
     /// Queues a message, after waiting until the queue is below its [bound](Self::set_output_bytes_max). See [`WebSocket`] for when it leaves.
+    ///
+    /// ```
+    /// # async fn run(mut socket: switchboard_ws::WebSocket<tokio::net::TcpStream>) -> Result<(), switchboard_ws::Error> {
+    /// for number in 0..100 {
+    ///     socket.feed(number.to_string()).await?;
+    /// }
+    /// socket.flush().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`send`](Self::send).
@@ -150,6 +210,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Queues a piece of a message. The first piece has [`Opcode::Text`] or [`Opcode::Binary`], the others [`Opcode::Continuation`], the last
     /// one `fin`: a large message need not be held whole.
     ///
+    /// ```
+    /// # async fn run(mut socket: switchboard_ws::WebSocket<tokio::net::TcpStream>) -> Result<(), switchboard_ws::Error> {
+    /// use switchboard_ws::Opcode;
+    ///
+    /// socket.feed_fragment(Opcode::Text, false, "begin").await?;
+    /// socket.feed_fragment(Opcode::Continuation, true, " and end").await?;
+    /// socket.flush().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`send`](Self::send); [`SendError`] names pieces out of order.
     ///
@@ -161,6 +232,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     }
 
     /// Queues frames that were encoded once for many receivers, as [`Connection::send_encoded`] takes them.
+    ///
+    /// ```
+    /// # async fn run(mut socket: switchboard_ws::WebSocket<tokio::net::TcpStream>) -> Result<(), switchboard_ws::Error> {
+    /// use bytes::{BufMut, BytesMut};
+    /// use switchboard_ws::Opcode;
+    /// use switchboard_ws::proto::FrameHeader;
+    ///
+    /// let mut frame = BytesMut::new();
+    /// FrameHeader::new(Opcode::Text, 5).encode(&mut frame);
+    /// frame.put_slice(b"hello");
+    /// // The same bytes to any number of receivers.
+    /// socket.feed_encoded(frame.freeze()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`send`](Self::send), [`SendError::ClientMustMask`] on a client, and [`SendError::CompressionNotAgreed`].
@@ -175,6 +261,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Sends a ping of at most 125 bytes. `recv` takes the pong silently; to be told of dead peers, set
     /// [`Config::ping_interval`](switchboard_ws_proto::Config).
     ///
+    /// ```
+    /// # async fn run(mut socket: switchboard_ws::WebSocket<tokio::net::TcpStream>) -> Result<(), switchboard_ws::Error> {
+    /// socket.ping(b"there?").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`send`](Self::send), and [`SendError::ControlTooLong`].
     ///
@@ -188,6 +281,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 
     /// Writes everything that is queued.
     ///
+    /// ```
+    /// # async fn run(mut socket: switchboard_ws::WebSocket<tokio::net::TcpStream>) -> Result<(), switchboard_ws::Error> {
+    /// socket.feed("queued").await?;
+    /// socket.flush().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Io`].
     ///
@@ -200,6 +301,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Closes: sends a Close (the reason is cut at 123 bytes), waits for the peer's, then for the end of the stream as RFC 6455 §7.1.1 has it:
     /// a server ends it, a client waits for that. Messages that come meanwhile are dropped; to get them, [`start_close`](Self::start_close) and
     /// `recv`. Waits at most [`Config::close_timeout`](switchboard_ws_proto::Config).
+    ///
+    /// ```
+    /// # async fn run(mut socket: switchboard_ws::WebSocket<tokio::net::TcpStream>) -> Result<(), switchboard_ws::Error> {
+    /// use switchboard_ws::CloseCode;
+    ///
+    /// socket.close(CloseCode::NORMAL, "bye").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`SendError::InvalidCloseCode`], and as [`recv`](Self::recv).
@@ -216,6 +326,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 
     /// Queues a Close. Await [`recv`](Self::recv) until `None`.
     ///
+    /// ```
+    /// # async fn run(mut socket: switchboard_ws::WebSocket<tokio::net::TcpStream>) -> Result<(), switchboard_ws::Error> {
+    /// use switchboard_ws::CloseCode;
+    ///
+    /// socket.start_close(CloseCode::GOING_AWAY, "restarting")?;
+    /// while let Some(message) = socket.recv().await {
+    ///     println!("still came: {} bytes", message?.len());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`SendError::InvalidCloseCode`].
     pub fn start_close(&mut self, code: CloseCode, reason: &str) -> Result<(), Error> {
@@ -223,42 +345,111 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     }
 
     /// The peer's Close, once it has come with a code.
+    ///
+    /// ```
+    /// # async fn run(mut socket: switchboard_ws::WebSocket<tokio::net::TcpStream>) -> Result<(), switchboard_ws::Error> {
+    /// while socket.recv().await.transpose()?.is_some() {}
+    /// if let Some(frame) = socket.close_frame() {
+    ///     println!("{}: {}", frame.code, frame.reason);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn close_frame(&self) -> Option<&CloseFrame> {
         self.close_frame.as_deref()
     }
 
     /// What the peer may make us hold, from the next frame on.
+    ///
+    /// ```
+    /// # async fn run(mut socket: switchboard_ws::WebSocket<tokio::net::TcpStream>) -> Result<(), switchboard_ws::Error> {
+    /// use switchboard_ws::Limits;
+    ///
+    /// // Who has logged in may send more.
+    /// socket.set_limits(Limits { message_bytes_max: 64 << 20, ..Limits::default() });
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn set_limits(&mut self, limits: Limits) {
         self.connection.set_limits(limits);
     }
 
     /// How much may be queued before `feed` and `send` wait for the peer to take it. Default 256 KiB. One message more may exceed it.
+    ///
+    /// ```
+    /// # async fn run(mut socket: switchboard_ws::WebSocket<tokio::net::TcpStream>) -> Result<(), switchboard_ws::Error> {
+    /// socket.set_output_bytes_max(1 << 20);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn set_output_bytes_max(&mut self, bytes: usize) {
         self.output_bytes_max = bytes;
     }
 
     /// As [`Connection::deflate_window_bits`]: whether, and with which window, messages are compressed for the peer.
+    ///
+    /// ```
+    /// # async fn run(mut socket: switchboard_ws::WebSocket<tokio::net::TcpStream>) -> Result<(), switchboard_ws::Error> {
+    /// println!("we compress: {}", socket.deflate_window_bits().is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[cfg(feature = "deflate")]
     pub fn deflate_window_bits(&self) -> Option<u8> {
         self.connection.deflate_window_bits()
     }
 
     /// The stream.
+    ///
+    /// ```
+    /// # async fn run(mut socket: switchboard_ws::WebSocket<tokio::net::TcpStream>) -> Result<(), switchboard_ws::Error> {
+    /// println!("{:?}", socket.get_ref().peer_addr()?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn get_ref(&self) -> &S {
         &self.io
     }
 
     /// The stream, without what is queued and what was read ahead.
+    ///
+    /// ```
+    /// # async fn run(mut socket: switchboard_ws::WebSocket<tokio::net::TcpStream>) -> Result<(), switchboard_ws::Error> {
+    /// use switchboard_ws::CloseCode;
+    ///
+    /// socket.close(CloseCode::NORMAL, "").await?;
+    /// let stream = socket.into_inner();
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn into_inner(self) -> S {
         self.io
     }
 
     /// Two halves that may be used by two tasks.
+    ///
+    /// ```
+    /// # async fn run(mut socket: switchboard_ws::WebSocket<tokio::net::TcpStream>) -> Result<(), switchboard_ws::Error> {
+    /// let (mut receiver, mut sender) = socket.split();
+    /// tokio::spawn(async move { while let Some(Ok(_)) = receiver.recv().await {} });
+    /// sender.send("hello").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn split(self) -> (crate::Receiver<S>, crate::Sender<S>) {
         crate::split::split(self)
     }
 
     /// As [`recv`](Self::recv).
+    ///
+    /// ```
+    /// # async fn run(mut socket: switchboard_ws::WebSocket<tokio::net::TcpStream>) -> Result<(), switchboard_ws::Error> {
+    /// use std::future::poll_fn;
+    ///
+    /// let message = poll_fn(|cx| socket.poll_recv(cx)).await;
+    /// # Ok(())
+    /// # }
+    /// ```
     // Apart, so that its variables lie together and not scattered over the frame of a task with many states.
     #[inline(never)]
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
@@ -269,6 +460,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     }
 
     /// As [`recv_event`](Self::recv_event).
+    ///
+    /// ```
+    /// # async fn run(mut socket: switchboard_ws::WebSocket<tokio::net::TcpStream>) -> Result<(), switchboard_ws::Error> {
+    /// use std::future::poll_fn;
+    ///
+    /// let event = poll_fn(|cx| socket.poll_recv_event(cx)).await;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[inline(never)]
     pub fn poll_recv_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Received, Error>>> {
         self.poll_events(cx, Connection::poll_event, |event| match event {

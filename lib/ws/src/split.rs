@@ -15,10 +15,26 @@ use crate::streaming::{PollFragments, PollPieces};
 use crate::{Error, Received, WebSocket};
 
 /// The half that receives. It also answers pings and finishes the closing handshake, so keep awaiting [`recv`](Self::recv).
+///
+/// ```
+/// # async fn run(mut receiver: switchboard_ws::Receiver<tokio::net::TcpStream>) -> Result<(), switchboard_ws::Error> {
+/// while let Some(message) = receiver.recv().await {
+///     println!("{} bytes", message?.len());
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Receiver<S>(Arc<Shared<S>>);
 
 /// The half that sends. Dropping it does not close the connection: the receiving half goes on.
+///
+/// ```
+/// # async fn run(mut sender: switchboard_ws::Sender<tokio::net::TcpStream>) -> Result<(), switchboard_ws::Error> {
+/// sender.send("hello").await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Sender<S>(Arc<Shared<S>>);
 
@@ -88,6 +104,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shared<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Receiver<S> {
     /// As [`WebSocket::recv`].
     ///
+    /// ```
+    /// # async fn run(mut receiver: switchboard_ws::Receiver<tokio::net::TcpStream>) -> Result<(), switchboard_ws::Error> {
+    /// let message = receiver.recv().await.transpose()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`WebSocket::recv`].
     ///
@@ -98,6 +121,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Receiver<S> {
     }
 
     /// As [`WebSocket::recv_event`].
+    ///
+    /// ```
+    /// # async fn run(mut receiver: switchboard_ws::Receiver<tokio::net::TcpStream>) -> Result<(), switchboard_ws::Error> {
+    /// let event = receiver.recv_event().await.transpose()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`WebSocket::recv`].
@@ -113,11 +143,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Receiver<S> {
     }
 
     /// As [`WebSocket::close_frame`].
+    ///
+    /// ```
+    /// # async fn run(mut receiver: switchboard_ws::Receiver<tokio::net::TcpStream>) -> Result<(), switchboard_ws::Error> {
+    /// while receiver.recv().await.transpose()?.is_some() {}
+    /// println!("{:?}", receiver.close_frame());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn close_frame(&self) -> Option<CloseFrame> {
         lock(&self.0.socket).close_frame().cloned()
     }
 
     /// Both halves in one again; `None` if `sender` is another connection's, and then both are dropped.
+    ///
+    /// ```
+    /// # async fn run(mut socket: switchboard_ws::WebSocket<tokio::net::TcpStream>) -> Result<(), switchboard_ws::Error> {
+    /// let (receiver, sender) = socket.split();
+    /// let socket = receiver.unsplit(sender);
+    /// assert!(socket.is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn unsplit(self, sender: Sender<S>) -> Option<WebSocket<S>> {
         if !Arc::ptr_eq(&self.0, &sender.0) {
             return None;
@@ -152,6 +199,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream for Receiver<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Sender<S> {
     /// As [`WebSocket::send`].
     ///
+    /// ```
+    /// # async fn run(mut sender: switchboard_ws::Sender<tokio::net::TcpStream>) -> Result<(), switchboard_ws::Error> {
+    /// sender.send("hello").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`WebSocket::send`].
     ///
@@ -163,6 +217,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sender<S> {
     }
 
     /// As [`WebSocket::feed`]; what is queued leaves with the next flush of either half.
+    ///
+    /// ```
+    /// # async fn run(mut sender: switchboard_ws::Sender<tokio::net::TcpStream>) -> Result<(), switchboard_ws::Error> {
+    /// sender.feed("hello").await?;
+    /// sender.flush().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`WebSocket::feed`].
@@ -176,6 +238,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sender<S> {
 
     /// As [`WebSocket::feed_fragment`].
     ///
+    /// ```
+    /// # async fn run(mut sender: switchboard_ws::Sender<tokio::net::TcpStream>) -> Result<(), switchboard_ws::Error> {
+    /// use switchboard_ws::Opcode;
+    ///
+    /// sender.feed_fragment(Opcode::Text, true, "in one piece").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`WebSocket::feed_fragment`].
     ///
@@ -188,6 +259,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sender<S> {
 
     /// As [`WebSocket::feed_encoded`].
     ///
+    /// ```
+    /// # async fn run(mut sender: switchboard_ws::Sender<tokio::net::TcpStream>) -> Result<(), switchboard_ws::Error> {
+    /// use bytes::Bytes;
+    ///
+    /// sender.feed_encoded(Bytes::from_static(b"\x81\x05hello")).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`WebSocket::feed_encoded`].
     ///
@@ -199,6 +279,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sender<S> {
     }
 
     /// As [`WebSocket::ping`].
+    ///
+    /// ```
+    /// # async fn run(mut sender: switchboard_ws::Sender<tokio::net::TcpStream>) -> Result<(), switchboard_ws::Error> {
+    /// sender.ping(b"there?").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`WebSocket::ping`].
@@ -213,6 +300,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sender<S> {
 
     /// As [`WebSocket::flush`].
     ///
+    /// ```
+    /// # async fn run(mut sender: switchboard_ws::Sender<tokio::net::TcpStream>) -> Result<(), switchboard_ws::Error> {
+    /// sender.flush().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`WebSocket::flush`].
     ///
@@ -223,6 +317,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sender<S> {
     }
 
     /// Sends a Close; the receiving half finishes the handshake and then returns `None`.
+    ///
+    /// ```
+    /// # async fn run(mut sender: switchboard_ws::Sender<tokio::net::TcpStream>) -> Result<(), switchboard_ws::Error> {
+    /// use switchboard_ws::CloseCode;
+    ///
+    /// sender.close(CloseCode::NORMAL, "bye").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`WebSocket::start_close`] and [`WebSocket::flush`].
@@ -242,6 +345,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sender<S> {
     }
 
     /// As [`WebSocket::set_output_bytes_max`].
+    ///
+    /// ```
+    /// # async fn run(mut sender: switchboard_ws::Sender<tokio::net::TcpStream>) -> Result<(), switchboard_ws::Error> {
+    /// sender.set_output_bytes_max(1 << 20);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn set_output_bytes_max(&mut self, bytes: usize) {
         lock(&self.0.socket).set_output_bytes_max(bytes);
     }

@@ -7,6 +7,14 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A stream with TLS or without.
+///
+/// ```no_run
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let socket = switchboard_ws::connect("ws://localhost:9001/").await?;
+/// println!("{:?}", socket.get_ref().get_ref().peer_addr()?);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum MaybeTls<S> {
@@ -19,6 +27,14 @@ pub enum MaybeTls<S> {
 
 impl<S> MaybeTls<S> {
     /// The stream below.
+    ///
+    /// ```no_run
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// let socket = switchboard_ws::connect("ws://localhost:9001/").await?;
+    /// println!("{:?}", socket.get_ref().get_ref().local_addr()?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn get_ref(&self) -> &S {
         match self {
             Self::Plain(stream) => stream,

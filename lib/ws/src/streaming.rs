@@ -50,6 +50,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     }
 
     /// As [`recv_piece`](Self::recv_piece).
+    ///
+    /// ```
+    /// # async fn run(mut socket: switchboard_ws::WebSocket<tokio::net::TcpStream>) -> Result<(), switchboard_ws::Error> {
+    /// use std::future::poll_fn;
+    ///
+    /// let piece = poll_fn(|cx| socket.poll_recv_piece(cx)).await;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[inline(never)]
     pub fn poll_recv_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Piece, Error>>> {
         self.poll_events(cx, switchboard_ws_proto::Connection::poll_piece, |event| match event {
@@ -85,11 +94,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     }
 
     /// A binary message that is sent as it is written: see [`MessageWriter`].
+    ///
+    /// ```
+    /// # async fn run(mut socket: switchboard_ws::WebSocket<tokio::net::TcpStream>) -> Result<(), switchboard_ws::Error> {
+    /// use tokio::io::AsyncWriteExt;
+    ///
+    /// let mut writer = socket.binary_writer();
+    /// writer.write_all(&[1, 2, 3]).await?;
+    /// writer.shutdown().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn binary_writer(&mut self) -> MessageWriter<'_, Self> {
         MessageWriter::new(self, Opcode::Binary)
     }
 
     /// A message of text that is sent as it is written: see [`MessageWriter`]. Writing may cut characters; what is not UTF-8 is an error.
+    ///
+    /// ```
+    /// # async fn run(mut socket: switchboard_ws::WebSocket<tokio::net::TcpStream>) -> Result<(), switchboard_ws::Error> {
+    /// use tokio::io::AsyncWriteExt;
+    ///
+    /// let mut writer = socket.text_writer();
+    /// writer.write_all("héllo".as_bytes()).await?;
+    /// writer.shutdown().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn text_writer(&mut self) -> MessageWriter<'_, Self> {
         MessageWriter::new(self, Opcode::Text)
     }
@@ -98,6 +129,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 /// Receiving messages in pieces.
 impl<S: AsyncRead + AsyncWrite + Unpin> Receiver<S> {
     /// As [`WebSocket::recv_piece`].
+    ///
+    /// ```
+    /// # async fn run(mut receiver: switchboard_ws::Receiver<tokio::net::TcpStream>) -> Result<(), switchboard_ws::Error> {
+    /// while let Some(piece) = receiver.recv_piece().await {
+    ///     println!("{} bytes", piece?.data.len());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`WebSocket::recv_piece`].
@@ -109,6 +149,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Receiver<S> {
     }
 
     /// As [`WebSocket::recv_reader`].
+    ///
+    /// ```
+    /// # async fn run(mut receiver: switchboard_ws::Receiver<tokio::net::TcpStream>) -> Result<(), switchboard_ws::Error> {
+    /// use tokio::io::AsyncReadExt;
+    ///
+    /// if let Some(reader) = receiver.recv_reader().await {
+    ///     let mut begin = [0; 4];
+    ///     reader?.read_exact(&mut begin).await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`WebSocket::recv_piece`].
@@ -123,11 +175,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Receiver<S> {
 /// Sending messages as they are written.
 impl<S: AsyncRead + AsyncWrite + Unpin> Sender<S> {
     /// As [`WebSocket::binary_writer`].
+    ///
+    /// ```
+    /// # async fn run(mut sender: switchboard_ws::Sender<tokio::net::TcpStream>) -> Result<(), switchboard_ws::Error> {
+    /// use tokio::io::AsyncWriteExt;
+    ///
+    /// let mut writer = sender.binary_writer();
+    /// writer.write_all(&[1, 2, 3]).await?;
+    /// writer.shutdown().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn binary_writer(&mut self) -> MessageWriter<'_, Self> {
         MessageWriter::new(self, Opcode::Binary)
     }
 
     /// As [`WebSocket::text_writer`].
+    ///
+    /// ```
+    /// # async fn run(mut sender: switchboard_ws::Sender<tokio::net::TcpStream>) -> Result<(), switchboard_ws::Error> {
+    /// use tokio::io::AsyncWriteExt;
+    ///
+    /// let mut writer = sender.text_writer();
+    /// writer.write_all(b"hello").await?;
+    /// writer.shutdown().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn text_writer(&mut self) -> MessageWriter<'_, Self> {
         MessageWriter::new(self, Opcode::Text)
     }
@@ -137,6 +211,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sender<S> {
 ///
 /// Reading ends with the message. If the connection ends before, reading fails, with [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) or the
 /// [`Error`] in the [`io::Error`].
+///
+/// ```
+/// # async fn run(mut socket: switchboard_ws::WebSocket<tokio::net::TcpStream>) -> Result<(), switchboard_ws::Error> {
+/// use tokio::io::AsyncReadExt;
+///
+/// while let Some(reader) = socket.recv_reader().await {
+///     let mut text = String::new();
+///     reader?.read_to_string(&mut text).await?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Cancel safety
 /// Dropping a future of [`AsyncReadExt::read`](tokio::io::AsyncReadExt::read) or of `fill_buf` loses nothing; of `read_exact` and others,
@@ -157,6 +243,15 @@ impl<'a, T> MessageReader<'a, T> {
     }
 
     /// Whether the message is text. It is UTF-8 then, though a read may cut a character.
+    ///
+    /// ```
+    /// # async fn run(mut socket: switchboard_ws::WebSocket<tokio::net::TcpStream>) -> Result<(), switchboard_ws::Error> {
+    /// if let Some(reader) = socket.recv_reader().await {
+    ///     println!("text: {}", reader?.is_text());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn is_text(&self) -> bool {
         self.text
     }

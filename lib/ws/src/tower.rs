@@ -52,11 +52,28 @@ pub struct WebSocketLayer<H> {
 
 impl<H> WebSocketLayer<H> {
     /// With `handler` for every WebSocket, on any path.
+    ///
+    /// ```
+    /// use switchboard_ws::tower::WebSocketLayer;
+    /// use switchboard_ws::{WebSocket, hyper::UpgradedStream};
+    ///
+    /// async fn greet(_: http::request::Parts, mut socket: WebSocket<UpgradedStream>) {
+    ///     let _ = socket.send("hello").await;
+    /// }
+    ///
+    /// let layer = WebSocketLayer::new(greet);
+    /// ```
     pub fn new(handler: H) -> Self {
         Self { handler, options: AcceptOptions::default(), only: |_| true }
     }
 
     /// Limits, timeouts, subprotocols and compression. The time limit of the request is the server's matter here.
+    ///
+    /// ```
+    /// use switchboard_ws::AcceptOptions;
+    /// # let layer = switchboard_ws::tower::WebSocketLayer::new(());
+    /// let layer = layer.options(AcceptOptions::default().subprotocols(["chat"]));
+    /// ```
     #[must_use]
     pub fn options(mut self, options: AcceptOptions) -> Self {
         self.options = options;
@@ -64,6 +81,11 @@ impl<H> WebSocketLayer<H> {
     }
 
     /// Leaves WebSocket handshakes of which `only` says `false` to the service: those on other paths, for instance.
+    ///
+    /// ```
+    /// # let layer = switchboard_ws::tower::WebSocketLayer::new(());
+    /// let layer = layer.only(|head| head.uri().path() == "/chat");
+    /// ```
     #[must_use]
     pub fn only(mut self, only: fn(&Request<()>) -> bool) -> Self {
         self.only = only;

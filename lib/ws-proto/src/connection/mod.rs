@@ -56,6 +56,12 @@ pub enum Event {
 /// Time: [`poll_timeout`](Self::poll_timeout) and [`handle_timeout`](Self::handle_timeout). The end: [`is_finished`](Self::is_finished).
 ///
 /// No sequence of input bytes makes it panic or hold more than its [`Limits`] allow. See the [crate](crate)'s example.
+///
+/// ```
+/// # use switchboard_ws_proto::{Config, Connection, Role};
+/// # let mut connection = Connection::new(Role::Server, Config::default());
+/// assert!(connection.is_open());
+/// ```
 #[derive(Debug)]
 pub struct Connection {
     input: Input,
@@ -93,6 +99,12 @@ enum Waiting {
 
 impl Connection {
     /// Right after the opening handshake.
+    ///
+    /// ```
+    /// use switchboard_ws_proto::{Config, Connection, Role};
+    ///
+    /// let connection = Connection::new(Role::Server, Config::default());
+    /// ```
     #[allow(
         clippy::needless_pass_by_value,
         reason = "a configuration belongs to its connection; it will hold more than numbers"
@@ -128,16 +140,36 @@ impl Connection {
     }
 
     /// Whether this is the server's side.
+    ///
+    /// ```
+    /// # use switchboard_ws_proto::{Config, Connection, Role};
+    /// # let mut connection = Connection::new(Role::Server, Config::default());
+    /// assert!(connection.is_server());
+    /// ```
     pub fn is_server(&self) -> bool {
         self.mask_keys.is_none()
     }
 
     /// From the next frame on. A server raises them after authentication.
+    ///
+    /// ```
+    /// # use switchboard_ws_proto::{Config, Connection, Role};
+    /// # let mut connection = Connection::new(Role::Server, Config::default());
+    /// use switchboard_ws_proto::Limits;
+    ///
+    /// connection.set_limits(Limits { message_bytes_max: 64 << 20, ..Limits::default() });
+    /// ```
     pub fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
     }
 
     /// What holds now.
+    ///
+    /// ```
+    /// # use switchboard_ws_proto::{Config, Connection, Role};
+    /// # let mut connection = Connection::new(Role::Server, Config::default());
+    /// assert_eq!(connection.limits().message_bytes_max, 16 << 20);
+    /// ```
     pub fn limits(&self) -> Limits {
         self.limits
     }
@@ -145,6 +177,12 @@ impl Connection {
     /// The window that the peer has agreed to inflate with: 9 to 15 bits, `None` if this side does not compress. A frame of
     /// [`compress_frame`](crate::deflate::compress_frame) with this window or a smaller one may be given to
     /// [`send_encoded`](Self::send_encoded).
+    ///
+    /// ```
+    /// # use switchboard_ws_proto::{Config, Connection, Role};
+    /// # let mut connection = Connection::new(Role::Server, Config::default());
+    /// assert_eq!(connection.deflate_window_bits(), None);
+    /// ```
     #[cfg(feature = "deflate")]
     pub fn deflate_window_bits(&self) -> Option<u8> {
         self.outbound.as_ref().map(|outbound| outbound.window_bits())
@@ -157,6 +195,15 @@ impl Connection {
     ///
     /// Take events until `None`, then ask for the buffer with [`reclaim_input`](Self::reclaim_input). If events of the last buffer are still
     /// waiting, `chunk` is appended to it by a copy.
+    ///
+    /// ```
+    /// # use switchboard_ws_proto::{Config, Connection, Role};
+    /// # let mut connection = Connection::new(Role::Client { mask_seed: [0; 32] }, Config::default());
+    /// use bytes::BytesMut;
+    ///
+    /// connection.receive(BytesMut::from(&b"\x81\x05Hello"[..]));
+    /// assert!(connection.poll_event().is_some());
+    /// ```
     #[inline]
     pub fn receive(&mut self, chunk: BytesMut) {
         self.keepalive.heard = true;
@@ -168,6 +215,14 @@ impl Connection {
     }
 
     /// The next event, or `None` if more bytes are needed.
+    ///
+    /// ```
+    /// # use switchboard_ws_proto::{Config, Connection, Role};
+    /// # let mut connection = Connection::new(Role::Server, Config::default());
+    /// while let Some(event) = connection.poll_event() {
+    ///     println!("{event:?}");
+    /// }
+    /// ```
     #[inline]
     pub fn poll_event(&mut self) -> Option<Event> {
         if self.reading && self.input.has_work() {
@@ -192,6 +247,18 @@ impl Connection {
     ///
     /// A broken rule is [`Event::Failed`], as with whole messages; the pieces that were told before are of a message that has no end then. Text
     /// is checked as it comes (RFC 6455 §8.1), and each piece of it is text.
+    ///
+    /// ```
+    /// # use switchboard_ws_proto::{Config, Connection, Role};
+    /// # let mut connection = Connection::new(Role::Client { mask_seed: [0; 32] }, Config::default());
+    /// use bytes::BytesMut;
+    /// use switchboard_ws_proto::Event;
+    ///
+    /// // The first four bytes of a message of a hundred.
+    /// connection.receive(BytesMut::from(&b"\x82\x64abcd"[..]));
+    /// let Some(Event::Piece(piece)) = connection.poll_piece() else { panic!() };
+    /// assert!(piece.data.as_bytes() == b"abcd" && piece.first && !piece.last);
+    /// ```
     pub fn poll_piece(&mut self) -> Option<Event> {
         if self.reading {
             match self.input.poll_piece(self.mask_keys.is_none(), &self.limits) {
@@ -204,6 +271,15 @@ impl Connection {
     }
 
     /// The peer's stream ended. What came before is still told first.
+    ///
+    /// ```
+    /// # use switchboard_ws_proto::{Config, Connection, Role};
+    /// # let mut connection = Connection::new(Role::Server, Config::default());
+    /// use switchboard_ws_proto::Event;
+    ///
+    /// connection.receive_eof();
+    /// assert_eq!(connection.poll_event(), Some(Event::Eof { clean: false }));
+    /// ```
     pub fn receive_eof(&mut self) {
         if !self.eof {
             self.eof = true;
@@ -215,6 +291,21 @@ impl Connection {
     /// there is no `receive` for what was read so. `None` when a buffer of the caller's serves better.
     ///
     /// It grows with what has come, never to a length that was only declared. Only append to it.
+    ///
+    /// ```
+    /// # use switchboard_ws_proto::{Config, Connection, Role};
+    /// # let mut connection = Connection::new(Role::Server, Config::default());
+    /// use std::io::Read;
+    ///
+    /// # let mut stream = std::io::empty();
+    /// let mut chunk = [0; 4096];
+    /// let count = stream.read(&mut chunk)?;
+    /// match connection.read_buffer() {
+    ///     Some(buffer) => buffer.extend_from_slice(&chunk[..count]),
+    ///     None => connection.receive(bytes::BytesMut::from(&chunk[..count])),
+    /// }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn read_buffer(&mut self) -> Option<&mut BytesMut> {
         if !self.reading {
             return None;
@@ -228,12 +319,29 @@ impl Connection {
     /// After `poll_event` gave `None`: the last buffer, for the caller's pool. What is left of an incomplete frame moves to a place of its
     /// own, so that an idle connection holds no buffer. The buffer may be empty of capacity, or still shared with messages:
     /// [`BytesMut::try_reclaim`] tells.
+    ///
+    /// ```
+    /// # use switchboard_ws_proto::{Config, Connection, Role};
+    /// # let mut connection = Connection::new(Role::Server, Config::default());
+    /// use bytes::BytesMut;
+    ///
+    /// connection.receive(BytesMut::with_capacity(65536));
+    /// while connection.poll_event().is_some() {}
+    /// let buffer = connection.reclaim_input();
+    /// assert!(buffer.is_some_and(|buffer| buffer.capacity() == 65536));
+    /// ```
     #[inline]
     pub fn reclaim_input(&mut self) -> Option<BytesMut> {
         self.input.reclaim()
     }
 
     /// Whether the next message's last frame lies whole in the buffer, so that `poll_event` has work without another read.
+    ///
+    /// ```
+    /// # use switchboard_ws_proto::{Config, Connection, Role};
+    /// # let mut connection = Connection::new(Role::Server, Config::default());
+    /// assert!(!connection.message_waiting());
+    /// ```
     pub fn message_waiting(&self) -> bool {
         self.reading && self.input.message_waiting()
     }
@@ -318,6 +426,13 @@ impl Connection {
 impl Connection {
     /// When to call [`handle_timeout`](Self::handle_timeout) next. [`Time::ZERO`] means at once: something began that needs to know the time.
     /// May change with every call of another method, so look before waiting.
+    ///
+    /// ```
+    /// # use switchboard_ws_proto::{Config, Connection, Role};
+    /// # let mut connection = Connection::new(Role::Server, Config::default());
+    /// // Nothing is waited for.
+    /// assert_eq!(connection.poll_timeout(), None);
+    /// ```
     #[inline]
     pub fn poll_timeout(&self) -> Option<Time> {
         self.keepalive.deadline()
@@ -327,6 +442,16 @@ impl Connection {
     /// [`Event::Unresponsive`] if nothing comes within `pong_timeout`, and gives up on a peer that does not close within `close_timeout`.
     ///
     /// A compressor that has lain idle for one to two intervals of pings is given back: the next message begins a new context.
+    ///
+    /// ```
+    /// # use switchboard_ws_proto::{Config, Connection, Role};
+    /// # let mut connection = Connection::new(Role::Server, Config::default());
+    /// use switchboard_ws_proto::Time;
+    ///
+    /// if connection.poll_timeout().is_some() {
+    ///     connection.handle_timeout(Time::from_micros(1_000_000));
+    /// }
+    /// ```
     pub fn handle_timeout(&mut self, now: Time) {
         let looks = self.keepalive.deadline().is_some_and(|at| Time::ZERO < at && at <= now);
         if let Some(outbound) = self.outbound.as_mut().filter(|_| looks && self.sending_fragments.is_none()) {
@@ -355,23 +480,51 @@ impl Connection {
 /// State.
 impl Connection {
     /// Messages may be sent: no Close was sent or received, and nothing failed.
+    ///
+    /// ```
+    /// # use switchboard_ws_proto::{Config, Connection, Role};
+    /// # let mut connection = Connection::new(Role::Server, Config::default());
+    /// assert!(connection.is_open());
+    /// ```
     #[inline]
     pub fn is_open(&self) -> bool {
         !self.close_sent && !self.eof
     }
 
     /// A Close was sent (as an answer too), and the socket is still needed.
+    ///
+    /// ```
+    /// # use switchboard_ws_proto::{Config, Connection, Role};
+    /// # let mut connection = Connection::new(Role::Server, Config::default());
+    /// use switchboard_ws_proto::CloseCode;
+    ///
+    /// connection.close(CloseCode::NORMAL, "")?;
+    /// assert!(connection.is_closing());
+    /// # Ok::<(), switchboard_ws_proto::SendError>(())
+    /// ```
     pub fn is_closing(&self) -> bool {
         self.close_sent && !self.is_finished()
     }
 
     /// The peer's Close has come.
+    ///
+    /// ```
+    /// # use switchboard_ws_proto::{Config, Connection, Role};
+    /// # let mut connection = Connection::new(Role::Server, Config::default());
+    /// assert!(!connection.close_received());
+    /// ```
     pub fn close_received(&self) -> bool {
         self.close_received
     }
 
     /// Everything that will ever be sent is written: shut down the writing half of the socket. A server does so after both Closes, and
     /// either side after a failure; a client otherwise leaves it to the server (§7.1.1).
+    ///
+    /// ```
+    /// # use switchboard_ws_proto::{Config, Connection, Role};
+    /// # let mut connection = Connection::new(Role::Server, Config::default());
+    /// assert!(!connection.should_shut_down_write());
+    /// ```
     pub fn should_shut_down_write(&self) -> bool {
         self.transmit.len() == 0
             && self.close_sent
@@ -380,6 +533,13 @@ impl Connection {
 
     /// The socket may be dropped. Until then keep reading (what comes is ignored): to drop a socket with unread bytes would reset it,
     /// and the peer might lose our Close. A client waits for the server's end of the stream, at most until `close_timeout`.
+    ///
+    /// ```
+    /// # use switchboard_ws_proto::{Config, Connection, Role};
+    /// # let mut connection = Connection::new(Role::Server, Config::default());
+    /// connection.receive_eof();
+    /// assert!(connection.is_finished());
+    /// ```
     pub fn is_finished(&self) -> bool {
         let closed = self.close_sent && self.close_received && self.is_server() && self.transmit.len() == 0;
         // A peer that ended its stream may still read, so our Close goes out first.

@@ -14,6 +14,15 @@ use crate::{CloseCode, Message, SendError, Transmit};
 impl Connection {
     /// Queues a message. A payload from 4 KiB on is not copied (a client's only if something else holds it too).
     ///
+    /// ```
+    /// # use switchboard_ws_proto::{Config, Connection, Role};
+    /// # let mut connection = Connection::new(Role::Server, Config::default());
+    /// use switchboard_ws_proto::Message;
+    ///
+    /// connection.send(Message::from("hello"))?;
+    /// # Ok::<(), switchboard_ws_proto::SendError>(())
+    /// ```
+    ///
     /// # Errors
     /// [`SendError::Closing`] after a Close or a failure, [`SendError::InsideFragments`] before the last fragment of another message.
     #[inline]
@@ -33,6 +42,13 @@ impl Connection {
 
     /// Queues a message of text, copied.
     ///
+    /// ```
+    /// # use switchboard_ws_proto::{Config, Connection, Role};
+    /// # let mut connection = Connection::new(Role::Server, Config::default());
+    /// connection.send_text("hello")?;
+    /// # Ok::<(), switchboard_ws_proto::SendError>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`send`](Self::send).
     #[inline]
@@ -43,6 +59,15 @@ impl Connection {
     }
 
     /// Queues a message whose payload is copied, from a borrowed slice.
+    ///
+    /// ```
+    /// # use switchboard_ws_proto::{Config, Connection, Role};
+    /// # let mut connection = Connection::new(Role::Server, Config::default());
+    /// use switchboard_ws_proto::Opcode;
+    ///
+    /// connection.send_data(Opcode::Binary, &[1, 2, 3])?;
+    /// # Ok::<(), switchboard_ws_proto::SendError>(())
+    /// ```
     ///
     /// # Errors
     /// As [`send`](Self::send), [`SendError::NotData`] unless `opcode` is text or binary, [`SendError::InvalidUtf8`].
@@ -106,6 +131,15 @@ impl Connection {
     /// [`FrameHeader::encode`]). That they are so is the caller's promise. They may be compressed if the peer has agreed to it; where context
     /// takeover is agreed too, the context starts anew behind them.
     ///
+    /// ```
+    /// # use switchboard_ws_proto::{Config, Connection, Role};
+    /// # let mut connection = Connection::new(Role::Server, Config::default());
+    /// use bytes::Bytes;
+    ///
+    /// connection.send_encoded(Bytes::from_static(b"\x81\x05hello"))?;
+    /// # Ok::<(), switchboard_ws_proto::SendError>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`send`](Self::send), [`SendError::ClientMustMask`] on a client, and [`SendError::CompressionNotAgreed`].
     #[inline]
@@ -157,6 +191,13 @@ impl Connection {
 
     /// Queues a Ping of at most 125 bytes.
     ///
+    /// ```
+    /// # use switchboard_ws_proto::{Config, Connection, Role};
+    /// # let mut connection = Connection::new(Role::Server, Config::default());
+    /// connection.ping(b"there?")?;
+    /// # Ok::<(), switchboard_ws_proto::SendError>(())
+    /// ```
+    ///
     /// # Errors
     /// [`SendError::Closing`] and [`SendError::ControlTooLong`].
     pub fn ping(&mut self, payload: &[u8]) -> Result<(), SendError> {
@@ -164,6 +205,13 @@ impl Connection {
     }
 
     /// Queues a Pong that answers nothing (§5.5.3). Pings are answered without it.
+    ///
+    /// ```
+    /// # use switchboard_ws_proto::{Config, Connection, Role};
+    /// # let mut connection = Connection::new(Role::Server, Config::default());
+    /// connection.pong(b"here")?;
+    /// # Ok::<(), switchboard_ws_proto::SendError>(())
+    /// ```
     ///
     /// # Errors
     /// [`SendError::Closing`] and [`SendError::ControlTooLong`].
@@ -173,6 +221,15 @@ impl Connection {
 
     /// Queues a Close and waits for the peer's until `close_timeout`; messages that come before it are still told. A reason of more than 123
     /// bytes is cut between characters. [`CloseCode::NO_STATUS`] sends a Close without a code. Does nothing if a Close was sent already.
+    ///
+    /// ```
+    /// # use switchboard_ws_proto::{Config, Connection, Role};
+    /// # let mut connection = Connection::new(Role::Server, Config::default());
+    /// use switchboard_ws_proto::CloseCode;
+    ///
+    /// connection.close(CloseCode::NORMAL, "bye")?;
+    /// # Ok::<(), switchboard_ws_proto::SendError>(())
+    /// ```
     ///
     /// # Errors
     /// [`SendError::InvalidCloseCode`] for a code that must not be sent.
@@ -187,6 +244,18 @@ impl Connection {
     }
 
     /// What waits to be written, as one buffer of several chunks.
+    ///
+    /// ```
+    /// # use switchboard_ws_proto::{Config, Connection, Role};
+    /// # let mut connection = Connection::new(Role::Server, Config::default());
+    /// use bytes::Buf;
+    ///
+    /// connection.send_text("a")?;
+    /// let transmit = connection.transmit();
+    /// let written = transmit.chunk().len();
+    /// transmit.advance(written);
+    /// # Ok::<(), switchboard_ws_proto::SendError>(())
+    /// ```
     #[inline]
     pub fn transmit(&mut self) -> &mut Transmit {
         if self.pong_due.is_some() {
@@ -196,18 +265,39 @@ impl Connection {
     }
 
     /// Bytes that wait to be written. Stop sending, or disconnect, when a slow peer lets this grow.
+    ///
+    /// ```
+    /// # use switchboard_ws_proto::{Config, Connection, Role};
+    /// # let mut connection = Connection::new(Role::Server, Config::default());
+    /// connection.send_text("a")?;
+    /// assert_eq!(connection.transmit_len(), 3);
+    /// # Ok::<(), switchboard_ws_proto::SendError>(())
+    /// ```
     #[inline]
     pub fn transmit_len(&self) -> usize {
         self.transmit.len() + self.pong_due.as_ref().map_or(0, |payload| payload.len() + 2)
     }
 
     /// Gives a buffer to collect output in, for instance from a pool, so that the connection need not allocate one.
+    ///
+    /// ```
+    /// # use switchboard_ws_proto::{Config, Connection, Role};
+    /// # let mut connection = Connection::new(Role::Server, Config::default());
+    /// connection.lend_transmit(bytes::BytesMut::with_capacity(4096));
+    /// ```
     #[inline]
     pub fn lend_transmit(&mut self, buffer: BytesMut) {
         self.transmit.lend(buffer);
     }
 
     /// When everything is written: the buffer of output, so that an idle connection holds none.
+    ///
+    /// ```
+    /// # use switchboard_ws_proto::{Config, Connection, Role};
+    /// # let mut connection = Connection::new(Role::Server, Config::default());
+    /// connection.lend_transmit(bytes::BytesMut::with_capacity(4096));
+    /// assert!(connection.reclaim_transmit().is_some());
+    /// ```
     #[inline]
     pub fn reclaim_transmit(&mut self) -> Option<BytesMut> {
         if self.pong_due.is_some() { None } else { self.transmit.reclaim() }

@@ -97,6 +97,10 @@ pub enum NegotiationError {
 
 impl Policy {
     /// Sets [`context_takeover`](Self#structfield.context_takeover).
+    ///
+    /// ```
+    /// let policy = switchboard_ws_proto::deflate::Policy::default().context_takeover(true);
+    /// ```
     #[must_use]
     pub const fn context_takeover(mut self, takeover: bool) -> Self {
         self.context_takeover = takeover;
@@ -104,6 +108,10 @@ impl Policy {
     }
 
     /// Sets [`peer_context_takeover`](Self#structfield.peer_context_takeover).
+    ///
+    /// ```
+    /// let policy = switchboard_ws_proto::deflate::Policy::default().peer_context_takeover(true);
+    /// ```
     #[must_use]
     pub const fn peer_context_takeover(mut self, takeover: bool) -> Self {
         self.peer_context_takeover = takeover;
@@ -111,6 +119,10 @@ impl Policy {
     }
 
     /// Sets [`window_bits`](Self#structfield.window_bits).
+    ///
+    /// ```
+    /// let policy = switchboard_ws_proto::deflate::Policy::default().window_bits(12);
+    /// ```
     #[must_use]
     pub const fn window_bits(mut self, bits: u8) -> Self {
         self.window_bits = bits;
@@ -118,6 +130,10 @@ impl Policy {
     }
 
     /// Sets [`peer_window_bits`](Self#structfield.peer_window_bits).
+    ///
+    /// ```
+    /// let policy = switchboard_ws_proto::deflate::Policy::default().peer_window_bits(12);
+    /// ```
     #[must_use]
     pub const fn peer_window_bits(mut self, bits: u8) -> Self {
         self.peer_window_bits = bits;

@@ -37,6 +37,13 @@ pub struct ClientRequest {
 
 impl ClientRequest {
     /// A plain request.
+    ///
+    /// ```
+    /// use switchboard_ws_proto::handshake::ClientRequest;
+    ///
+    /// let mut request = ClientRequest::new("example.org", "/chat");
+    /// request.subprotocols.push("chat".into());
+    /// ```
     pub fn new(host: impl Into<String>, target: impl Into<String>) -> Self {
         Self { host: host.into(), target: target.into(), ..Self::default() }
     }
@@ -70,6 +77,14 @@ pub struct ClientHandshake {
 }
 
 /// The server agreed.
+///
+/// ```
+/// use switchboard_ws_proto::handshake::ClientResponse;
+///
+/// fn server(response: &ClientResponse) -> Option<&[u8]> {
+///     response.headers.get("server")
+/// }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ClientResponse {
@@ -83,6 +98,14 @@ pub struct ClientResponse {
 }
 
 /// The server did not agree, or not properly.
+///
+/// ```
+/// use switchboard_ws_proto::handshake::HandshakeError;
+///
+/// fn later(error: &HandshakeError) -> bool {
+///     matches!(error, HandshakeError::Refused { status: 503, .. })
+/// }
+/// ```
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandshakeError {
@@ -122,6 +145,14 @@ pub enum HandshakeError {
 impl ClientHandshake {
     /// `key` is 16 random bytes (§4.1).
     ///
+    /// ```
+    /// use switchboard_ws_proto::handshake::{ClientHandshake, ClientRequest};
+    ///
+    /// // Random bytes, in earnest.
+    /// let handshake = ClientHandshake::new(ClientRequest::new("example.org", "/"), [7; 16])?;
+    /// # Ok::<(), switchboard_ws_proto::handshake::InvalidHeader>(())
+    /// ```
+    ///
     /// # Errors
     /// [`InvalidHeader`] names the part of the request that cannot be written.
     pub fn new(request: ClientRequest, key: [u8; 16]) -> Result<Self, InvalidHeader> {
@@ -136,12 +167,30 @@ impl ClientHandshake {
     }
 
     /// The bytes to send.
+    ///
+    /// ```
+    /// use switchboard_ws_proto::handshake::{ClientHandshake, ClientRequest};
+    ///
+    /// let handshake = ClientHandshake::new(ClientRequest::new("example.org", "/chat"), [7; 16])?;
+    /// assert!(handshake.request().starts_with(b"GET /chat HTTP/1.1\r\n"));
+    /// # Ok::<(), switchboard_ws_proto::handshake::InvalidHeader>(())
+    /// ```
     pub fn request(&self) -> Bytes {
         self.request.clone()
     }
 
     /// Takes the response from the beginning of `buffer` once its head is whole; until then leaves the buffer for more to be appended. What
     /// stays behind the head are frames.
+    ///
+    /// ```
+    /// use bytes::BytesMut;
+    /// use switchboard_ws_proto::handshake::{ClientHandshake, ClientRequest};
+    ///
+    /// let mut handshake = ClientHandshake::new(ClientRequest::new("example.org", "/"), [7; 16])?;
+    /// // More is needed.
+    /// assert!(handshake.receive(&mut BytesMut::from("HTTP/1.1 101 "))?.is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// Every [`HandshakeError`]; the connection is of no use then.

@@ -32,6 +32,13 @@ pub struct ConnectHandshake {
 impl ConnectHandshake {
     /// For a request with this host and target.
     ///
+    /// ```
+    /// use switchboard_ws_proto::handshake::{ClientRequest, ConnectHandshake};
+    ///
+    /// let handshake = ConnectHandshake::new(ClientRequest::new("example.org", "/"))?;
+    /// # Ok::<(), switchboard_ws_proto::handshake::InvalidHeader>(())
+    /// ```
+    ///
     /// # Errors
     /// [`InvalidHeader`] names the part of the request that cannot be written.
     pub fn new(request: ClientRequest) -> Result<Self, InvalidHeader> {
@@ -52,11 +59,27 @@ impl ConnectHandshake {
     }
 
     /// The headers to send.
+    ///
+    /// ```
+    /// use switchboard_ws_proto::handshake::{ClientRequest, ConnectHandshake};
+    ///
+    /// let handshake = ConnectHandshake::new(ClientRequest::new("example.org", "/"))?;
+    /// assert!(handshake.headers().any(|(name, value)| (name, value) == ("sec-websocket-version", "13")));
+    /// # Ok::<(), switchboard_ws_proto::handshake::InvalidHeader>(())
+    /// ```
     pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
         self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// Checks the response: any status of success opens the WebSocket (§5), there is no accept value.
+    ///
+    /// ```
+    /// use switchboard_ws_proto::handshake::{ClientRequest, ConnectHandshake};
+    ///
+    /// let handshake = ConnectHandshake::new(ClientRequest::new("example.org", "/"))?;
+    /// assert!(handshake.check(200, []).is_ok() && handshake.check(404, []).is_err());
+    /// # Ok::<(), switchboard_ws_proto::handshake::InvalidHeader>(())
+    /// ```
     ///
     /// # Errors
     /// [`HandshakeError`]. The stream is of no use then, the HTTP/2 connection is.

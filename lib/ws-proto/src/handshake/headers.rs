@@ -58,6 +58,17 @@ impl Headers {
     }
 
     /// All of them, as they came.
+    ///
+    /// ```
+    /// # use switchboard_ws_proto::handshake::ServerHandshake;
+    /// # let mut handshake = ServerHandshake::new();
+    /// # let request = handshake.receive(b"GET /chat HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    /// #     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: chat\r\n\r\n")?.expect("a whole request");
+    /// for (name, value) in request.headers.iter() {
+    ///     println!("{name}: {}", String::from_utf8_lossy(value));
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.fields.iter().map(|(name, value)| {
             let name = self.head.get(name.clone()).and_then(|name| core::str::from_utf8(name).ok());
@@ -66,11 +77,29 @@ impl Headers {
     }
 
     /// The first of this name, in any case.
+    ///
+    /// ```
+    /// # use switchboard_ws_proto::handshake::ServerHandshake;
+    /// # let mut handshake = ServerHandshake::new();
+    /// # let request = handshake.receive(b"GET /chat HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    /// #     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: chat\r\n\r\n")?.expect("a whole request");
+    /// assert_eq!(request.headers.get("HOST"), Some(&b"a"[..]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn get(&self, name: &str) -> Option<&[u8]> {
         self.get_all(name).next()
     }
 
     /// All of this name, in any case.
+    ///
+    /// ```
+    /// # use switchboard_ws_proto::handshake::ServerHandshake;
+    /// # let mut handshake = ServerHandshake::new();
+    /// # let request = handshake.receive(b"GET /chat HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    /// #     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: chat\r\n\r\n")?.expect("a whole request");
+    /// assert_eq!(request.headers.get_all("host").count(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn get_all(&self, name: &str) -> impl Iterator<Item = &[u8]> {
         self.iter().filter(move |(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
@@ -84,6 +113,13 @@ impl fmt::Debug for Headers {
 }
 
 /// A header that cannot be written: not a name, control characters in the value, or one that the handshake itself writes.
+///
+/// ```
+/// use switchboard_ws_proto::handshake::{InvalidHeader, error_response};
+///
+/// let error = error_response(403, &[("X", "a\nb")], b"").unwrap_err();
+/// assert_eq!(error, InvalidHeader("X".into()));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("header {0:?} cannot be sent")]
 pub struct InvalidHeader(pub alloc::string::String);

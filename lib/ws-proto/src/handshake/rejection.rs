@@ -57,6 +57,10 @@ pub enum Rejection {
 
 impl Rejection {
     /// The HTTP status.
+    ///
+    /// ```
+    /// assert_eq!(switchboard_ws_proto::handshake::Rejection::HttpVersionNotSupported.status(), 505);
+    /// ```
     pub const fn status(&self) -> u16 {
         match self {
             Self::Malformed(_)
@@ -74,6 +78,14 @@ impl Rejection {
     }
 
     /// What the answer tells a client so that it can do better.
+    ///
+    /// ```
+    /// use switchboard_ws_proto::handshake::Rejection;
+    ///
+    /// for (name, value) in Rejection::HttpVersionNotSupported.headers() {
+    ///     println!("{name}: {value}");
+    /// }
+    /// ```
     pub const fn headers(&self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::MethodNotAllowed => &[("Allow", "GET")],
@@ -86,6 +98,12 @@ impl Rejection {
     }
 
     /// The whole HTTP answer, after which the connection is to be closed.
+    ///
+    /// ```
+    /// use switchboard_ws_proto::handshake::Rejection;
+    ///
+    /// assert!(Rejection::HttpVersionNotSupported.response().starts_with(b"HTTP/1.1 505 "));
+    /// ```
     pub fn response(&self) -> Bytes {
         response::build(self.status(), self.headers(), alloc::format!("{self}\n").as_bytes())
     }

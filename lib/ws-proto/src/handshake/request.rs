@@ -10,6 +10,12 @@ use super::tokens::{contains, elements, is_token};
 use super::{Answer, InvalidHeader, Rejection};
 
 /// The version of HTTP that a request came with.
+///
+/// ```
+/// use switchboard_ws_proto::handshake::{HttpVersion, UpgradeRequest};
+///
+/// assert!(UpgradeRequest::check("GET", HttpVersion::Http10, []).is_err());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum HttpVersion {
@@ -53,6 +59,14 @@ pub struct UpgradeRequest {
 
 impl UpgradeRequest {
     /// Checks method, version and headers of HTTP/1.1. Header names may be in any case; values are without white space around them.
+    ///
+    /// ```
+    /// use switchboard_ws_proto::handshake::{HttpVersion, UpgradeRequest};
+    ///
+    /// // Of a request that somebody else has parsed.
+    /// let headers: [(&str, &[u8]); 1] = [("host", b"example.org")];
+    /// assert!(UpgradeRequest::check("GET", HttpVersion::Http11, headers).is_err());
+    /// ```
     ///
     /// # Errors
     /// The first rule that is broken, with the HTTP status that says so.

@@ -11,6 +11,17 @@ use super::{UpgradeRequest, accept_key};
 
 /// The answer that upgrades: status 101, the accept value, the chosen subprotocol and `headers`.
 ///
+/// ```
+/// # use switchboard_ws_proto::handshake::ServerHandshake;
+/// # let mut handshake = ServerHandshake::new();
+/// # let request = handshake.receive(b"GET /chat HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+/// #     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: chat\r\n\r\n")?.expect("a whole request");
+/// use switchboard_ws_proto::handshake::accept_response;
+///
+/// let response = accept_response(&request.upgrade, Some("chat"), &[("X-Node", "1")])?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// [`InvalidHeader`] for a name or value that cannot be written, one that the handshake writes itself, a subprotocol that the client did not
 /// offer (RFC 6455 §4.2.2), or a request of HTTP/2.
@@ -23,6 +34,17 @@ pub fn accept_response(
 }
 
 /// As [`accept_response`], with compression as [`UpgradeRequest::deflate`] has agreed it.
+///
+/// ```
+/// # use switchboard_ws_proto::handshake::ServerHandshake;
+/// # let mut handshake = ServerHandshake::new();
+/// # let request = handshake.receive(b"GET /chat HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+/// #     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: chat\r\n\r\n")?.expect("a whole request");
+/// use switchboard_ws_proto::handshake::accept_response_with;
+///
+/// let response = accept_response_with(&request.upgrade, Some("chat"), None, &[])?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
 /// As [`accept_response`].
@@ -95,6 +117,13 @@ impl Answer {
 }
 
 /// An answer that refuses, with its body in plain text unless `headers` say otherwise. The connection is to be closed after it.
+///
+/// ```
+/// use switchboard_ws_proto::handshake::error_response;
+///
+/// let response = error_response(401, &[("WWW-Authenticate", "Bearer")], b"who are you?\n")?;
+/// # Ok::<(), switchboard_ws_proto::handshake::InvalidHeader>(())
+/// ```
 ///
 /// # Errors
 /// [`InvalidHeader`] for a name or value that cannot be written.

@@ -31,6 +31,15 @@ pub struct ServerHandshake {
 }
 
 /// A request that may be upgraded, with all of its headers.
+///
+/// ```
+/// # use switchboard_ws_proto::handshake::ServerHandshake;
+/// # let mut handshake = ServerHandshake::new();
+/// # let request = handshake.receive(b"GET /chat HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+/// #     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: chat\r\n\r\n")?.expect("a whole request");
+/// assert_eq!(request.target, "/chat");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ServerRequest {
@@ -44,11 +53,24 @@ pub struct ServerRequest {
 
 impl ServerHandshake {
     /// Waiting for a request.
+    ///
+    /// ```
+    /// let handshake = switchboard_ws_proto::handshake::ServerHandshake::new();
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Takes bytes; the request once its head is whole, after which nothing more may be given.
+    ///
+    /// ```
+    /// use switchboard_ws_proto::handshake::ServerHandshake;
+    ///
+    /// let mut handshake = ServerHandshake::new();
+    /// // More is needed.
+    /// assert!(handshake.receive(b"GET /chat HT")?.is_none());
+    /// # Ok::<(), switchboard_ws_proto::handshake::Rejection>(())
+    /// ```
     ///
     /// # Errors
     /// Send [`Rejection::response`] and close the connection.
@@ -68,6 +90,15 @@ impl ServerHandshake {
     }
 
     /// What came behind the head.
+    ///
+    /// ```
+    /// # use switchboard_ws_proto::handshake::ServerHandshake;
+    /// # let mut handshake = ServerHandshake::new();
+    /// # let request = handshake.receive(b"GET /chat HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    /// #     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: chat\r\n\r\n")?.expect("a whole request");
+    /// assert!(handshake.into_leftover().is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn into_leftover(self) -> BytesMut {
         self.buffer
     }
@@ -76,6 +107,15 @@ impl ServerHandshake {
 impl ServerRequest {
     /// The answer that upgrades. See [`accept_response`].
     ///
+    /// ```
+    /// # use switchboard_ws_proto::handshake::ServerHandshake;
+    /// # let mut handshake = ServerHandshake::new();
+    /// # let request = handshake.receive(b"GET /chat HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    /// #     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: chat\r\n\r\n")?.expect("a whole request");
+    /// let response = request.accept(Some("chat"), &[])?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`accept_response`].
     pub fn accept(&self, subprotocol: Option<&str>, headers: &[(&str, &str)]) -> Result<Bytes, InvalidHeader> {
@@ -83,6 +123,15 @@ impl ServerRequest {
     }
 
     /// As [`accept`](Self::accept), with compression as [`UpgradeRequest::deflate`] has agreed it.
+    ///
+    /// ```
+    /// # use switchboard_ws_proto::handshake::ServerHandshake;
+    /// # let mut handshake = ServerHandshake::new();
+    /// # let request = handshake.receive(b"GET /chat HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    /// #     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: chat\r\n\r\n")?.expect("a whole request");
+    /// let response = request.accept_with(Some("chat"), None, &[])?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`accept_response`].

@@ -27,6 +27,15 @@ use crate::{ConnectError, Connector, MaybeTls, WebSocket};
 ///
 /// A task of its own drives it, so that a WebSocket that is not read does not hold up the others: each may leave 256 KiB unread, all
 /// together 16 MiB.
+///
+/// ```no_run
+/// # async fn run() -> Result<(), switchboard_ws::ConnectError> {
+/// let connection = switchboard_ws::Connector::new().connect_http2("wss://example.org/").await?;
+/// let (first, _) = connection.open("/news").await?;
+/// let (second, _) = connection.open("/chat").await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Http2Connection {
     requests: SendRequest<Bytes>,
@@ -153,6 +162,13 @@ impl Http2Connection {
     /// Opens a WebSocket at a path, which may have a query, with the subprotocols, headers and limits of the connection's [`Connector`].
     /// Where the server allows no more at once, waits for one that ends, up to the connector's timeout.
     ///
+    /// ```no_run
+    /// # async fn run(connection: switchboard_ws::http2::Http2Connection) -> Result<(), switchboard_ws::ConnectError> {
+    /// let (socket, response) = connection.open("/chat?room=lobby").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`ConnectError`]. The other WebSockets are not affected. After a GOAWAY, when the server takes no more, it is
     /// [`ConnectError::Io`] of the kind [`ConnectionAborted`](std::io::ErrorKind::ConnectionAborted).
@@ -164,6 +180,16 @@ impl Http2Connection {
     }
 
     /// As [`open`](Self::open), with the options of another connector.
+    ///
+    /// ```no_run
+    /// # async fn run(connection: switchboard_ws::http2::Http2Connection) -> Result<(), switchboard_ws::ConnectError> {
+    /// use switchboard_ws::Connector;
+    ///
+    /// let connector = Connector::new().subprotocols(["chat.v2"]);
+    /// let (socket, response) = connection.open_with(&connector, "/chat").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`open`](Self::open).

@@ -166,11 +166,23 @@ fn everything_that_a_client_can_ask() {
         let [SubscriptionEvent::Message(one), SubscriptionEvent::Message(two)] = &messages[..] else {
             panic!("{messages:?}")
         };
-        assert_eq!((one.event.as_deref(), one.data.as_bytes(), &one.position), (Some("count"), &b"1"[..], &first));
+        assert_eq!(
+            (one.event.as_deref(), one.data.as_bytes(), &one.position),
+            (Some("count"), &b"1"[..], &first.position)
+        );
         assert!(one.publisher.as_deref().is_some_and(|user| user.starts_with("guest-")) && one.timestamp_ms > 0);
         assert_eq!(two.data.as_bytes(), b"\x00\xff");
-        let page = ann.history("room").since(first).limit(1).await.unwrap();
+        let page = ann.history("room").since(first.position.clone()).limit(1).await.unwrap();
         assert_eq!((page.messages[0].data.as_bytes(), page.more), (&b"\x00\xff"[..], true));
+        let page = ann.history("room").before(two.position.clone()).limit(1).await.unwrap();
+        assert_eq!((page.messages[0].data.as_bytes(), page.more), (&b"1"[..], false));
+        let conflict = ann.publish("room", &1).if_position(first.position.clone()).await;
+        let Err(RequestError::Refused(refusal)) = conflict else { panic!("{conflict:?}") };
+        assert_eq!((refusal.code.as_str(), refusal.position.unwrap().offset), ("conflict", 3));
+        let board = ann.history("board").await.unwrap().position;
+        let once = || ann.publish("board", &"e4").idempotency_key("k").if_position(board.clone());
+        let (made, again) = (once().await.unwrap(), once().await.unwrap());
+        assert_eq!((made.duplicate, again.duplicate, made.position == again.position), (false, true, true));
         silent.unsubscribe();
         assert!(matches!(room.next().await, Some(SubscriptionEvent::Leave(_))));
         let refused = ann.publish("no#name", &1).await;
@@ -285,7 +297,7 @@ fn a_server_that_restarts_without_its_history() {
         };
         let Some(SubscriptionEvent::Lost { position, .. }) = scores.next().await else { panic!("nothing was lost") };
         assert_eq!(position.offset, 0);
-        assert_eq!(waiting.await.unwrap().unwrap().offset, 1, "what waited was sent");
+        assert_eq!(waiting.await.unwrap().unwrap().position.offset, 1, "what waited was sent");
         read_all(&mut scores, 2, 2).await;
         client.close().await;
         tokio::task::spawn_blocking(move || server.stop()).await.unwrap();

@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use crate::Position;
+
 /// The server refused one request.
 ///
 /// ```
@@ -19,11 +21,13 @@ pub struct Refusal {
     pub message: String,
     /// Whether the same request may succeed later.
     pub temporary: bool,
+    /// The channel's present position, with the codes `conflict` and `history_lost`.
+    pub position: Option<Position>,
 }
 
 impl Refusal {
     pub(crate) fn new(code: &str, message: &str) -> Self {
-        Self { code: code.into(), message: message.into(), temporary: false }
+        Self { code: code.into(), message: message.into(), temporary: false, position: None }
     }
 }
 
@@ -49,7 +53,8 @@ pub enum RequestError {
     /// It waited for a connection for too long, and was not sent.
     #[error("there was no connection in time")]
     NotSent,
-    /// The connection was lost between the request and its answer. Whether it was done is unknown, so it is not sent again.
+    /// The connection was lost between the request and its answer. Whether it was done is unknown, so it is not sent again
+    /// (with an [`idempotency_key`](crate::Publish::idempotency_key) it is).
     #[error("the connection was lost before the answer")]
     Interrupted,
     /// The queue is full, and its policy is to refuse. It was not sent.

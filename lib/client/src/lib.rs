@@ -41,6 +41,6 @@ pub use driver::subscription::Subscription;
 pub use error::{Cause, Ended, Refusal, RequestError, SubscribeError};
 pub use switchboard_ws as ws;
 pub use types::{
-    ConnectionEvent, Data, HistoryPage, Member, Message, Position, Presence, Subscribed, SubscriptionEvent,
+    ConnectionEvent, Data, HistoryPage, Member, Message, Position, Presence, Published, Subscribed, SubscriptionEvent,
     Unsubscribed, User,
 };

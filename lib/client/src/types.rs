@@ -124,6 +124,24 @@ pub struct Message {
     pub publisher: Option<String>,
 }
 
+/// What became of a publication.
+///
+/// ```no_run
+/// # async fn run(client: switchboard_client::Client) -> Result<(), switchboard_client::RequestError> {
+/// let published = client.publish("orders", &7).idempotency_key("order-7").await?;
+/// println!("at {}{}", published.position.offset, if published.duplicate { ", some time ago" } else { "" });
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Published {
+    /// Where it is.
+    pub position: Position,
+    /// It had been published before under this idempotency key, and was not again.
+    pub duplicate: bool,
+}
+
 /// A user on a channel.
 ///
 /// ```
@@ -192,7 +210,7 @@ pub struct HistoryPage {
     pub position: Position,
     /// Oldest first.
     pub messages: Vec<Message>,
-    /// There are others: older ones, or with `since` newer ones.
+    /// There are others in the direction of reading: older ones, or with `since` newer ones.
     pub more: bool,
 }
 

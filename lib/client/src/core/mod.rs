@@ -351,7 +351,7 @@ impl Core {
         let id = self.next_id();
         let frame = write::request(id, request)?;
         let kind = match request {
-            Request::Publish { .. } => Kind::Publish,
+            Request::Publish { idempotency_key, .. } => Kind::Publish { once: idempotency_key.is_some() },
             Request::Presence { .. } => Kind::Presence,
             Request::History { .. } => Kind::History,
         };

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::types::{ConnectionEvent, HistoryPage, Position, Presence, Subscribed, SubscriptionEvent};
+use crate::types::{ConnectionEvent, HistoryPage, Position, Presence, Published, Subscribed, SubscriptionEvent};
 use crate::{RequestError, SubscribeError};
 
 use super::subscriptions::SubscriptionId;
@@ -85,16 +85,16 @@ pub enum ConnectFailure {
 ///
 /// ```
 /// fn show(answer: &switchboard_client::core::Answer) {
-///     if let switchboard_client::core::Answer::Published(position) = answer {
-///         println!("it is number {}", position.offset);
+///     if let switchboard_client::core::Answer::Published(published) = answer {
+///         println!("it is number {}", published.position.offset);
 ///     }
 /// }
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Answer {
-    /// The position of what was published.
-    Published(Position),
+    /// Where it was published.
+    Published(Published),
     /// Who is there.
     Presence(Presence),
     /// What was there.

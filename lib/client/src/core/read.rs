@@ -30,6 +30,7 @@ pub(super) struct Incoming<'a> {
     event: Option<String>,
     publisher: Option<Publisher>,
     pub(super) position: Option<Position>,
+    pub(super) duplicate: bool,
     pub(super) recovered: Option<bool>,
     pub(super) users: Vec<User>,
     pub(super) connections: u64,

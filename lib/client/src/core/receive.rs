@@ -13,7 +13,7 @@ use super::requests::Kind;
 use super::subscriptions::{State, SubscriptionId};
 use super::{Answer, Core, Output, Tokens};
 use crate::types::{
-    ConnectionEvent, HistoryPage, Member, Position, Presence, Subscribed, SubscriptionEvent, Unsubscribed,
+    ConnectionEvent, HistoryPage, Member, Position, Presence, Published, Subscribed, SubscriptionEvent, Unsubscribed,
 };
 use crate::{Cause, Ended, Refusal, RequestError, SubscribeError};
 
@@ -142,7 +142,10 @@ impl Core {
                 self.refresh = Refresh::None;
                 return Ok(());
             }
-            Kind::Publish => Answer::Published(incoming.position.ok_or("an answer without a position")?),
+            Kind::Publish { .. } => {
+                let position = incoming.position.ok_or("an answer without a position")?;
+                Answer::Published(Published { position, duplicate: incoming.duplicate })
+            }
             Kind::Presence => Answer::Presence(Presence { users: incoming.users, connections: incoming.connections }),
             Kind::History => Answer::History(history(incoming)?),
         };
@@ -188,11 +191,18 @@ impl Core {
     fn on_error(&mut self, now: Time, incoming: Incoming<'_>) {
         let Some(id) = incoming.answers() else { return };
         let Some(kind) = self.requests.answered(id) else { return };
-        let refusal = Refusal { code: incoming.code_word(), message: incoming.message, temporary: incoming.temporary };
+        let refusal = Refusal {
+            code: incoming.code_word(),
+            message: incoming.message,
+            temporary: incoming.temporary,
+            position: incoming.position,
+        };
         match kind {
             Kind::Subscribe(subscription) => self.on_subscription_refused(now, id, subscription, refusal),
             Kind::Authenticate => self.on_refresh_refused(now, refusal.to_string()),
-            Kind::Publish | Kind::Presence | Kind::History => self.answer(id, Err(RequestError::Refused(refusal))),
+            Kind::Publish { .. } | Kind::Presence | Kind::History => {
+                self.answer(id, Err(RequestError::Refused(refusal)));
+            }
         }
     }
 

@@ -11,7 +11,10 @@ use crate::RequestError;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    Publish,
+    Publish {
+        /// The server does it only once, however often it is sent.
+        once: bool,
+    },
     Presence,
     History,
     Subscribe(SubscriptionId),
@@ -21,12 +24,12 @@ pub(super) enum Kind {
 impl Kind {
     /// The application waits for it.
     pub(super) fn is_asked(self) -> bool {
-        matches!(self, Self::Publish | Self::Presence | Self::History)
+        matches!(self, Self::Publish { .. } | Self::Presence | Self::History)
     }
 
     /// Doing it twice is doing it once.
     fn repeats(self) -> bool {
-        matches!(self, Self::Presence | Self::History)
+        matches!(self, Self::Presence | Self::History | Self::Publish { once: true })
     }
 }
 

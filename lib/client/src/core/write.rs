@@ -30,6 +30,10 @@ pub enum Request {
         key: Option<String>,
         /// Not to this connection.
         exclude_self: bool,
+        /// The name under which the server does it only once; with it, it is sent again after a lost connection.
+        idempotency_key: Option<String>,
+        /// Only if the channel is there.
+        if_position: Option<Position>,
     },
     /// Who is on a channel.
     Presence {
@@ -42,6 +46,8 @@ pub enum Request {
         channel: String,
         /// Only what came after it.
         since: Option<Position>,
+        /// Only what came before it.
+        before: Option<Position>,
         /// How many messages at most.
         limit: Option<u32>,
     },
@@ -64,6 +70,12 @@ struct Outgoing<'a> {
     exclude_self: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     since: Option<&'a Position>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before: Option<&'a Position>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    idempotency_key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    if_position: Option<&'a Position>,
     #[serde(skip_serializing_if = "is_false")]
     presence: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,15 +89,16 @@ struct Outgoing<'a> {
 pub(super) fn request(id: u64, request: &Request) -> Result<Frame, RequestError> {
     let id = Some(id);
     let outgoing = match request {
-        Request::Publish { channel, data, event, key, exclude_self } => {
-            let (event, key, exclude_self) = (event.as_deref(), key.as_deref(), *exclude_self);
+        Request::Publish { channel, data, event, key, exclude_self, idempotency_key, if_position } => {
             let publish = Outgoing {
                 kind: "publish",
                 id,
                 channel: Some(channel),
-                event,
-                key,
-                exclude_self,
+                event: event.as_deref(),
+                key: key.as_deref(),
+                exclude_self: *exclude_self,
+                idempotency_key: idempotency_key.as_deref(),
+                if_position: if_position.as_ref(),
                 ..Outgoing::default()
             };
             match data {
@@ -96,9 +109,9 @@ pub(super) fn request(id: u64, request: &Request) -> Result<Frame, RequestError>
         Request::Presence { channel } => {
             Outgoing { kind: "presence", id, channel: Some(channel), ..Outgoing::default() }
         }
-        Request::History { channel, since, limit } => {
-            let (since, limit) = (since.as_ref(), *limit);
-            Outgoing { kind: "history", id, channel: Some(channel), since, limit, ..Outgoing::default() }
+        Request::History { channel, since, before, limit } => {
+            let (since, before, limit) = (since.as_ref(), before.as_ref(), *limit);
+            Outgoing { kind: "history", id, channel: Some(channel), since, before, limit, ..Outgoing::default() }
         }
     };
     outgoing.text()

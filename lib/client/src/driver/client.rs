@@ -26,8 +26,8 @@ use crate::{Config, Ended, RequestError};
 /// use switchboard_client::Client;
 ///
 /// let client = Client::builder("ws://localhost:8000/ws").connect()?;
-/// let position = client.publish("scores", &[2, 1]).await?;
-/// println!("it is number {}", position.offset);
+/// let published = client.publish("scores", &[2, 1]).await?;
+/// println!("it is number {}", published.position.offset);
 /// client.close().await;
 /// # Ok(())
 /// # }

@@ -10,7 +10,7 @@ use super::client::Client;
 use super::inbox::Inbox;
 use super::subscription::Subscription;
 use crate::core::{Answer, Request};
-use crate::types::{Data, HistoryPage, Position};
+use crate::types::{Data, HistoryPage, Position, Published};
 use crate::{Ended, RequestError, SubscribeError};
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -105,7 +105,8 @@ impl IntoFuture for Subscribe {
 /// A publication to be. Await it: it resolves with its position.
 ///
 /// Without a connection it waits in the client's queue. It is sent at most once: if the connection is lost before the answer, the error is
-/// [`Interrupted`](RequestError::Interrupted), and whether it was published is unknown.
+/// [`Interrupted`](RequestError::Interrupted), and whether it was published is unknown. With an [`idempotency_key`](Self::idempotency_key) it is sent again instead,
+/// and published once.
 ///
 /// # Errors
 /// [`RequestError`].
@@ -115,7 +116,7 @@ impl IntoFuture for Subscribe {
 ///
 /// ```no_run
 /// # async fn run(client: switchboard_client::Client) -> Result<(), switchboard_client::RequestError> {
-/// let position = client.publish("room:lobby", &"hello").await?;
+/// let published = client.publish("room:lobby", &"hello").await?;
 /// # Ok(())
 /// # }
 /// ```
@@ -128,11 +129,22 @@ pub struct Publish {
     event: Option<String>,
     key: Option<String>,
     exclude_self: bool,
+    idempotency_key: Option<String>,
+    if_position: Option<Position>,
 }
 
 impl Publish {
     pub(super) fn new(client: Client, channel: String, data: Result<Data, RequestError>) -> Self {
-        Self { client, channel, data, event: None, key: None, exclude_self: false }
+        Self {
+            client,
+            channel,
+            data,
+            event: None,
+            key: None,
+            exclude_self: false,
+            idempotency_key: None,
+            if_position: None,
+        }
     }
 
     /// A name for this kind of message, at most 200 bytes.
@@ -171,11 +183,39 @@ impl Publish {
         self
     }
 
-    async fn run(self) -> Result<Position, RequestError> {
-        let Self { client, channel, data, event, key, exclude_self } = self;
-        let request = Request::Publish { channel, data: data?, event, key, exclude_self };
+    /// The server publishes it once under this name, 1 to 128 bytes without control characters, however often it is sent within the channel's window
+    /// (two minutes): after a lost connection it is sent again, and the answer says whether it had been [published](Published::duplicate) before.
+    /// Choose one that nobody else has, such as a random UUID.
+    ///
+    /// ```no_run
+    /// # fn run(client: switchboard_client::Client) {
+    /// let publish = client.publish("orders", &7).idempotency_key("b17b5f0e-5c26-4d0f-a9d4-3f1f0a6f8f1d");
+    /// # }
+    /// ```
+    pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
+        self.idempotency_key = Some(key.into());
+        self
+    }
+
+    /// Only if the channel's position is this one. Else it is [refused](RequestError::Refused) with the code `conflict`, and the refusal says where the channel is.
+    ///
+    /// ```no_run
+    /// # async fn run(client: switchboard_client::Client) -> Result<(), switchboard_client::RequestError> {
+    /// let board = client.history("board").await?;
+    /// client.publish("board", &"e4").if_position(board.position).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn if_position(mut self, position: Position) -> Self {
+        self.if_position = Some(position);
+        self
+    }
+
+    async fn run(self) -> Result<Published, RequestError> {
+        let Self { client, channel, data, event, key, exclude_self, idempotency_key, if_position } = self;
+        let request = Request::Publish { channel, data: data?, event, key, exclude_self, idempotency_key, if_position };
         match client.handle.0.ask(&request).await? {
-            Answer::Published(position) => Ok(position),
+            Answer::Published(published) => Ok(published),
             // An answer is read by what was asked for.
             _ => Err(RequestError::Interrupted),
         }
@@ -183,7 +223,7 @@ impl Publish {
 }
 
 impl IntoFuture for Publish {
-    type Output = Result<Position, RequestError>;
+    type Output = Result<Published, RequestError>;
     type IntoFuture = BoxFuture<Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
@@ -211,12 +251,13 @@ pub struct History {
     client: Client,
     channel: String,
     since: Option<Position>,
+    before: Option<Position>,
     limit: Option<u32>,
 }
 
 impl History {
     pub(super) fn new(client: Client, channel: String) -> Self {
-        Self { client, channel, since: None, limit: None }
+        Self { client, channel, since: None, before: None, limit: None }
     }
 
     /// The first messages behind this position, in place of the latest.
@@ -228,6 +269,22 @@ impl History {
     /// ```
     pub fn since(mut self, position: Position) -> Self {
         self.since = Some(position);
+        self
+    }
+
+    /// The last messages before this position: with the position of the oldest that one has, the page before it. Excludes [`since`](Self::since).
+    ///
+    /// ```no_run
+    /// # async fn run(client: switchboard_client::Client) -> Result<(), switchboard_client::RequestError> {
+    /// let page = client.history("scores").await?;
+    /// if let (true, Some(oldest)) = (page.more, page.messages.first()) {
+    ///     let older = client.history("scores").before(oldest.position.clone()).await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn before(mut self, position: Position) -> Self {
+        self.before = Some(position);
         self
     }
 
@@ -244,8 +301,8 @@ impl History {
     }
 
     async fn run(self) -> Result<HistoryPage, RequestError> {
-        let Self { client, channel, since, limit } = self;
-        match client.handle.0.ask(&Request::History { channel, since, limit }).await? {
+        let Self { client, channel, since, before, limit } = self;
+        match client.handle.0.ask(&Request::History { channel, since, before, limit }).await? {
             Answer::History(page) => Ok(page),
             // An answer is read by what was asked for.
             _ => Err(RequestError::Interrupted),

@@ -7,7 +7,15 @@ use switchboard_client::{Data, QueueOverflow, RequestError};
 
 fn publish(script: &mut Script, data: usize) -> Result<RequestId, RequestError> {
     let data = Data::json(&data).unwrap();
-    let request = Request::Publish { channel: "a".into(), data, event: None, key: None, exclude_self: false };
+    let request = Request::Publish {
+        channel: "a".into(),
+        data,
+        event: None,
+        key: None,
+        exclude_self: false,
+        idempotency_key: None,
+        if_position: None,
+    };
     script.core.request(script.now, &request)
 }
 
@@ -52,7 +60,15 @@ fn bytes_are_bounded_too() {
     script.outputs();
     let first = publish(&mut script, 1).unwrap();
     let data = Data::Bytes(vec![0; 140].into());
-    let large = |data| Request::Publish { channel: "a".into(), data, event: None, key: None, exclude_self: false };
+    let large = |data| Request::Publish {
+        channel: "a".into(),
+        data,
+        event: None,
+        key: None,
+        exclude_self: false,
+        idempotency_key: None,
+        if_position: None,
+    };
     script.core.request(script.now, &large(data)).unwrap();
     assert_eq!(failed(&mut script), [(first, RequestError::Dropped)]);
     let data = Data::Bytes(vec![0; 201].into());
@@ -78,7 +94,10 @@ fn a_lost_connection_repeats_questions_and_no_publications() {
     let mut script = Script::online();
     let published = publish(&mut script, 1).unwrap();
     script.core.request(script.now, &Request::Presence { channel: "a".into() }).unwrap();
-    script.core.request(script.now, &Request::History { channel: "a".into(), since: None, limit: None }).unwrap();
+    script
+        .core
+        .request(script.now, &Request::History { channel: "a".into(), since: None, before: None, limit: None })
+        .unwrap();
     assert_eq!(script.says().len(), 3);
     let waiting = publish(&mut script, 2).unwrap();
     script.core.on_closed(script.now, None, "reset");
@@ -114,7 +133,15 @@ fn nothing_waits_for_ever() {
 fn what_would_end_the_connection_is_not_sent() {
     let mut script = Script::online();
     let data = Data::Bytes(vec![0; 65_536].into());
-    let request = Request::Publish { channel: "a".into(), data, event: None, key: None, exclude_self: false };
+    let request = Request::Publish {
+        channel: "a".into(),
+        data,
+        event: None,
+        key: None,
+        exclude_self: false,
+        idempotency_key: None,
+        if_position: None,
+    };
     assert!(matches!(script.core.request(script.now, &request), Err(RequestError::TooLarge { bytes_max: 65_536, .. })));
     script.core.on_closed(script.now, None, "reset");
     script.core.request(script.now, &request).unwrap();

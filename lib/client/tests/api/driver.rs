@@ -62,12 +62,12 @@ async fn subscribe_publish_ask_and_close() {
     assert!(client.is_connected());
     assert_eq!(text(soon(subscription.next()).await), "[1]");
     assert_eq!(subscription.position().offset, 4);
-    assert_eq!(soon(client.publish("a", "x").event("said")).await.unwrap().offset, 5);
+    assert_eq!(soon(client.publish("a", "x").event("said")).await.unwrap().position.offset, 5);
     assert_eq!(soon(client.presence("a")).await.unwrap().users[0].user, "ann");
     assert!(soon(client.history("a")).await.unwrap().messages.is_empty());
     // `close` waits for what was asked before.
     let (published, ()) = tokio::join!(soon(client.publish_bytes("a", &b"\x00\xff"[..])), soon(client.close()));
-    assert_eq!(published.unwrap().offset, 6);
+    assert_eq!(published.unwrap().position.offset, 6);
     assert_eq!(soon(peer).await.unwrap(), Some(CloseCode::NORMAL));
     assert!(matches!(
         soon(subscription.next()).await,
@@ -109,7 +109,7 @@ async fn it_comes_back_resumes_and_sends_what_waited() {
     peer.publish("a", 2, "2").await;
     peer.say(r#"{"type":"caught_up","channel":"a"}"#).await;
     soon(peer.answer("publish", &position(3))).await;
-    assert_eq!(soon(published).await.unwrap().unwrap().offset, 3);
+    assert_eq!(soon(published).await.unwrap().unwrap().position.offset, 3);
     assert!(matches!(soon(subscription.next()).await, Some(SubscriptionEvent::Recovered { .. })));
     assert_eq!(text(soon(subscription.next()).await), "2");
     assert!(matches!(soon(subscription.next()).await, Some(SubscriptionEvent::CaughtUp)));
@@ -121,6 +121,16 @@ async fn it_comes_back_resumes_and_sends_what_waited() {
     let mut peer = soon(server.welcome()).await;
     soon(peer.answer("subscribe", &format!(r#"{},"recovered":false"#, position(9)))).await;
     assert!(matches!(soon(subscription.next()).await, Some(SubscriptionEvent::Lost { .. })));
+    // One with an idempotency key is.
+    let published = tokio::spawn(client.publish("a", "once").idempotency_key("k").into_future());
+    assert_eq!(soon(peer.hear("publish")).await["idempotency_key"], "k");
+    drop(peer);
+    let mut peer = soon(server.welcome()).await;
+    soon(peer.answer("subscribe", &format!(r#"{},"recovered":true"#, position(10)))).await;
+    let again = soon(peer.answer("publish", &format!(r#"{},"duplicate":true"#, position(10)))).await;
+    assert_eq!((&again["idempotency_key"], &again["data"]), (&"k".into(), &"once".into()));
+    let published = soon(published).await.unwrap().unwrap();
+    assert_eq!((published.position.offset, published.duplicate), (10, true));
 }
 
 #[tokio::test]

@@ -152,13 +152,15 @@ fn apply(script: &mut Script, subscriptions: &mut Vec<SubscriptionId>, step: Ste
             let channel = String::from("a");
             let request = match kind {
                 0 => Request::Presence { channel },
-                1 => Request::History { channel, since: None, limit: None },
+                1 => Request::History { channel, since: None, before: None, limit: None },
                 _ => Request::Publish {
                     channel,
                     data: Data::json(&kind).unwrap(),
                     event: None,
                     key: None,
                     exclude_self: false,
+                    idempotency_key: None,
+                    if_position: None,
                 },
             };
             // The queue may be full, or the client ended.

@@ -282,7 +282,15 @@ impl World {
     fn publish(&mut self) {
         let channel = CHANNELS[usize::try_from(self.rng.below(3)).unwrap()].into();
         let data = Data::json(&0).unwrap();
-        let request = Request::Publish { channel, data, event: None, key: None, exclude_self: false };
+        let request = Request::Publish {
+            channel,
+            data,
+            event: None,
+            key: None,
+            exclude_self: false,
+            idempotency_key: None,
+            if_position: None,
+        };
         // The queue may be full.
         let _ = self.script.core.request(self.script.now, &request);
     }

@@ -7,7 +7,15 @@ use switchboard_client::core::{Request, TokenFailure, Tokens};
 use switchboard_client::{Config, Data, Position, ws::Message as Frame};
 
 fn publish(channel: &str, data: Data) -> Request {
-    Request::Publish { channel: channel.into(), data, event: None, key: None, exclude_self: false }
+    Request::Publish {
+        channel: channel.into(),
+        data,
+        event: None,
+        key: None,
+        exclude_self: false,
+        idempotency_key: None,
+        if_position: None,
+    }
 }
 
 #[test]
@@ -22,12 +30,14 @@ fn a_subscription_and_a_publication() {
         event: Some("said".into()),
         key: Some("k".into()),
         exclude_self: true,
+        idempotency_key: Some("i".into()),
+        if_position: Some(Position::new("e", 4)),
     };
     script.core.request(script.now, &request).unwrap();
     assert_eq!(
         script.says(),
         [
-            r#"{"type":"publish","id":3,"channel":"room:lobby","event":"said","key":"k","exclude_self":true,"data":"a\"b"}"#
+            r#"{"type":"publish","id":3,"channel":"room:lobby","event":"said","key":"k","exclude_self":true,"idempotency_key":"i","if_position":{"epoch":"e","offset":4},"data":"a\"b"}"#
         ]
     );
     script.hear(r#"{"type":"message","channel":"room:lobby","data":[1,2],"offset":1,"timestamp":1700000000000,"publisher":{"user":"bob"}}"#);
@@ -38,7 +48,7 @@ fn a_subscription_and_a_publication() {
         [
             r#"subscribed Ok(Subscribed { position: Position { epoch: "e1", offset: 0 }, recovered: None, users: [] })"#,
             "e1:1 [1,2]",
-            r#"answer Ok(Published(Position { epoch: "e1", offset: 2 }))"#,
+            r#"answer Ok(Published(Published { position: Position { epoch: "e1", offset: 2 }, duplicate: false }))"#,
             "e1:2 7",
             "e1:3 8",
         ]
@@ -143,7 +153,8 @@ fn presence() {
 #[test]
 fn history() {
     let mut script = Script::online();
-    let request = Request::History { channel: "a".into(), since: Some(Position::new("e", 1)), limit: Some(2) };
+    let request =
+        Request::History { channel: "a".into(), since: Some(Position::new("e", 1)), before: None, limit: Some(2) };
     script.core.request(script.now, &request).unwrap();
     assert_eq!(
         script.says(),

@@ -20,6 +20,7 @@ use switchboard_core::{
 /// - A publication whose [id](PublishRequest::id_key) is remembered is a duplicate. That is looked at before [`if_position`](Publish::if_position), so
 ///   that a publisher who asks again after a lost answer is not told of a conflict with itself.
 /// - What was refused, or was a duplicate, has changed nothing.
+/// - A channel's history is asked for only after it was [loaded](History::load).
 pub trait Broker: Debug {
     /// What is asked of the backend.
     type Request: Debug + Send + 'static;
@@ -53,7 +54,16 @@ pub trait Broker: Debug {
 }
 
 /// Reads what was published. It changes nothing that a client can see.
+///
+/// A read is answered at once: what a channel keeps is bounded, so a broker whose log is elsewhere mirrors it. Only the first step may take its time.
 pub trait History {
+    /// Makes the channel readable, and says whether it is. Whoever must fetch it first reports [`BrokerEvent::Loaded`] when it is there or cannot be had. It
+    /// stays readable until the events of that moment are handled, and as long as it is [retained](Self::retain). A broker that has everything at hand has
+    /// nothing to do.
+    fn load(&mut self, _now: Time, _key: &ChannelKey) -> Load {
+        Load::Ready
+    }
+
     /// Where the channel is.
     fn position(&self, key: &ChannelKey) -> Position;
 
@@ -66,6 +76,15 @@ pub trait History {
     /// A run of publications, oldest first whichever way it is read. After a position that is not the channel's, or from which on not all is kept, it is
     /// lost; before a position it ends where nothing older is kept.
     fn read(&mut self, now: Time, key: &ChannelKey, read: Read) -> Result<Slice, HistoryLost>;
+}
+
+/// Whether a channel can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Load {
+    /// It can.
+    Ready,
+    /// An event will tell.
+    Pending,
 }
 
 /// What to read of a channel's history.
@@ -180,6 +199,13 @@ pub enum BrokerEvent {
         position: Position,
         /// Who asked.
         origin: Option<ReturnAddress>,
+    },
+    /// What [`History::load`] began is done.
+    Loaded {
+        /// The channel.
+        key: ChannelKey,
+        /// Whether it can be read now, or why not.
+        result: Result<(), Reject>,
     },
     /// It was refused or failed.
     Refused {

@@ -3,7 +3,7 @@
 //! Owns the order between a subscription and the publications around it. Knows nothing of subscribers but the shard they are on.
 
 use crate::address::{ChannelKey, ReturnAddress, ShardId};
-use crate::broker::{Broker, BrokerEvent, History, PublishRequest, Read, Slice};
+use crate::broker::{Broker, BrokerEvent, History, Load, PublishRequest, Read, Slice};
 use crate::cache::Cache;
 use crate::mail::{Letter, Reply, Request, RequestKind, SubscribeRequest, Subscribed};
 use crate::presence::{Left, Member, Members};
@@ -26,6 +26,8 @@ pub(crate) struct Homes<B> {
     cache: Cache,
     /// Users whose grace ends then, unless they have returned.
     leaving: BTreeSet<(Time, ChannelKey, UserId)>,
+    /// What waits for a channel to be loaded, in order. Bounded by the operations that sessions may have pending.
+    loading: HashMap<ChannelKey, Vec<Request>, foldhash::fast::RandomState>,
     /// What is to be sent, in order; to this shard too.
     pub(crate) letters: Vec<(ShardId, Letter)>,
     /// Deliveries from history to a shard that is behind, in bytes a turn.
@@ -60,6 +62,7 @@ impl<B: Broker + History> Homes<B> {
         Self {
             broker,
             channels: HashMap::default(),
+            loading: HashMap::default(),
             cache: Cache::new(portions.cache_bytes_max),
             leaving: BTreeSet::new(),
             letters: Vec::new(),
@@ -67,7 +70,35 @@ impl<B: Broker + History> Homes<B> {
         }
     }
 
+    /// Answers a request, now or when its channel is loaded. What comes behind one that waits waits too, so that nobody is unsubscribed before being subscribed.
     pub(crate) fn handle(&mut self, now: Time, request: Request) {
+        if let Some(waiting) = self.loading.get_mut(&request.key) {
+            return waiting.push(request);
+        }
+        if request.kind.reads() && self.broker.load(now, &request.key) == Load::Pending {
+            self.loading.insert(request.key.clone(), vec![request]);
+        } else {
+            self.carry_out(now, request);
+        }
+    }
+
+    /// What waited for the channel goes on. Where it cannot be had, what needs it is refused.
+    fn loaded(&mut self, now: Time, key: &ChannelKey, result: &Result<(), Reject>) {
+        let mut waiting = self.loading.remove(key).unwrap_or_default().into_iter();
+        while let Some(request) = waiting.next() {
+            match result {
+                Err(reject) if request.kind.reads() => self.reply(request.from, Outcome::Rejected(reject.clone())),
+                // One before it let the channel go.
+                Ok(()) if request.kind.reads() && self.broker.load(now, key) == Load::Pending => {
+                    self.loading.insert(key.clone(), core::iter::once(request).chain(waiting).collect());
+                    return;
+                }
+                _ => self.carry_out(now, request),
+            }
+        }
+    }
+
+    fn carry_out(&mut self, now: Time, request: Request) {
         let Request { key, app, from, kind } = request;
         let reply = match kind {
             RequestKind::Subscribe(request) => {
@@ -83,7 +114,7 @@ impl<B: Broker + History> Homes<B> {
             RequestKind::Publish { publish, publisher, exclude } => {
                 let origin = Some(from);
                 self.broker.publish(now, PublishRequest { key, app, publish, publisher, exclude, origin });
-                self.drain_broker();
+                self.drain_broker(now);
                 return;
             }
             RequestKind::Presence { limit } => {
@@ -183,7 +214,7 @@ impl<B: Broker + History> Homes<B> {
                 self.channels.remove(&key);
             }
         }
-        self.drain_broker();
+        self.drain_broker(now);
     }
 
     fn history(&mut self, now: Time, key: ChannelKey, from: ReadFrom, limit: usize) -> Outcome {
@@ -200,7 +231,7 @@ impl<B: Broker + History> Homes<B> {
     }
 
     /// Takes what the broker has ordered to whoever subscribes and to whoever asked.
-    pub(crate) fn drain_broker(&mut self) {
+    pub(crate) fn drain_broker(&mut self, now: Time) {
         while let Some(event) = self.broker.poll_event() {
             match event {
                 BrokerEvent::Published { key, publication, origin } => {
@@ -220,6 +251,7 @@ impl<B: Broker + History> Homes<B> {
                 BrokerEvent::Duplicate { key, position, origin: Some(to) } => {
                     self.reply(to, Outcome::Published { channel: key.channel, position, duplicate: true });
                 }
+                BrokerEvent::Loaded { key, result } => self.loaded(now, &key, &result),
                 BrokerEvent::Refused { origin: Some(to), reject } => self.reply(to, Outcome::Rejected(reject)),
                 BrokerEvent::Duplicate { origin: None, .. } | BrokerEvent::Refused { origin: None, .. } => {}
             }

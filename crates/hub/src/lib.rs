@@ -23,7 +23,7 @@ mod slow;
 mod subscriber;
 
 pub use address::{Caller, ChannelKey, ReturnAddress, ShardId, SubscriberId};
-pub use broker::{Broker, BrokerEvent, Guarantees, History, HistoryLost, Placed, PublishRequest, Read, Slice};
+pub use broker::{Broker, BrokerEvent, Guarantees, History, HistoryLost, Load, Placed, PublishRequest, Read, Slice};
 pub use idempotency::Idempotency;
 pub use logs::{Logs, Loss, Restored};
 pub use mail::{Mail, SubscribeRequest};

@@ -76,6 +76,13 @@ pub(crate) enum RequestKind {
     },
 }
 
+impl RequestKind {
+    /// Whether the channel's history is needed for it.
+    pub(crate) fn reads(&self) -> bool {
+        matches!(self, Self::Subscribe(_) | Self::History { .. })
+    }
+}
+
 /// A home's answer.
 #[derive(Debug)]
 pub(crate) enum Reply {

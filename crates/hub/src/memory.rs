@@ -242,6 +242,7 @@ mod tests {
             BrokerEvent::Refused { reject, .. } => {
                 format!("{} at {}", reject.code.as_str(), reject.position.unwrap().offset)
             }
+            other @ BrokerEvent::Loaded { .. } => panic!("{other:?}"),
         }
     }
 

@@ -385,7 +385,7 @@ impl<B: Broker + History> Shard<B> {
     /// The broker's backend has answered.
     pub fn handle_broker_reply(&mut self, now: Time, reply: B::Reply) {
         self.homes.broker.handle_reply(now, reply);
-        self.homes.drain_broker();
+        self.homes.drain_broker(now);
         self.route(now);
     }
 

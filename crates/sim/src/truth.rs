@@ -149,6 +149,8 @@ impl Truth {
             }
             BrokerEvent::Duplicate { .. } => self.duplicates += 1,
             BrokerEvent::Refused { .. } => self.refused += 1,
+            // Memory has everything at hand.
+            BrokerEvent::Loaded { .. } => {}
         }
     }
 

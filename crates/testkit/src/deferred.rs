@@ -1,53 +1,80 @@
-//! A broker whose promise is kept elsewhere, when the test says so.
+//! A broker whose promises are kept elsewhere, when the test says so.
 
-use std::collections::VecDeque;
-use switchboard_core::{Position, Time};
+use std::collections::{BTreeSet, VecDeque};
+use switchboard_core::{Position, Reject, RejectCode, Time};
 use switchboard_hub::{
-    Broker, BrokerEvent, ChannelKey, Guarantees, History, HistoryLost, MemoryBroker, PublishRequest, Read, Slice,
+    Broker, BrokerEvent, ChannelKey, Guarantees, History, HistoryLost, Load, MemoryBroker, PublishRequest, Read, Slice,
 };
 
-/// Publishes to memory, but only once the backend has taken a note of it: a log that is committed by somebody else.
+/// Publishes to memory, but only once the backend has taken a note of it; and knows a channel's history only once the backend has handed it over. So would a
+/// log that somebody else commits, or one on another machine.
 #[derive(Debug)]
 pub struct DeferredBroker {
     memory: MemoryBroker,
     waiting: VecDeque<PublishRequest>,
-    /// How many of `waiting` the backend was told of.
-    asked: usize,
+    requests: VecDeque<Ask>,
+    loaded: BTreeSet<ChannelKey>,
+    events: VecDeque<BrokerEvent>,
     waiting_max: usize,
 }
 
-/// A note that a publication wants to be made.
-#[derive(Debug)]
-pub struct Note;
+/// What it asks of its backend, and what comes back as an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// A publication wants to be made.
+    Publish,
+    /// A channel wants to be read.
+    Load(ChannelKey),
+    /// As an answer only: it cannot be read.
+    Unreadable(ChannelKey),
+}
 
 impl DeferredBroker {
     /// At most about `waiting_max` publications wait; then nothing more shall be asked.
     pub fn new(memory: MemoryBroker, waiting_max: usize) -> Self {
-        Self { memory, waiting: VecDeque::new(), asked: 0, waiting_max }
+        Self {
+            memory,
+            waiting: VecDeque::new(),
+            requests: VecDeque::new(),
+            loaded: BTreeSet::new(),
+            events: VecDeque::new(),
+            waiting_max,
+        }
     }
 }
 
 impl Broker for DeferredBroker {
-    type Request = Note;
-    type Reply = Note;
+    type Request = Ask;
+    type Reply = Ask;
 
     fn publish(&mut self, _: Time, request: PublishRequest) {
         self.waiting.push_back(request);
+        self.requests.push_back(Ask::Publish);
     }
 
     fn poll_event(&mut self) -> Option<BrokerEvent> {
-        self.memory.poll_event()
+        self.events.pop_front()
     }
 
-    fn poll_request(&mut self) -> Option<Note> {
-        let more = self.asked < self.waiting.len();
-        self.asked += usize::from(more);
-        more.then_some(Note)
+    fn poll_request(&mut self) -> Option<Ask> {
+        self.requests.pop_front()
     }
 
-    fn handle_reply(&mut self, now: Time, Note: Note) {
-        self.asked -= 1;
-        self.memory.publish(now, self.waiting.pop_front().expect("a reply to a request"));
+    fn handle_reply(&mut self, now: Time, reply: Ask) {
+        match reply {
+            Ask::Publish => {
+                self.memory.publish(now, self.waiting.pop_front().expect("a reply to a request"));
+                self.events.extend(self.memory.poll_event());
+            }
+            Ask::Load(key) => {
+                self.loaded.insert(key.clone());
+                self.events.push_back(BrokerEvent::Loaded { key, result: Ok(()) });
+            }
+            Ask::Unreadable(key) => {
+                let reject = Reject::new(RejectCode::Unavailable, "the channel's history is out of reach");
+                self.events.push_back(BrokerEvent::Loaded { key, result: Err(reject) });
+            }
+        }
     }
 
     fn is_congested(&self) -> bool {
@@ -63,24 +90,35 @@ impl Broker for DeferredBroker {
     }
 
     fn guarantees(&self) -> Guarantees {
-        Guarantees { survives_restart: true, ..self.memory.guarantees() }
+        self.memory.guarantees()
     }
 }
 
 impl History for DeferredBroker {
+    fn load(&mut self, _: Time, key: &ChannelKey) -> Load {
+        if self.loaded.contains(key) {
+            return Load::Ready;
+        }
+        self.requests.push_back(Ask::Load(key.clone()));
+        Load::Pending
+    }
+
     fn position(&self, key: &ChannelKey) -> Position {
         self.memory.position(key)
     }
 
     fn retain(&mut self, key: &ChannelKey) -> Position {
+        assert!(self.loaded.contains(key), "retained before it was loaded");
         self.memory.retain(key)
     }
 
     fn release(&mut self, now: Time, key: &ChannelKey) {
+        self.loaded.remove(key);
         self.memory.release(now, key);
     }
 
     fn read(&mut self, now: Time, key: &ChannelKey, read: Read) -> Result<Slice, HistoryLost> {
+        assert!(self.loaded.contains(key), "read before it was loaded");
         self.memory.read(now, key, read)
     }
 }

@@ -3,13 +3,15 @@
 //! Deterministic: time passes when a test says so, and shards take their turns in an order that a test can choose.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test's own faults may panic")]
 
+mod brokers;
 mod deferred;
 mod directory;
 mod framing;
 mod rng;
 mod world;
 
-pub use deferred::{DeferredBroker, Note};
+pub use brokers::{Rig, check_broker};
+pub use deferred::{Ask, DeferredBroker};
 pub use directory::FakeDirectory;
 pub use framing::{Received, TestFraming};
 pub use rng::Rng;

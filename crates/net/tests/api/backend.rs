@@ -7,12 +7,12 @@ use std::sync::Arc;
 use switchboard_core::{App, ChannelName, Command, Limits, Outcome, Payload, Publish};
 use switchboard_hub::MemoryBroker;
 use switchboard_net::{Backed, Backend, HubHandle, Server};
-use switchboard_testkit::{DeferredBroker, Note};
+use switchboard_testkit::{Ask, DeferredBroker};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 /// The other ends of all shards' ways.
-type Ends = Vec<(mpsc::Receiver<Vec<Note>>, mpsc::Sender<Vec<Note>>)>;
+type Ends = Vec<(mpsc::Receiver<Vec<Ask>>, mpsc::Sender<Vec<Ask>>)>;
 
 /// Two shards whose brokers let at most so many publications wait.
 fn start(waiting_max: usize) -> (Server, Ends) {
@@ -28,16 +28,18 @@ fn start(waiting_max: usize) -> (Server, Ends) {
     (server.unwrap(), ends)
 }
 
-/// Answers everything as far as there are permits.
+/// Loads every channel, and commits as far as there are permits.
 fn answer(ends: Ends, permits: &Arc<Semaphore>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     for (mut asked, answer) in ends {
         let permits = Arc::clone(permits);
         tasks.spawn(async move {
-            while let Some(notes) = asked.recv().await {
-                for note in notes {
-                    permits.acquire().await.unwrap().forget();
-                    if answer.send(vec![note]).await.is_err() {
+            while let Some(asks) = asked.recv().await {
+                for ask in asks {
+                    if ask == Ask::Publish {
+                        permits.acquire().await.unwrap().forget();
+                    }
+                    if answer.send(vec![ask]).await.is_err() {
                         return;
                     }
                 }
@@ -121,6 +123,93 @@ fn a_full_broker_holds_up_those_who_publish_and_all_arrives_in_the_end() {
             assert_eq!(reader.text().await.len(), 60_000);
         }
         drop(writing);
+    });
+    server.stop();
+}
+
+#[test]
+fn what_needs_a_channel_waits_until_it_is_loaded_in_its_order() {
+    let (server, mut ends) = start(64);
+    block_on(async {
+        let mut client = Client::connect(&server, "/ws").await;
+        client.text().await;
+        for request in [
+            r#"{"type":"subscribe","id":1,"channel":"room"}"#,
+            r#"{"type":"publish","id":2,"channel":"room","data":1}"#,
+            r#"{"type":"unsubscribe","id":3,"channel":"room"}"#,
+            r#"{"type":"subscribe","id":4,"channel":"room"}"#,
+            r#"{"type":"presence","id":5,"channel":"room"}"#,
+            r#"{"type":"publish","id":6,"channel":"other","data":1}"#,
+        ] {
+            client.send(request).await;
+        }
+        let mut asked = Vec::new();
+        while asked.len() < 2 {
+            for (requests, replies) in &mut ends {
+                while let Ok(asks) = requests.try_recv() {
+                    asked.extend(asks.into_iter().map(|ask| (ask, replies.clone())));
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        // Only what reads waits, and what comes behind it on the same channel.
+        let at = asked.iter().position(|(ask, _)| *ask == Ask::Publish).unwrap();
+        let (ask, replies) = asked.swap_remove(at);
+        replies.send(vec![ask]).await.unwrap();
+        assert!(client.text().await.starts_with(r#"{"type":"ok","id":6,"#));
+        let (load, replies) = asked.pop().unwrap();
+        assert!(matches!(&load, Ask::Load(key) if key.channel.as_str() == "room"));
+        replies.send(vec![load]).await.unwrap();
+        for id in [1, 3] {
+            let answer = client.text().await;
+            assert!(answer.starts_with(&format!(r#"{{"type":"ok","id":{id},"channel":"room""#)), "{answer}");
+        }
+        // It was let go in between.
+        let mut asked = Vec::new();
+        while asked.len() < 2 {
+            for (requests, _) in &mut ends {
+                asked.extend(std::iter::from_fn(|| requests.try_recv().ok()).flatten());
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert!(matches!(&asked[..], [Ask::Publish, Ask::Load(key)] if key.channel.as_str() == "room"), "{asked:?}");
+        replies.send(vec![asked.remove(1)]).await.unwrap();
+        for id in [4, 5] {
+            let answer = client.text().await;
+            assert!(answer.starts_with(&format!(r#"{{"type":"ok","id":{id},"channel":"room""#)), "{answer}");
+        }
+        replies.send(vec![Ask::Publish]).await.unwrap();
+        let answers = [client.text().await, client.text().await];
+        assert!(answers.iter().any(|text| text.starts_with(r#"{"type":"ok","id":2,"#)), "{answers:?}");
+        assert!(answers.iter().any(|text| text.starts_with(r#"{"type":"message""#)), "{answers:?}");
+    });
+    server.stop();
+}
+
+#[test]
+fn a_channel_that_cannot_be_loaded_is_refused_and_may_be_asked_for_again() {
+    let (server, ends) = start(64);
+    block_on(async {
+        let mut answering = JoinSet::new();
+        for (mut asked, answer) in ends {
+            answering.spawn(async move {
+                let mut first = true;
+                while let Some(asks) = asked.recv().await {
+                    let refuse = |ask| match ask {
+                        Ask::Load(key) if std::mem::take(&mut first) => Ask::Unreadable(key),
+                        other => other,
+                    };
+                    answer.send(asks.into_iter().map(refuse).collect()).await.unwrap();
+                }
+            });
+        }
+        let mut client = Client::connect(&server, "/ws").await;
+        client.text().await;
+        client.send(r#"{"type":"subscribe","id":1,"channel":"room"}"#).await;
+        let refused = client.text().await;
+        assert!(refused.contains(r#""id":1,"code":"unavailable""#), "{refused}");
+        client.send(r#"{"type":"subscribe","id":2,"channel":"room"}"#).await;
+        assert!(client.text().await.starts_with(r#"{"type":"ok","id":2,"#));
     });
     server.stop();
 }

@@ -170,6 +170,7 @@ impl Node {
                 assert!(first.is_none_or(|(_, offset)| *offset == position.offset), "{position:?} {first:?}");
                 self.books.duplicates += 1;
             }
+            BrokerEvent::Loaded { .. } => panic!("it has everything at hand"),
             BrokerEvent::Refused { reject, .. } => {
                 self.books.refused += 1;
                 match reject.code {

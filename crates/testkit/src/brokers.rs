@@ -1,0 +1,485 @@
+//! What every broker must do, as one suite that takes a factory.
+//!
+//! It drives a broker as a shard would, carries its requests to whatever backend the factory gives it, and compares with what the contract
+//! (`switchboard_hub::Broker`, `History`) says. It knows no broker.
+
+use crate::rng::Rng;
+use core::time::Duration;
+use std::sync::Arc;
+use switchboard_core::{
+    App, AppId, ChannelName, ChannelOptions, ClientInfo, Epoch, OpId, Payload, Position, Publication, Publish,
+    ReadFrom, Since, Time, UserId,
+};
+use switchboard_hub::{
+    Broker, BrokerEvent, Caller, ChannelKey, History, HistoryLost, Load, PublishRequest, Read, ReturnAddress, ShardId,
+    Slice,
+};
+
+/// A broker with its backend, as a factory makes it for each test.
+pub struct Rig<B: Broker> {
+    /// The broker, with nothing in it.
+    pub broker: B,
+    /// Answers a request, at once or together with later ones.
+    pub backend: Box<dyn FnMut(B::Request) -> Vec<B::Reply>>,
+    /// Ends the broker as a crash would, and starts it again on what its backend has.
+    pub reopen: Box<dyn FnMut(B) -> B>,
+}
+
+impl<B: Broker> core::fmt::Debug for Rig<B> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Rig").field("broker", &self.broker).finish_non_exhaustive()
+    }
+}
+
+/// Runs the suite. `rig` makes a broker that keeps at most so many bytes in all.
+pub fn check_broker<B: Broker + History>(rig: impl Fn(usize) -> Rig<B>) {
+    let bench = |bytes_max: usize| Bench::new(rig(bytes_max));
+    order(&mut bench(usize::MAX));
+    ids(&mut bench(usize::MAX));
+    ids_are_bounded(&mut bench(usize::MAX));
+    comparison(&mut bench(usize::MAX));
+    (0..20).for_each(|seed| races(&mut bench(usize::MAX), seed));
+    trimming(&mut bench(usize::MAX));
+    (0..20).for_each(|seed| paging(&mut bench(usize::MAX), seed));
+    nothing_kept(&mut bench(usize::MAX));
+    forgetting(&mut bench(usize::MAX));
+    room(&mut bench(20_000));
+    restart(&mut bench(usize::MAX));
+}
+
+/// Each publication has its place behind the one before, on its own channel, and is told once and in order.
+fn order<B: Broker + History>(bench: &mut Bench<B>) {
+    let begin = [bench.retain("a"), bench.retain("b")];
+    let mut last = begin;
+    for n in 0..200 {
+        let (channel, at) = if n % 3 == 0 { ("b", 1) } else { ("a", 0) };
+        let made = bench.publish(Ask::new(channel).text(&n.to_string())).published();
+        assert_eq!(made.position.epoch, begin[at].epoch, "an epoch that changed while the channel was in use");
+        assert!(made.position.offset > last[at].offset && made.previous == last[at].offset, "{made:?} after {last:?}");
+        assert_eq!((made.payload.len(), made.timestamp), (n.to_string().len(), bench.now));
+        last[at] = made.position;
+        assert_eq!(bench.position(channel), last[at]);
+    }
+    // Many on their way at once.
+    let told = bench.publish_all((0..50).map(|n| Ask::new("a").text(&n.to_string())).collect());
+    assert_eq!(told.iter().map(|(op, _)| op.0).collect::<Vec<_>>(), (0..50).collect::<Vec<_>>(), "told out of order");
+    let offsets: Vec<u64> = told.into_iter().map(|(_, told)| told.published().position.offset).collect();
+    assert!(offsets.is_sorted_by(|a, b| a < b), "{offsets:?}");
+}
+
+/// An id is published once within its window; each user has its own; guests share theirs.
+fn ids<B: Broker + History>(bench: &mut Bench<B>) {
+    bench.options.idempotency_ttl = Duration::from_secs(60);
+    bench.retain("a");
+    let first = bench.publish(Ask::new("a").id("i").by("ann")).published().position;
+    assert_eq!(bench.publish(Ask::new("a").id("i").by("ann")).duplicate(), first);
+    let others = [Ask::new("a").id("i").by("bob"), Ask::new("a").id("i"), Ask::new("b").id("i").by("ann")];
+    others.into_iter().for_each(|ask| _ = bench.publish(ask).published());
+    let guest = bench.publish(Ask::new("a").id("i").by("guest-0-1")).published().position;
+    assert_eq!(bench.publish(Ask::new("a").id("i").by("guest-0-2")).duplicate(), guest);
+    // The second comes before the first is answered.
+    let told = bench.publish_all(vec![Ask::new("a").id("j"), Ask::new("a").id("j")]);
+    let [(_, one), (_, two)] = &told[..] else { panic!("{told:?}") };
+    assert_eq!(one.published().position, two.duplicate());
+    let before = bench.position("a");
+    bench.pass(Duration::from_secs(59));
+    assert_eq!(bench.publish(Ask::new("a").id("i").by("ann")).duplicate(), first);
+    assert_eq!(bench.position("a"), before, "a duplicate changed the channel");
+    bench.pass(Duration::from_secs(1));
+    bench.publish(Ask::new("a").id("i").by("ann")).published();
+}
+
+/// Of more ids than shall be remembered the oldest go.
+fn ids_are_bounded<B: Broker + History>(bench: &mut Bench<B>) {
+    bench.options.idempotency_ids = 10;
+    bench.retain("a");
+    for n in 0..11 {
+        bench.publish(Ask::new("a").id(&n.to_string())).published();
+    }
+    bench.publish(Ask::new("a").id("1")).duplicate();
+    bench.publish(Ask::new("a").id("0")).published();
+}
+
+/// A demanded position lets through or tells where the channel is; an id is looked at first.
+fn comparison<B: Broker + History>(bench: &mut Bench<B>) {
+    let begin = bench.retain("a");
+    let first = bench.publish(Ask::new("a").at(begin)).published().position;
+    let elsewhere = Position { epoch: Epoch(begin.epoch.0 ^ 1), offset: first.offset };
+    let beyond = Position { offset: first.offset + 1, ..first };
+    for wrong in [begin, elsewhere, beyond] {
+        assert_eq!(bench.publish(Ask::new("a").at(wrong)).conflict(), first);
+    }
+    assert_eq!(bench.publish(Ask { at: Some(Since::Unknown), ..Ask::new("a") }).conflict(), first);
+    let second = bench.publish(Ask::new("a").at(first).id("i")).published().position;
+    assert_eq!(bench.publish(Ask::new("a").at(first).id("i")).duplicate(), second);
+    assert_eq!(bench.publish(Ask::new("a").at(first).id("j")).conflict(), second);
+    // What was refused is not remembered.
+    bench.publish(Ask::new("a").at(second).id("j")).published();
+}
+
+/// Of those who demand the same position, with others in between, one succeeds.
+fn races<B: Broker + History>(bench: &mut Bench<B>, seed: u64) {
+    let mut rng = Rng::new(seed);
+    let mut at = bench.retain("a");
+    for _ in 0..20 {
+        let (before, competitors) = (rng.below(3), 2 + rng.below(4));
+        let mut asks: Vec<Ask> = (0..competitors).map(|_| Ask::new("a").at(at)).collect();
+        let disturbed = before == 0;
+        if disturbed {
+            asks.insert(rng.below(asks.len()), Ask::new("a"));
+        }
+        let told = bench.publish_all(asks);
+        let made: Vec<_> = told.iter().filter_map(|(_, told)| told.clone().made()).collect();
+        let compared = told.len() - usize::from(disturbed);
+        let first_is_free = disturbed && told.first().is_some_and(|(_, told)| told.is_unconditional());
+        assert_eq!(made.len(), usize::from(disturbed) + usize::from(!first_is_free), "{compared} compared: {told:?}");
+        at = made.last().expect("one at least").position;
+        assert_eq!(bench.position("a"), at);
+    }
+}
+
+/// Size, bytes and age bound what is kept; what is gone is said to be gone, and from where on nothing is missing.
+fn trimming<B: Broker + History>(bench: &mut Bench<B>) {
+    let begin = bench.retain("a");
+    bench.options.history_size = 3;
+    let made: Vec<Position> = (0..5).map(|_| bench.publish(Ask::new("a")).published().position).collect();
+    assert_eq!(
+        bench.after("a", made[1]).map(|slice| offsets(&slice)),
+        Ok(vec![made[2].offset, made[3].offset, made[4].offset])
+    );
+    let lost = bench.after("a", begin).expect_err("two are gone");
+    let complete = lost.complete_after.expect("the epoch goes on");
+    assert_eq!(complete, made[1].offset);
+    assert_eq!(bench.after("a", Position { offset: complete, ..begin }).map(|slice| slice.publications.len()), Ok(3));
+    for never in
+        [Position { offset: made[4].offset + 1, ..begin }, Position { epoch: Epoch(begin.epoch.0 ^ 1), ..begin }]
+    {
+        assert_eq!(bench.after("a", never).expect_err("no position").complete_after, None);
+        assert!(bench.read("a", ReadFrom::Before(Since::Position(never)), 9, usize::MAX).is_err());
+    }
+    bench.options = ChannelOptions { history_bytes: 5_000, ..ChannelOptions::default() };
+    for _ in 0..10 {
+        bench.publish(Ask::new("a").text(&"x".repeat(1_000))).published();
+    }
+    assert_eq!(bench.latest("a").len(), 4);
+    bench.options = ChannelOptions { history_ttl: Duration::from_secs(10), ..ChannelOptions::default() };
+    let old = bench.publish(Ask::new("a")).published().position;
+    bench.pass(Duration::from_secs(5));
+    let young = bench.publish(Ask::new("a")).published().position;
+    bench.pass(Duration::from_millis(4_999));
+    assert!(bench.latest("a").contains(&old.offset));
+    bench.pass(Duration::from_millis(1));
+    assert_eq!(bench.latest("a"), [young.offset]);
+    bench.pass(Duration::from_secs(5));
+    assert_eq!(bench.latest("a"), [0_u64; 0]);
+    // Who was there when the last one came has missed nothing.
+    assert_eq!(bench.after("a", young).map(|slice| slice.publications.len()), Ok(0));
+    assert_eq!(bench.position("a"), young);
+}
+
+/// Pages of any size and weight, in both directions, hold everything once and in order.
+fn paging<B: Broker + History>(bench: &mut Bench<B>, seed: u64) {
+    let mut rng = Rng::new(seed);
+    let begin = bench.retain("a");
+    bench.options.history_size = 40;
+    for _ in 0..rng.below(80) {
+        bench.publish(Ask::new("a").text(&"x".repeat(rng.below(500)))).published();
+    }
+    let all = bench.latest("a");
+    let complete =
+        bench.after("a", begin).map_or_else(|lost| lost.complete_after.expect("same epoch"), |_| begin.offset);
+    let (mut forwards, mut at) = (Vec::<u64>::new(), Position { offset: complete, ..begin });
+    loop {
+        let from = ReadFrom::After(Since::Position(at));
+        let slice = bench.read("a", from, 1 + rng.below(9), rng.below(3_000)).expect("kept");
+        let page = offsets(&slice);
+        assert_eq!(slice.more, page.last().is_some_and(|last| Some(last) != all.last()), "{page:?} of {all:?}");
+        forwards.extend(&page);
+        match page.last() {
+            Some(last) => at.offset = *last,
+            None => break,
+        }
+    }
+    assert_eq!(forwards, all);
+    let (mut backwards, mut from) = (Vec::<u64>::new(), ReadFrom::Latest);
+    loop {
+        let slice = bench.read("a", from, 1 + rng.below(9), rng.below(3_000)).expect("same epoch");
+        let page = offsets(&slice);
+        assert_eq!(slice.more, page.first().is_some_and(|first| Some(first) != all.first()), "{page:?} of {all:?}");
+        backwards.splice(0..0, page.iter().copied());
+        match page.first() {
+            Some(first) => from = ReadFrom::Before(Since::Position(Position { offset: *first, ..begin })),
+            None => break,
+        }
+    }
+    assert_eq!(backwards, all);
+}
+
+/// Without history a position still tells who missed something.
+fn nothing_kept<B: Broker + History>(bench: &mut Bench<B>) {
+    bench.options.history_size = 0;
+    bench.retain("a");
+    let first = bench.publish(Ask::new("a")).published().position;
+    assert_eq!(bench.after("a", first).map(|slice| slice.publications.len()), Ok(0));
+    bench.publish(Ask::new("a")).published();
+    assert!(bench.after("a", first).is_err() && bench.latest("a").is_empty());
+}
+
+/// A channel in use keeps its epoch however long nothing comes. One that was forgotten never lets its old positions be taken for new ones.
+fn forgetting<B: Broker + History>(bench: &mut Bench<B>) {
+    bench.options.history_ttl = Duration::from_secs(10);
+    bench.options.idempotency_ttl = Duration::from_secs(10);
+    let kept = bench.retain("kept");
+    let old = bench.publish(Ask::new("kept")).published().position;
+    bench.pass(Duration::from_secs(3_600));
+    assert_eq!((bench.position("kept"), old.epoch), (old, kept.epoch));
+    let now = bench.now;
+    bench.broker().release(now, &key("kept"));
+    let other = bench.publish(Ask::new("other")).published().position;
+    bench.pass(Duration::from_secs(3_600));
+    for (channel, position) in [("kept", old), ("other", other)] {
+        bench.publish(Ask::new(channel)).published();
+        let now = bench.retain(channel);
+        assert!(now.epoch != position.epoch || now.offset > position.offset, "{channel}: {position:?}, then {now:?}");
+        if let Ok(slice) = bench.after(channel, position) {
+            // A broker that forgets nothing has all that came since.
+            assert_eq!((slice.publications.len(), now.epoch), (1, position.epoch));
+        }
+    }
+}
+
+/// All channels together stay within the broker's bound.
+fn room<B: Broker + History>(bench: &mut Bench<B>) {
+    for n in 0..200 {
+        let channel = format!("c{}", n % 7);
+        bench.publish(Ask::new(&channel).text(&"x".repeat(840))).published();
+    }
+    let kept: usize = (0..7).map(|n| bench.latest(&format!("c{n}")).len()).sum();
+    assert!((1..=20).contains(&kept), "{kept} publications of 1,000 bytes in 20,000");
+}
+
+/// After a crash a position holds, with everything behind it, or is refused; as the broker promises.
+fn restart<B: Broker + History>(bench: &mut Bench<B>) {
+    let begin = bench.retain("a");
+    let made: Vec<Position> =
+        (0..10).map(|n| bench.publish(Ask::new("a").id(&n.to_string())).published().position).collect();
+    bench.reopen();
+    let now = bench.retain("a");
+    if bench.broker().guarantees().survives_restart {
+        assert_eq!(now.epoch, begin.epoch);
+        assert_eq!(
+            bench.after("a", made[3]).map(|slice| offsets(&slice)),
+            Ok(made[4..].iter().map(|at| at.offset).collect())
+        );
+        assert_eq!(bench.publish(Ask::new("a").id("9")).duplicate(), made[9]);
+    } else {
+        assert_ne!(now.epoch, begin.epoch);
+        assert!(made.iter().all(|at| bench.after("a", *at).is_err()));
+        assert_eq!(bench.publish(Ask::new("a").at(made[9])).conflict(), now);
+    }
+    let next = bench.publish(Ask::new("a")).published().position;
+    assert!(next.epoch != begin.epoch || next.offset > made[9].offset);
+}
+
+/// A publication to be.
+#[derive(Clone, Debug)]
+struct Ask {
+    channel: String,
+    text: String,
+    id: Option<String>,
+    at: Option<Since>,
+    by: Option<String>,
+}
+
+impl Ask {
+    fn new(channel: &str) -> Self {
+        Self { channel: channel.to_owned(), text: "x".to_owned(), id: None, at: None, by: None }
+    }
+
+    fn text(self, text: &str) -> Self {
+        Self { text: text.to_owned(), ..self }
+    }
+
+    fn id(self, id: &str) -> Self {
+        Self { id: Some(id.to_owned()), ..self }
+    }
+
+    fn at(self, at: Position) -> Self {
+        Self { at: Some(Since::Position(at)), ..self }
+    }
+
+    fn by(self, user: &str) -> Self {
+        Self { by: Some(user.to_owned()), ..self }
+    }
+}
+
+/// What became of one.
+#[derive(Clone, Debug)]
+struct Told {
+    conditional: bool,
+    event: BrokerEvent,
+}
+
+impl Told {
+    fn made(self) -> Option<Arc<Publication>> {
+        match self.event {
+            BrokerEvent::Published { publication, .. } => Some(publication),
+            _ => None,
+        }
+    }
+
+    fn published(&self) -> Arc<Publication> {
+        self.clone().made().unwrap_or_else(|| panic!("not published: {self:?}"))
+    }
+
+    fn duplicate(&self) -> Position {
+        let BrokerEvent::Duplicate { position, .. } = self.event else { panic!("no duplicate: {self:?}") };
+        position
+    }
+
+    fn conflict(&self) -> Position {
+        let BrokerEvent::Refused { reject, .. } = &self.event else { panic!("no conflict: {self:?}") };
+        assert_eq!(reject.code.as_str(), "conflict");
+        reject.position.expect("a conflict says where the channel is")
+    }
+
+    fn is_unconditional(&self) -> bool {
+        !self.conditional
+    }
+}
+
+struct Bench<B: Broker> {
+    broker: Option<B>,
+    backend: Box<dyn FnMut(B::Request) -> Vec<B::Reply>>,
+    reopen: Box<dyn FnMut(B) -> B>,
+    now: Time,
+    options: ChannelOptions,
+}
+
+impl<B: Broker + History> Bench<B> {
+    fn new(rig: Rig<B>) -> Self {
+        let Rig { broker, backend, reopen } = rig;
+        let now = Time::from_secs(1_700_000_000);
+        Self { broker: Some(broker), backend, reopen, now, options: ChannelOptions::default() }
+    }
+
+    fn broker(&mut self) -> &mut B {
+        self.broker.as_mut().expect("a broker")
+    }
+
+    /// Carries requests and replies until there are none.
+    fn settle(&mut self) {
+        while let Some(request) = self.broker().poll_request() {
+            let now = self.now;
+            for reply in (self.backend)(request) {
+                self.broker().handle_reply(now, reply);
+            }
+        }
+        assert!(!self.broker().is_congested(), "congested although nothing is on its way");
+    }
+
+    fn publish(&mut self, ask: Ask) -> Told {
+        let mut told = self.publish_all(vec![ask]);
+        assert_eq!(told.len(), 1, "{told:?}");
+        told.remove(0).1
+    }
+
+    /// All are asked before the backend answers any. One event each.
+    fn publish_all(&mut self, asks: Vec<Ask>) -> Vec<(OpId, Told)> {
+        let conditional: Vec<bool> = asks.iter().map(|ask| ask.at.is_some()).collect();
+        let app = Arc::new(App { channels: self.options.clone().into(), ..App::new(AppId::new("app")) });
+        for (n, ask) in asks.into_iter().enumerate() {
+            let op = OpId(n as u64);
+            let origin = ReturnAddress { shard: ShardId(0), caller: Caller::External(7), op };
+            let publish = Publish {
+                id: ask.id.map(Into::into),
+                if_position: ask.at,
+                ..Publish::new(Payload::Text(ask.text.into()))
+            };
+            let publisher = ask.by.map(|user| ClientInfo { user: UserId::parse(&user).expect("a user") });
+            let (key, app) = (key(&ask.channel), Arc::clone(&app));
+            let request = PublishRequest { key, app, publish, publisher, exclude: None, origin: Some(origin) };
+            let now = self.now;
+            self.broker().publish(now, request);
+        }
+        self.settle();
+        let mut told = Vec::new();
+        while let Some(event) = self.broker().poll_event() {
+            let (BrokerEvent::Published { origin, .. }
+            | BrokerEvent::Duplicate { origin, .. }
+            | BrokerEvent::Refused { origin, .. }) = &event
+            else {
+                continue;
+            };
+            let op = origin.expect("the request's own").op;
+            let conditional = *conditional.get(op.0 as usize).expect("an answer to a question");
+            told.push((op, Told { conditional, event }));
+        }
+        assert_eq!(told.len(), conditional.len(), "{told:?}");
+        told
+    }
+
+    fn load(&mut self, channel: &str) {
+        let now = self.now;
+        if self.broker().load(now, &key(channel)) == Load::Pending {
+            self.settle();
+            let loaded = core::iter::from_fn(|| self.broker().poll_event()).any(
+                |event| matches!(event, BrokerEvent::Loaded { key: loaded, result: Ok(()) } if loaded == key(channel)),
+            );
+            assert!(loaded, "{channel} was not loaded");
+        }
+    }
+
+    fn retain(&mut self, channel: &str) -> Position {
+        self.load(channel);
+        self.broker().retain(&key(channel))
+    }
+
+    fn position(&mut self, channel: &str) -> Position {
+        self.load(channel);
+        self.broker().position(&key(channel))
+    }
+
+    fn read(&mut self, channel: &str, from: ReadFrom, limit: usize, bytes: usize) -> Result<Slice, HistoryLost> {
+        self.load(channel);
+        let now = self.now;
+        let slice = self.broker().read(now, &key(channel), Read { from, limit, bytes })?;
+        assert!(slice.publications.len() <= limit && offsets(&slice).is_sorted(), "{slice:?}");
+        let cost: usize = slice.publications.iter().map(|publication| publication.cost()).sum();
+        assert!(cost <= bytes || slice.publications.len() == 1, "{cost} bytes where {bytes} were asked for");
+        Ok(slice)
+    }
+
+    fn after(&mut self, channel: &str, position: Position) -> Result<Slice, HistoryLost> {
+        self.read(channel, ReadFrom::After(Since::Position(position)), usize::MAX, usize::MAX)
+    }
+
+    fn latest(&mut self, channel: &str) -> Vec<u64> {
+        offsets(&self.read(channel, ReadFrom::Latest, usize::MAX, usize::MAX).expect("the latest are there"))
+    }
+
+    /// Time passes, and the broker is called when it wants to be.
+    fn pass(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        while let Some(next) = self.broker().poll_timeout().filter(|next| *next <= end) {
+            self.now = self.now.max(next);
+            let now = self.now;
+            self.broker().handle_timeout(now);
+            self.settle();
+        }
+        self.now = end;
+    }
+
+    fn reopen(&mut self) {
+        let broker = self.broker.take().expect("a broker");
+        self.broker = Some((self.reopen)(broker));
+    }
+}
+
+fn key(channel: &str) -> ChannelKey {
+    ChannelKey::new(AppId::new("app"), ChannelName::parse(channel).expect("a name"))
+}
+
+fn offsets(slice: &Slice) -> Vec<u64> {
+    slice.publications.iter().map(|publication| publication.position.offset).collect()
+}

@@ -172,6 +172,10 @@ impl Connection {
         let (queued, length) = (ws.transmit_len(), encoded.len());
         let compressed = ws.compress_encoded(encoded.into_bytes())?;
         state.compression.add(compressed, length, ws.transmit_len() - queued);
+        if self.write_blocked.get() {
+            // The task writes, outside of a turn: the end of the next one publishes what was counted.
+            state.want_turn();
+        }
         Ok(())
     }
 

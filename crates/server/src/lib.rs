@@ -10,6 +10,7 @@ mod answer;
 mod api;
 mod apps;
 mod clock;
+mod history;
 mod secret;
 mod serve;
 mod supervisor;

@@ -5,12 +5,14 @@ use crate::api;
 use crate::apps::Apps;
 use crate::clock;
 use crate::config::Config;
+use crate::history;
 use crate::tls::Certificates;
 use anyhow::Context;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use switchboard_net::{HubHandle, Server, Settings};
 use tokio::net::TcpListener;
@@ -21,6 +23,8 @@ use tokio::task::JoinHandle;
 #[derive(Debug)]
 pub struct Running {
     server: Server,
+    writer: Option<history::Writer>,
+    data_dir: Option<PathBuf>,
     apps: Arc<Apps>,
     ready: Arc<AtomicBool>,
     reload: Arc<Notify>,
@@ -60,7 +64,19 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
     let (address, hub) = (bound.local_addr(), bound.hub());
     let admin_address = admin_listener.as_ref().map(TcpListener::local_addr).transpose()?;
     apps.allow_own_pages(&[Some(address), admin_address].into_iter().flatten().collect::<Vec<_>>());
-    let server = bound.serve(&api::router(Arc::clone(&apps), hub.clone())).context("cannot start the shards")?;
+    let router = api::router(Arc::clone(&apps), hub.clone());
+    let opened = config.history_files.as_ref();
+    let opened = opened.map(|files| history::open(files, bound.shards(), random_seed()?)).transpose()?;
+    let watch = opened.as_ref().map(history::Opened::watch);
+    let (server, writer) = match opened {
+        None => (bound.serve(&router), None),
+        Some(opened) => {
+            let mut shards = opened.shards(config.history_bytes_max, random_seed()?);
+            let server = bound.serve_with(&router, |shard| shards.next(shard));
+            (server, Some(shards.start().context("cannot start the thread of the history")?))
+        }
+    };
+    let server = server.context("cannot start the shards")?;
 
     let (ready, reload, secure) = (Arc::new(AtomicBool::new(true)), Arc::new(Notify::new()), certificates.is_some());
     let mut tasks = Vec::new();
@@ -69,11 +85,13 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
     }
     if let (Some(listener), Some(admin_address)) = (admin_listener, admin_address) {
         let (apps, ready) = (Arc::clone(&apps), Arc::clone(&ready));
-        let state = AdminState { apps, hub, ready, started: clock::now(), address, secure, admin_address };
+        let state =
+            AdminState { apps, hub, history: watch, ready, started: clock::now(), address, secure, admin_address };
         tasks.push(tokio::spawn(serve_admin(listener, admin::router(state))));
     }
     tracing::info!(%address, admin = ?admin_address, secure, development = apps.is_development(), "the server is running");
-    Ok(Running { server, apps, ready, reload, tasks, admin_address, secure })
+    let data_dir = config.history_files.as_ref().map(|files| files.folder.clone());
+    Ok(Running { server, writer, data_dir, apps, ready, reload, tasks, admin_address, secure })
 }
 
 async fn serve_admin(listener: TcpListener, router: axum::Router) {
@@ -130,6 +148,11 @@ impl Running {
         self.secure
     }
 
+    /// The folder that keeps the history, if it is not in memory only.
+    pub fn data_dir(&self) -> Option<&Path> {
+        self.data_dir.as_deref()
+    }
+
     /// The applications.
     pub fn apps(&self) -> &Arc<Apps> {
         &self.apps
@@ -164,6 +187,9 @@ impl Running {
             task.abort();
         }
         self.server.stop();
+        if let Some(writer) = self.writer {
+            writer.finish();
+        }
         tracing::info!("the server has stopped");
     }
 }

@@ -11,6 +11,7 @@
 use crate::record::Kept;
 use crate::recovery::RecoveredChannel;
 use crate::store::{Fsync, Reply, ReplyKind, Request, RequestKind, StoreState};
+use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use hashbrown::HashMap;
 use std::collections::{BTreeSet, VecDeque};
@@ -35,7 +36,8 @@ pub struct DurableBroker {
     asked: VecDeque<Asked>,
     /// Bytes of publications in `asked`.
     asked_bytes: usize,
-    next_ticket: u64,
+    /// The next ticket. Whoever ends the store reads it, to know whether all requests have arrived.
+    issued: Arc<AtomicU64>,
     state: StoreState,
     /// Channels with offsets in reserve, each at most once, by when to look whether they still need them.
     quiet: BTreeSet<(Time, ChannelKey)>,
@@ -121,7 +123,7 @@ impl DurableBroker {
             requests: VecDeque::new(),
             asked: VecDeque::new(),
             asked_bytes: 0,
-            next_ticket: 0,
+            issued: Arc::default(),
             state: StoreState::Writable,
             quiet: BTreeSet::new(),
         }
@@ -141,6 +143,11 @@ impl DurableBroker {
     /// What all channels keep, in bytes; 0 once everything is forgotten.
     pub fn bytes(&self) -> usize {
         self.logs.bytes()
+    }
+
+    /// How many requests that want an answer there have been, for [`Store::close`](crate::Store::close).
+    pub fn issued(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.issued)
     }
 
     fn refuse(&mut self, origin: Option<ReturnAddress>) {
@@ -252,8 +259,7 @@ impl DurableBroker {
     }
 
     fn ask(&mut self, key: ChannelKey, bytes: usize, what: What, kind: impl FnOnce(u64) -> RequestKind) -> u64 {
-        let ticket = self.next_ticket;
-        self.next_ticket += 1;
+        let ticket = self.issued.fetch_add(1, Ordering::Release);
         self.asked_bytes += bytes;
         self.asked.push_back(Asked { ticket, key, bytes, what });
         self.requests.push_back(Request { shard: self.shard, kind: kind(ticket) });

@@ -2,7 +2,7 @@
 //!
 //! [`DurableBroker`] is a shard's part, as pure as the hub: it orders publications and keeps them in memory. [`Store`] is the node's part: one
 //! journal for all shards, over a [`Disk`]. They talk by [`Request`]s and [`Reply`]s that somebody else carries. What is promised under which setting, and what not, is
-//! in `docs/decisions/0005-the-journal.md`.
+//! in `docs/explanation/durability.md`.
 
 mod broker;
 mod disk;
@@ -18,5 +18,5 @@ pub use broker::DurableBroker;
 pub use disk::faulty::{Faults, FaultyDisk};
 pub use disk::{Disk, FileDisk, OpenError, SyncTimes};
 pub use journal::{JournalOptions, Refusal};
-pub use recovery::{Damage, DamageKind, RecoverError, RecoveredChannel, Report};
+pub use recovery::{Damage, DamageKind, RecoverError, RecoveredChannel, Report, verify};
 pub use store::{Fsync, Replies, Reply, Request, Store, StoreOptions, StoreState, StoreStats};

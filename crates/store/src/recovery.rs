@@ -183,6 +183,14 @@ pub(crate) fn recover(
     Ok(found)
 }
 
+/// Reads a store without changing anything, and reports on it.
+///
+/// # Errors
+/// The disk cannot be read, another version wrote it, or nothing of it can be trusted.
+pub fn verify(disk: &mut dyn Disk, progress: &mut dyn FnMut(u64, u64)) -> Result<Report, RecoverError> {
+    recover(disk, &mut || Epoch(0), progress).map(|found| found.report)
+}
+
 fn read_store(disk: &mut dyn Disk) -> Result<Option<Seed>, RecoverError> {
     let bytes = match disk.read(STORE, 0, HEADER) {
         Ok(bytes) => bytes,

@@ -108,7 +108,8 @@ pub type Replies = Vec<(ShardId, Vec<Reply>)>;
 pub struct Store<D> {
     journal: Journal<D>,
     fsync: Fsync,
-    shards: u16,
+    /// The ticket that each shard's next request will have.
+    next_tickets: Vec<u64>,
     /// When what was written must be synced.
     sync_at: Option<Time>,
     /// When a mark is to be written, if nothing comes before.
@@ -140,7 +141,7 @@ impl<D: Disk> Store<D> {
         let store = Self {
             journal,
             fsync: options.fsync,
-            shards,
+            next_tickets: vec![0; usize::from(shards)],
             sync_at: None,
             mark_at: None,
             probe_at: None,
@@ -177,6 +178,11 @@ impl<D: Disk> Store<D> {
 
     fn stage(&mut self, batch: &mut Batch, Request { shard, kind }: Request) {
         let writable = self.journal.refusal().is_none();
+        if let RequestKind::Append { ticket, .. } | RequestKind::Reserve { ticket, .. } = &kind
+            && let Some(next) = self.next_tickets.get_mut(usize::from(shard.0))
+        {
+            *next = ticket + 1;
+        }
         match kind {
             RequestKind::Append { ticket, kept, begins } => {
                 // Where nobody waits for the disk, what could not be written is a known hole, and what follows is kept all the same.
@@ -263,7 +269,8 @@ impl<D: Disk> Store<D> {
         if state == *before {
             return;
         }
-        for shard in (0..self.shards).map(ShardId) {
+        for shard in 0..self.next_tickets.len() {
+            let shard = ShardId(u16::try_from(shard).unwrap_or(u16::MAX));
             let reply = Reply(ReplyKind::State(state.clone()));
             match replies.iter_mut().find(|(to, _)| *to == shard) {
                 // First, so that refusals can say why.
@@ -273,12 +280,20 @@ impl<D: Disk> Store<D> {
         }
     }
 
-    /// Ends in order: the next start has nothing to doubt.
+    /// Ends in order: the next start has nothing to doubt. `issued` are the numbers of requests that each shard's broker has
+    /// [made](crate::DurableBroker::issued): if one has not arrived, something may have been delivered that is not kept, and the end is no clean one.
+    ///
+    /// Returns whether it is.
     ///
     /// # Errors
     /// The disk refuses; the next start takes it for a crash.
-    pub fn close(mut self) -> Result<(), Refusal> {
-        self.journal.close()
+    pub fn close(mut self, issued: &[u64]) -> Result<bool, Refusal> {
+        if issued != self.next_tickets {
+            self.journal.commit(true)?;
+            return Ok(false);
+        }
+        self.journal.close()?;
+        Ok(true)
     }
 
     /// What it has done and has.

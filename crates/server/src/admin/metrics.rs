@@ -1,5 +1,6 @@
 //! Metrics in the OpenMetrics text format. The shards count; they are asked when somebody scrapes.
 
+use crate::history::Watch;
 use axum::body::Body;
 use axum::response::Response;
 use core::fmt::Error;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use switchboard_core::Time;
 use switchboard_net::HubHandle;
 use switchboard_session::DIALECTS;
+use switchboard_store::{StoreState, SyncTimes};
 
 #[derive(Clone, Debug)]
 pub(super) struct Metrics(Arc<Registry>);
@@ -26,8 +28,11 @@ struct Shards {
 }
 
 impl Metrics {
-    pub(super) fn new(hub: HubHandle, ready: Arc<AtomicBool>, started: Time) -> Self {
+    pub(super) fn new(hub: HubHandle, history: Option<Watch>, ready: Arc<AtomicBool>, started: Time) -> Self {
         let mut registry = Registry::with_prefix("switchboard");
+        if let Some(history) = history {
+            registry.register_collector(Box::new(History(history)));
+        }
         registry.register_collector(Box::new(Shards { hub, ready, started }));
         Self(Arc::new(registry))
     }
@@ -86,9 +91,7 @@ impl Collector for Shards {
             ("disconnects_silent", "Clients given up because they were silent for too long", total.unresponsive),
         ];
         for (name, help, value) in counters {
-            let counter = ConstCounter::new(value);
-            let kind = prometheus_client::metrics::MetricType::Counter;
-            counter.encode(encoder.encode_descriptor(name, help, None, kind)?)?;
+            counter(&mut encoder, name, help, value)?;
         }
         let kind = prometheus_client::metrics::MetricType::Gauge;
         let mut sessions = encoder.encode_descriptor("sessions", "Sessions by dialect", None, kind)?;
@@ -97,6 +100,59 @@ impl Collector for Shards {
         }
         Ok(())
     }
+}
+
+/// The history on disk.
+#[derive(Debug)]
+struct History(Watch);
+
+impl Collector for History {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
+        let stats = self.0.stats();
+        let gauges = [
+            (
+                "history_writable",
+                "Whether the history takes publications (1) or its disk is full or has failed (0)",
+                u64::from(stats.state == StoreState::Writable),
+            ),
+            ("history_segments", "Files of the history's journal", stats.segments),
+            ("history_disk_bytes", "Bytes of these files", stats.bytes),
+            ("history_kept_bytes", "Bytes in them that are still needed", stats.bytes_live),
+            ("history_channels", "Channels that the journal knows", stats.channels),
+        ];
+        for (name, help, value) in gauges {
+            gauge(&mut encoder, name, help, value)?;
+        }
+        let counters = [
+            ("history_commits", "Batches written to the journal", stats.commits),
+            ("history_requests", "Requests of brokers in them: divided by the batches, their size", stats.requests),
+            ("history_refused", "Requests that the journal refused", stats.refused),
+            ("history_written_bytes", "Bytes written to the journal", stats.bytes_written),
+            ("history_unreadable", "Damaged places found while segments were written anew", stats.unreadable),
+        ];
+        for (name, help, value) in counters {
+            counter(&mut encoder, name, help, value)?;
+        }
+        let kind = prometheus_client::metrics::MetricType::Histogram;
+        let help = "How long the disk took to sync the journal";
+        let mut histogram = encoder.encode_descriptor("history_sync_seconds", help, None, kind)?;
+        #[allow(clippy::cast_precision_loss, reason = "a duration for people")]
+        let seconds = |micros: u64| micros as f64 / 1e6;
+        let bounds = SyncTimes::BOUNDS.iter().map(|bound| seconds(*bound)).chain([f64::MAX]);
+        let buckets: Vec<(f64, u64)> = bounds.zip(self.0.syncs.counts()).collect();
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        histogram.encode_histogram::<prometheus_client::encoding::NoLabelSet>(
+            seconds(self.0.syncs.micros()),
+            count,
+            &buckets,
+            None,
+        )
+    }
+}
+
+fn counter(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> Result<(), Error> {
+    let kind = prometheus_client::metrics::MetricType::Counter;
+    ConstCounter::new(value).encode(encoder.encode_descriptor(name, help, None, kind)?)
 }
 
 fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> Result<(), Error> {

@@ -7,6 +7,7 @@ mod metrics;
 
 use crate::answer::{ApiError, json_response};
 use crate::apps::Apps;
+use crate::history::Watch;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
@@ -19,12 +20,15 @@ use serde_json::json;
 use std::sync::Arc;
 use switchboard_core::Time;
 use switchboard_net::HubHandle;
+use switchboard_store::StoreState;
 
 /// What the admin listener tells about.
 #[derive(Debug)]
 pub(crate) struct AdminState {
     pub(crate) apps: Arc<Apps>,
     pub(crate) hub: HubHandle,
+    /// The history on disk, if there is one.
+    pub(crate) history: Option<Watch>,
     pub(crate) ready: Arc<AtomicBool>,
     pub(crate) started: Time,
     /// Where clients connect.
@@ -36,7 +40,8 @@ pub(crate) struct AdminState {
 
 /// The routes.
 pub(crate) fn router(state: AdminState) -> Router {
-    let metrics = metrics::Metrics::new(state.hub.clone(), Arc::clone(&state.ready), state.started);
+    let metrics =
+        metrics::Metrics::new(state.hub.clone(), state.history.clone(), Arc::clone(&state.ready), state.started);
     let state = Arc::new(state);
     Router::new()
         .route("/healthz", get(|| async { json_response(StatusCode::OK, &json!({ "healthy": true })) }))
@@ -53,7 +58,13 @@ pub(crate) fn router(state: AdminState) -> Router {
 async fn ready(State(state): State<Arc<AdminState>>) -> Response {
     let ready = state.ready.load(Ordering::Relaxed);
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    json_response(status, &json!({ "ready": ready }))
+    // A history that takes nothing is no reason to send nobody here: reading and everything without history go on.
+    let history = state.history.as_ref().map_or("memory", |history| match history.stats().state {
+        StoreState::Writable => "writable",
+        StoreState::Full => "full",
+        StoreState::Failed(_) => "failed",
+    });
+    json_response(status, &json!({ "ready": ready, "history": history }))
 }
 
 async fn check_host(State(state): State<Arc<AdminState>>, request: Request, next: Next) -> Result<Response, ApiError> {

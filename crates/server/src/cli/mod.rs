@@ -7,6 +7,7 @@ mod config;
 mod connect;
 mod editor;
 mod exit;
+mod history;
 mod native;
 mod publish;
 mod serve;
@@ -44,6 +45,9 @@ enum Subcommands {
     /// Check or show the configuration
     #[command(subcommand)]
     Config(config::Config),
+    /// Look at a history on disk
+    #[command(subcommand)]
+    History(history::History),
     /// Print a script that completes commands in a shell
     Completions {
         /// For which shell
@@ -61,6 +65,7 @@ pub fn main() -> ExitCode {
         Subcommands::Subscribe(subscribe) => subscribe.run(),
         Subcommands::Token(token) => token.run(),
         Subcommands::Config(config) => config.run(),
+        Subcommands::History(history) => history.run(),
         Subcommands::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "switchboard", &mut std::io::stdout());
             Ok(())

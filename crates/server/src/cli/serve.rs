@@ -35,6 +35,12 @@ pub(super) struct Serve {
     /// Its private key, PEM
     #[arg(long, value_name = "FILE")]
     tls_key: Option<PathBuf>,
+    /// The folder that keeps the history across restarts [default: none, it is in memory]
+    #[arg(short, long, value_name = "FOLDER")]
+    data_dir: Option<PathBuf>,
+    /// Keep the history in memory only, whatever the configuration says
+    #[arg(long, conflicts_with = "data_dir")]
+    ephemeral: bool,
     /// What to log: a level, or levels by module, such as info,switchboard_net=debug
     #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = "info")]
     log: String,
@@ -69,6 +75,7 @@ impl Serve {
         }
         raw.tls.cert = self.tls_cert.clone().or(raw.tls.cert);
         raw.tls.key = self.tls_key.clone().or(raw.tls.key);
+        raw.history.data_dir = self.data_dir.clone().or(raw.history.data_dir).filter(|_| !self.ephemeral);
         config::check(&raw, |name| std::env::var(name).ok()).map_err(|error| Failure::usage(error.to_string()))
     }
 
@@ -126,6 +133,8 @@ enum Asked {
 
 impl Signals {
     fn new() -> std::io::Result<Self> {
+        // Writing past a limit on the size of files shall be an error, not the end. Once it is asked for, the signal does nothing.
+        drop(signal(SignalKind::from_raw(nix::libc::SIGXFSZ))?);
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -150,6 +159,13 @@ impl Signals {
     }
 }
 
+fn history(running: &Running) -> String {
+    match running.data_dir() {
+        Some(folder) => format!("{}", folder.display()),
+        None => "in memory: it ends with the process; --data-dir FOLDER keeps it".to_owned(),
+    }
+}
+
 /// What to do next, for somebody who has just started it.
 fn announce(running: &Running) {
     let apps = running.apps();
@@ -161,6 +177,7 @@ fn announce(running: &Running) {
         println!("  WebSocket  {ws}://{host}/ws");
         println!("  HTTP API   {http}://{host}/api/v1/publish");
         println!("  console    {}", console.as_deref().unwrap_or("off"));
+        println!("  history    {}", history(running));
         return;
     }
     println!(
@@ -183,6 +200,7 @@ fn announce(running: &Running) {
     if let Ok((token, _)) = apps.development_token(None, "ann", &[everything()], DEVELOPMENT_TOKEN_TTL, clock::now()) {
         println!("  token      {token}   (user ann, for a day)");
     }
+    println!("  history    {}", history(running));
     let insecure = if running.is_secure() { " --insecure" } else { "" };
     // Whoever runs it from its sources has no `switchboard` in the path.
     let cargo = if std::env::var_os("CARGO_MANIFEST_DIR").is_some() { "cargo " } else { "" };

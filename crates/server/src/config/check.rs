@@ -1,9 +1,9 @@
 //! From what was written to what is meant. All that is wrong is found in one go; what would be insecure is refused and says what to set.
 
 use super::channels::{Listed, RawNamespace, channels};
-use super::raw::{RawApp, RawCompression, RawConfig, RawGrant, RawHttp2, RawPath, RawSecret};
+use super::raw::{RawApp, RawCompression, RawConfig, RawGrant, RawHistory, RawHttp2, RawPath, RawSecret};
 use super::values::{Count, Size, Span};
-use super::{AppConfig, Config, ConfigError, Problem, RawRoute, TlsFiles};
+use super::{AppConfig, Config, ConfigError, HistoryFiles, Problem, RawRoute, TlsFiles};
 use crate::secret::Secret;
 use crate::token::{SECRET_BYTES_MIN, TokenKey};
 use core::net::SocketAddr;
@@ -14,6 +14,7 @@ use std::sync::Arc;
 use switchboard_core::{App, AppId, ChannelMatch, ChannelName, ChannelOptions, Channels, Grant, Limits, Operations};
 use switchboard_net::{Compression, Http2};
 use switchboard_session::admission::{Network, OriginPattern, TrustedProxies};
+use switchboard_store::Fsync;
 
 /// The shortest API key, in bytes.
 const API_KEY_BYTES_MIN: usize = 16;
@@ -89,6 +90,7 @@ impl Checker<'_> {
             http2: self.http2(&raw.http2),
             compression: self.compression(&raw.compression),
             history_bytes_max: raw.history.total_bytes.0,
+            history_files: self.history_files(&raw.history),
             tls: self.tls(raw),
             raw: self.raw_routes(&raw.raw, &apps),
             apps,
@@ -139,6 +141,28 @@ impl Checker<'_> {
             ping_interval: self.span("http2.ping_interval", second, raw.ping_interval),
             ping_timeout: self.span("http2.ping_timeout", second, raw.ping_timeout),
         }
+    }
+
+    fn history_files(&mut self, raw: &RawHistory) -> Option<HistoryFiles> {
+        let fsync = match raw.fsync.as_str() {
+            "always" => Fsync::Always,
+            "never" => Fsync::Never,
+            interval => match Span::parse(interval) {
+                Ok(Span(interval)) if !interval.is_zero() => Fsync::Interval(interval),
+                Ok(_) | Err(_) => {
+                    let message = format!(
+                        "{interval:?} is none of \"always\", \"never\" and a duration with its unit, such as \"100ms\""
+                    );
+                    self.problem("history.fsync", message);
+                    Fsync::Always
+                }
+            },
+        };
+        let folder = raw.data_dir.clone()?;
+        if folder.as_os_str().is_empty() {
+            self.problem("history.data_dir", "is empty: name a folder, or leave it out to keep the history in memory");
+        }
+        Some(HistoryFiles { folder, fsync })
     }
 
     fn compression(&mut self, raw: &RawCompression) -> Option<Compression> {

@@ -29,6 +29,7 @@ use std::sync::Arc;
 use switchboard_core::{App, ChannelName, Channels, Limits};
 use switchboard_net::{Compression, Http2};
 use switchboard_session::admission::{OriginPattern, TrustedProxies};
+use switchboard_store::Fsync;
 
 /// What is meant.
 #[derive(Clone, Debug)]
@@ -55,6 +56,8 @@ pub struct Config {
     pub compression: Option<Compression>,
     /// What all channels together keep, in bytes.
     pub history_bytes_max: usize,
+    /// Where and how it survives the process; `None` if it is in memory only.
+    pub history_files: Option<HistoryFiles>,
     /// Certificate and key.
     pub tls: Option<TlsFiles>,
     /// Applications; empty: one for development is made.
@@ -65,6 +68,15 @@ pub struct Config {
     pub channels: Channels,
     /// Paths of raw connections.
     pub raw: Vec<RawRoute>,
+}
+
+/// Where the history is kept, and how carefully.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryFiles {
+    /// The folder.
+    pub folder: PathBuf,
+    /// When what was written is made to survive a loss of power.
+    pub fsync: Fsync,
 }
 
 /// Where certificate and key are.

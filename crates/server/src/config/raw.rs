@@ -161,6 +161,11 @@ table! {
     RawHistory {
         /// What all channels together keep.
         total_bytes: Size = Size(256 * 1024 * 1024),
+        /// The folder that keeps it; absent: it ends with the process.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        data_dir: Option<PathBuf> = None,
+        /// When what was written is made to survive a loss of power: `always`, `never`, or how long after.
+        fsync: String = "always".to_owned(),
     }
 }
 

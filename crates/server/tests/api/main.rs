@@ -13,6 +13,7 @@
 mod admin;
 mod binary;
 mod cli;
+mod history;
 mod http;
 mod secrets;
 mod shutdown;

@@ -1,6 +1,7 @@
 //! The process or the machine stops anywhere: what was promised holds.
 
 use crate::node::{Node, options};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use switchboard_core::{Position, Since};
 use switchboard_store::{Faults, FaultyDisk, Fsync};
@@ -171,16 +172,36 @@ fn after_a_clean_end_nothing_is_skipped_and_after_a_crash_only_what_was_in_use()
     // The skip holds although nothing was published, and the end was clean.
     let disk = node.disk.clone();
     let at = node.position("a");
-    close(&mut node);
+    assert!(close(&mut node));
     let report = node.restart(disk);
     assert_eq!((report.clean, report.skipped, node.position("a")), (true, 0, at));
     node.books = books;
     node.check_resumes();
 }
 
-fn close(node: &mut Node) {
-    let spare = FaultyDisk::new(9);
-    let (other, _) = Node::start(spare, Fsync::Never, options(1), 1 << 16);
+/// Ends the process in order.
+fn close(node: &mut Node) -> bool {
+    let issued: Vec<u64> = node.brokers.iter().map(|broker| broker.issued().load(Ordering::Acquire)).collect();
+    let (other, _) = Node::start(FaultyDisk::new(9), Fsync::Never, options(1), 1 << 16);
     let store = core::mem::replace(&mut node.store, other.store);
-    store.close().unwrap();
+    store.close(&issued).unwrap()
+}
+
+#[test]
+fn an_end_in_which_a_request_was_lost_is_no_clean_one() {
+    for lost in [false, true] {
+        let (mut node, _) = Node::start(FaultyDisk::new(1), Fsync::Never, options(SIZE), 1 << 16);
+        node.publish("a", None, None);
+        node.settle();
+        node.publish("a", None, None);
+        assert_eq!(node.books.acknowledged, 2);
+        if !lost {
+            node.settle();
+        }
+        assert_eq!(close(&mut node), !lost);
+        let disk = node.disk.clone();
+        let report = node.restart(disk);
+        assert_eq!((report.clean, report.skipped), (!lost, usize::from(lost)));
+        node.check_resumes();
+    }
 }

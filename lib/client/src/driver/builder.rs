@@ -2,10 +2,13 @@
 
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use switchboard_ws::Connector;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -16,7 +19,15 @@ use crate::Config;
 use crate::core::{Core, TokenFailure, Tokens};
 
 pub(super) type TokenFuture = Pin<Box<dyn Future<Output = Result<String, TokenFailure>> + Send>>;
+pub(super) type Io = Box<dyn Stream + Send>;
+pub(super) type DialFuture = Pin<Box<dyn Future<Output = io::Result<Io>> + Send>>;
+pub(super) type Dial = Arc<dyn Fn(String, u16) -> DialFuture + Send + Sync>;
 pub(super) type TokenCallback = Arc<dyn Fn() -> TokenFuture + Send + Sync>;
+
+/// What a WebSocket runs over.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
 
 /// Makes a [`Client`].
 ///
@@ -35,6 +46,7 @@ pub struct Builder {
     url: String,
     config: Config,
     connector: Connector,
+    dial: Dial,
     tokens: Tokens,
     callback: Option<TokenCallback>,
 }
@@ -96,7 +108,8 @@ impl TokenError {
 impl Builder {
     pub(super) fn new(url: String) -> Self {
         let (config, connector) = (Config::default(), Connector::new());
-        Self { url, config, connector, tokens: Tokens::None, callback: None }
+        let dial = |host, port| -> DialFuture { Box::pin(dial_tcp(host, port)) };
+        Self { url, config, connector, dial: Arc::new(dial), tokens: Tokens::None, callback: None }
     }
 
     /// A token that does not change. When it expires the client ends.
@@ -157,6 +170,27 @@ impl Builder {
         self
     }
 
+    /// How to get a stream to the URL's host and port, each time that the client connects: through a proxy, over a Unix socket, within a test. TLS
+    /// is put over it if the URL is wss://. Default: TCP. It may take the connector's time limits, and an error is tried again with backoff.
+    ///
+    /// ```
+    /// use tokio::net::UnixStream;
+    ///
+    /// switchboard_client::Client::builder("ws://localhost/ws").dial(|_host, _port| UnixStream::connect("/run/live.sock"));
+    /// ```
+    #[must_use]
+    pub fn dial<F, S>(mut self, dial: impl Fn(String, u16) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = io::Result<S>> + Send + 'static,
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        self.dial = Arc::new(move |host, port| {
+            let stream = dial(host, port);
+            Box::pin(async move { Ok(Box::new(stream.await?) as Io) })
+        });
+        self
+    }
+
     /// Starts a task that connects and stays connected until [`Client::close`], or until the last `Client` and
     /// [`Subscription`](crate::Subscription) are dropped. Does not wait for the connection: see [`Client::connected`].
     ///
@@ -183,9 +217,16 @@ impl Builder {
         let shared = Arc::new(Shared { state: Mutex::new(State::new(core)), start: Instant::now(), finished });
         shared.change(|state, now| state.core.connect(now));
         let connector = self.connector.subprotocols(["switchboard.v1.json"]);
-        runtime.spawn(Driver::new(Arc::clone(&shared), url, connector, self.callback, finish));
+        runtime.spawn(Driver::new(Arc::clone(&shared), url, connector, self.dial, self.callback, finish));
         Ok(Client::new(Arc::new(Handle(shared)), Arc::new(self.config)))
     }
+}
+
+async fn dial_tcp(host: String, port: u16) -> io::Result<Io> {
+    let stream = TcpStream::connect((host, port)).await?;
+    // Messages are whole writes already; waiting for more only delays them.
+    stream.set_nodelay(true)?;
+    Ok(Box::new(stream))
 }
 
 impl fmt::Debug for Builder {

@@ -10,21 +10,21 @@ use futures_sink::Sink;
 use switchboard_ws::handshake::HandshakeError;
 use switchboard_ws::proto::Time;
 use switchboard_ws::{CloseCode, ConnectError, Connector, MaybeTls, WebSocket};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::builder::{TokenCallback, TokenFuture};
+use super::builder::{Dial, Io, TokenCallback, TokenFuture};
 use super::{Shared, State};
 use crate::core::{ConnectFailure, Output};
 
-type Socket = WebSocket<MaybeTls<TcpStream>>;
+type Socket = WebSocket<MaybeTls<Io>>;
 type Connecting = Pin<Box<dyn Future<Output = Result<Socket, ConnectError>> + Send>>;
 
 pub(super) struct Driver {
     shared: Arc<Shared>,
     url: String,
     connector: Connector,
+    dial: Dial,
     callback: Option<TokenCallback>,
     fetching: Option<TokenFuture>,
     /// Questions that are void.
@@ -43,6 +43,7 @@ impl Driver {
         shared: Arc<Shared>,
         url: String,
         connector: Connector,
+        dial: Dial,
         callback: Option<TokenCallback>,
         finish: watch::Sender<bool>,
     ) -> Self {
@@ -50,6 +51,7 @@ impl Driver {
             shared,
             url,
             connector,
+            dial,
             callback,
             fetching: None,
             discarded: Vec::new(),
@@ -117,12 +119,14 @@ impl Driver {
                     self.discarded.extend(std::mem::replace(&mut self.fetching, fetching));
                 }
                 Output::Connect { token } => {
-                    let (url, mut connector) = (self.url.clone(), self.connector.clone());
+                    let (url, mut connector, dial) = (self.url.clone(), self.connector.clone(), self.dial.clone());
                     if let Some(token) = token {
                         connector = connector.header("Authorization", format!("Bearer {token}"));
                     }
-                    self.connecting =
-                        Some(Box::pin(async move { connector.connect(&url).await.map(|(socket, _)| socket) }));
+                    self.connecting = Some(Box::pin(async move {
+                        let dial = async |host: &str, port: u16| dial(host.to_owned(), port).await;
+                        connector.connect_through(&url, dial).await.map(|(socket, _)| socket)
+                    }));
                 }
                 Output::Close { code, reason } => self.hang_up(Some((code, reason))),
                 Output::Abort => self.hang_up(None),

@@ -331,3 +331,21 @@ async fn many_tasks_share_a_client_and_none_is_forgotten() {
     let served = soon(serving).await.unwrap();
     assert!(published > 3_000 && published <= served, "{published} of {served}");
 }
+
+#[tokio::test]
+async fn each_connection_is_dialled_by_the_application() {
+    let server = Server::bind().await;
+    let dialled = Arc::new(core::sync::atomic::AtomicUsize::new(0));
+    let client = server.client_that_dials(Arc::clone(&dialled)).connect().unwrap();
+    let mut events = client.events();
+    assert!(matches!(disconnected(&mut events).await, Cause::Connect(why) if why.contains("not yet")));
+    let peer = soon(server.welcome()).await;
+    soon(client.connected()).await.unwrap();
+    drop(peer);
+    disconnected(&mut events).await;
+    let peer = soon(server.welcome()).await;
+    soon(client.connected()).await.unwrap();
+    assert_eq!(dialled.load(Ordering::Relaxed), 3);
+    let (closed, ()) = tokio::join!(soon(peer.closed()), soon(client.close()));
+    assert_eq!(closed, Some(CloseCode::NORMAL));
+}

@@ -1,7 +1,9 @@
 //! A server that says what the test tells it to.
 
 use crate::support::WELCOME;
+use core::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::Value;
+use std::sync::Arc;
 use switchboard_client::ws::{AcceptOptions, CloseCode, WebSocket, handshake::ServerRequest, read_request};
 use switchboard_client::{Builder, Client, Config};
 use tokio::net::{TcpListener, TcpStream};
@@ -20,9 +22,26 @@ impl Server {
     }
 
     pub(crate) fn client(&self) -> Builder {
+        Client::builder(format!("ws://{}/ws", self.0.local_addr().unwrap())).config(self.config())
+    }
+
+    /// A client that finds the server by a way of its own.
+    pub(crate) fn client_that_dials(&self, dialled: Arc<AtomicUsize>) -> Builder {
+        let address = self.0.local_addr().unwrap();
+        Client::builder("ws://[::2]:81/ws").config(self.config()).dial(move |host, port| {
+            assert_eq!((&*host, port), ("::2", 81));
+            let attempt = dialled.fetch_add(1, Ordering::Relaxed);
+            async move {
+                // The proxy, say, is not there at first.
+                if attempt == 0 { Err(std::io::Error::other("not yet")) } else { TcpStream::connect(address).await }
+            }
+        })
+    }
+
+    fn config(&self) -> Config {
         let mut config = Config::default();
         config.backoff_base = core::time::Duration::from_millis(1);
-        Client::builder(format!("ws://{}/ws", self.0.local_addr().unwrap())).config(config)
+        config
     }
 
     pub(crate) async fn accept(&self) -> Peer {

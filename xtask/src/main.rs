@@ -8,6 +8,7 @@
 
 mod fuzz;
 mod instructions;
+mod miri;
 mod process;
 mod runner;
 mod sim;
@@ -57,6 +58,7 @@ fn dispatch(words: &[&str]) -> Result<Outcome> {
         ["sim", rest @ ..] => sim::run(&root, rest),
         ["fuzz", rest @ ..] => fuzz::run(&root, rest),
         ["instructions", rest @ ..] => instructions::run(&root, rest),
+        ["miri", rest @ ..] => miri::run(&root, rest),
         [other, ..] => bail!("there is no command `{other}`; `cargo xtask help` lists what there is"),
     }
 }
@@ -75,7 +77,8 @@ fn help() -> String {
          bench [ARG…]        the benchmark driver, with its own arguments\n\
          sim [ARG…]          a simulated node, seed by seed; `sim --help` says what it takes\n\
          fuzz [ARG…]         every fuzz target for 20 s each; [TARGET] [--seconds N] for more\n\
-         instructions        the protocol's instructions for a message beside the recorded ones; --update records them\n\n\
+         instructions        the protocol's instructions for a message beside the recorded ones; --update records them\n\
+         miri                what `unsafe` relies on, under Miri\n\n\
          steps:\n",
     );
     for Step { name, about, .. } in steps::all() {

@@ -140,6 +140,13 @@ const STEPS: &[Step] = &[
         needs: &[Tool::Node, Tool::Chromium],
         run: browser,
     },
+    Step {
+        name: "fuzz-build",
+        about: "the fuzz targets compile, without a warning",
+        tier: Tier::Full,
+        needs: &[Tool::Rustfmt, Tool::Clippy, Tool::Cxx],
+        run: fuzz_build,
+    },
     Step { name: "start", about: "the README's first command", tier: Tier::Full, needs: &[], run: start::check },
     Step {
         name: "instructions",
@@ -308,6 +315,17 @@ fn bench(root: &Path) -> Result<()> {
 }
 
 const BENCH: &str = "bench/Cargo.toml";
+
+/// A workspace of its own too. To fuzz takes another compiler, but not to see that the targets keep up with what they call.
+fn fuzz_build(root: &Path) -> Result<()> {
+    cargo(root, &["fmt", "--manifest-path", FUZZ, "--check"], minutes(2))?;
+    let mut clippy = cargo_command(root);
+    clippy.args(["clippy", "--manifest-path", FUZZ, "--locked", "--", "-D", "warnings"]);
+    // The fuzzer's own builds, with their flags, are in `fuzz/target`.
+    process::run(clippy.env("CARGO_TARGET_DIR", root.join("fuzz/target/check")), minutes(20))
+}
+
+const FUZZ: &str = "fuzz/Cargo.toml";
 
 fn bench_driver(root: &Path, quick: bool) -> Command {
     let mut command = cargo_command(root);

@@ -29,6 +29,8 @@ pub(crate) enum Tool {
     Node,
     Chromium,
     Openssl,
+    /// A compiler of C++: libFuzzer is written in it.
+    Cxx,
     /// Counts instructions.
     Valgrind,
 }
@@ -113,6 +115,7 @@ fn spec_of(tool: Tool) -> Spec {
         Tool::Node => ("Node 20 with npm", |_| node_is_whole(), Source::Debian(&["nodejs", "npm"])),
         Tool::Chromium => ("chromium", |_| chromium().is_some(), Source::Debian(&["chromium"])),
         Tool::Openssl => ("openssl", |_| find_program("openssl").is_some(), Source::Debian(&["openssl"])),
+        Tool::Cxx => ("g++", |_| find_program("g++").is_some(), Source::Debian(&["g++"])),
         Tool::Valgrind => ("valgrind", |_| find_program("valgrind").is_some(), Source::Debian(&["valgrind"])),
     };
     Spec { name, present, source }

@@ -6,6 +6,7 @@ mod directions;
 mod entry;
 mod links;
 mod manifests;
+mod named_tests;
 mod purity;
 mod sources;
 mod text;
@@ -57,6 +58,7 @@ pub(crate) fn run(root: &Path) -> Result<Outcome> {
     violations.extend(text::check(&files));
     violations.extend(entry::check(&files));
     violations.extend(links::check(&files, &paths));
+    violations.extend(named_tests::check(&files));
     violations.sort();
 
     for violation in &violations {

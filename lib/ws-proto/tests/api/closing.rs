@@ -20,7 +20,8 @@ fn what_a_close_may_say() {
     );
     // Nothing counts behind it.
     check("88 02 03e8 81 01 61 c1 00", &["Close(1000 )"]);
-    for code in 0..=u16::MAX {
+    // Miri takes minutes for all.
+    for code in (0..=u16::MAX).step_by(if cfg!(miri) { 997 } else { 1 }) {
         let [high, low] = code.to_be_bytes();
         let found = feed(&mut client(), &[0x88, 2, high, low]);
         let allowed = matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999);

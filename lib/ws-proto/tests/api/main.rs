@@ -26,4 +26,5 @@ mod pieces;
 mod properties;
 mod sending;
 mod support;
+mod texts;
 mod timeouts;

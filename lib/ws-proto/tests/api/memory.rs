@@ -41,6 +41,45 @@ fn a_declared_length_costs_nothing() {
     }
 }
 
+/// Both forms of a long length, at every edge, from both sides: the shortest form is the only one, 2⁶³ is too much, and what is taken costs
+/// nothing before its bytes come.
+#[test]
+fn lengths_at_every_edge_are_taken_or_refused_for_nothing() {
+    const EDGES: &[u64] = &[0, 125, 126, 127, 65_535, 65_536, (1 << 31) - 1, 1 << 31, (1 << 32) - 1, 1 << 32, 1 << 62];
+    const MORE: &[u64] = &[(1 << 63) - 1, 1 << 63, (1 << 63) + 125, u64::MAX];
+    for &length in EDGES.iter().chain(MORE) {
+        check_length(length, None);
+        if let Ok(short) = u16::try_from(length) {
+            check_length(length, Some(short));
+        }
+    }
+}
+
+fn check_length(length: u64, short: Option<u16>) {
+    let expected = match (length, short) {
+        (0..126, _) | (126..65_536, None) => vec![format!("Failed(LengthNotMinimal({length}))")],
+        (0x8000_0000_0000_0000.., _) => vec!["Failed(LengthOverflow)".to_owned()],
+        _ => vec![],
+    };
+    for masked in [true, false] {
+        let mut header = vec![0x82, if short.is_some() { 126 } else { 127 } | if masked { 0x80 } else { 0 }];
+        match short {
+            Some(short) => header.extend_from_slice(&short.to_be_bytes()),
+            None => header.extend_from_slice(&length.to_be_bytes()),
+        }
+        header.extend_from_slice(&[0; 4][..if masked { 4 } else { 0 }]);
+        let (most, _, found) = cost(|| {
+            let mut connection = if masked { server() } else { client() };
+            connection.set_limits(Limits::NONE);
+            let found = feed(&mut connection, &header);
+            assert!(connection.read_buffer().is_none());
+            found
+        });
+        assert_eq!(found, expected, "{length:#x}, masked: {masked}");
+        assert!(most < 16 * 1024, "{length:#x}: {most} bytes");
+    }
+}
+
 #[test]
 fn memory_grows_with_what_was_sent() {
     for pieces in [1, 2, 3, 4, 5, 6, 8, 10, 20, 50, 100, 300, 1000] {

@@ -57,6 +57,41 @@ async fn a_request_that_is_cut_off_or_reset_is_only_an_error() {
     assert!(matches!(soon(accept(server)).await, Err(AcceptError::Io(_))));
 }
 
+/// What comes behind a request that is refused was sent by somebody who took the refusal for an upgrade, or for an answer in HTTP behind
+/// which there may be another request: nothing reads it.
+#[tokio::test]
+async fn nothing_behind_a_refused_request_is_read() {
+    let refused = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive\r\n\r\n";
+    for behind in [REQUEST, b"\x81\x81\0\0\0\0a", b"GET /admin HTTP/1.1\r\nHost: a\r\n\r\n"] {
+        let (mut client, server) = duplex(1 << 16);
+        client.write_all(&[&refused[..], behind].concat()).await.unwrap();
+        let serving = tokio::spawn(accept(server));
+        let mut response = Vec::new();
+        soon(client.read_to_end(&mut response)).await.unwrap();
+        drop(client);
+        let response = String::from_utf8(response).unwrap();
+        assert_eq!(response.matches("HTTP/1.1 ").count(), 1, "{response}");
+        assert!(response.starts_with("HTTP/1.1 426 ") && response.contains("close"), "{response}");
+        assert!(soon(serving).await.unwrap().is_err());
+    }
+}
+
+/// A body that is announced would be, to another reader, what the frames are to us.
+#[tokio::test]
+async fn a_request_with_a_body_is_refused() {
+    for header in ["Content-Length: 7", "Transfer-Encoding: chunked"] {
+        let text = String::from_utf8_lossy(REQUEST).replace("\r\n\r\n", &format!("\r\n{header}\r\n\r\n"));
+        let (mut client, server) = duplex(1 << 16);
+        client.write_all(&[text.as_bytes(), b"\x81\x81\0\0\0\0a"].concat()).await.unwrap();
+        let serving = tokio::spawn(accept(server));
+        let mut response = [0; 12];
+        soon(client.read_exact(&mut response)).await.unwrap();
+        drop(client);
+        assert_eq!(&response, b"HTTP/1.1 400", "{header}");
+        assert!(soon(serving).await.unwrap().is_err());
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_request_has_its_time() {
     let (mut client, server) = duplex(1000);

@@ -139,6 +139,30 @@ async fn receiving_dropped_after_any_number_of_polls_over_tcp() {
     }
 }
 
+#[cfg(feature = "deflate")]
+#[tokio::test]
+async fn receiving_compressed_dropped_after_any_number_of_polls() {
+    use switchboard_ws::deflate::Policy;
+    use switchboard_ws::{AcceptOptions, Connector, accept_with};
+
+    for takeover in [false, true] {
+        let policy = Policy::default().context_takeover(takeover).peer_context_takeover(takeover);
+        let (connector, options) =
+            (Connector::new().deflate(Some(policy)), AcceptOptions::default().deflate(Some(policy)));
+        for (polls, how) in HOW.iter().flat_map(|how| [1, 2, 5].into_iter().map(move |polls| (polls, *how))) {
+            for reversed in [false, true] {
+                let (near, far) = tokio::io::duplex(37);
+                let (client, server) =
+                    tokio::join!(connector.connect_over("ws://a/", near), accept_with(far, &options));
+                let (client, server) = (client.unwrap().0, server.unwrap());
+                assert!(server.deflate_window_bits().is_some() && client.deflate_window_bits().is_some());
+                let (sender, receiver) = if reversed { (server, client) } else { (client, server) };
+                all_arrive(sender, receiver, polls, how).await;
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_reader_dropped_at_any_poll_goes_on_where_it_was() {
     for polls in 1..5 {

@@ -56,6 +56,54 @@ async fn servers_that_do_not_agree() {
     assert!(matches!(soon(connect(&url)).await, Err(ConnectError::Handshake(HandshakeError::Malformed))));
 }
 
+/// 200 is no upgrade, whatever headers it has; nothing behind it is taken for frames.
+#[tokio::test]
+async fn a_status_other_than_101_is_no_upgrade() {
+    for status in ["200 OK", "204 No Content", "426 Upgrade Required"] {
+        let response = format!(
+            "HTTP/1.1 {status}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nContent-Length: 3\r\n\r\n\u{1}\u{1}a"
+        );
+        let url = server_that_says(response.leak().as_bytes()).await;
+        let error = soon(connect(&url)).await.unwrap_err();
+        assert!(matches!(error, ConnectError::Handshake(HandshakeError::Refused { .. })), "{status}: {error}");
+    }
+}
+
+/// The stream of either side ends in the middle of the handshake, after each byte: an error, and no more.
+#[tokio::test]
+async fn a_response_that_is_cut_off_is_only_an_error() {
+    let response = b"HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+    for length in 0..response.len() {
+        let (mut server, client) = tokio::io::duplex(1000);
+        server.write_all(&response[..length]).await.unwrap();
+        let connector = switchboard_ws::Connector::new();
+        let connecting = connector.connect_over("ws://a/", client);
+        let (result, ()) = soon(async { tokio::join!(connecting, async { drop(server) }) }).await;
+        assert!(matches!(result, Err(ConnectError::Eof | ConnectError::Io(_))), "{length}");
+    }
+}
+
+/// As above over TCP, and the stream is reset instead of ended.
+#[tokio::test]
+async fn a_reset_at_any_state_of_the_handshake_is_only_an_error() {
+    let request = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    for length in (0..=request.len()).step_by(7).chain([request.len()]) {
+        let mut client = tokio::net::TcpStream::connect(address).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        client.write_all(&request[..length]).await.unwrap();
+        client.set_zero_linger().unwrap();
+        drop(client);
+        // The answer to a whole request may still go out; then it is the connection that tells.
+        match soon(switchboard_ws::accept(stream)).await {
+            Err(_) => {}
+            Ok(mut socket) => assert!(soon(socket.recv()).await.unwrap().is_err()),
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_server_that_says_nothing() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -52,7 +52,7 @@ pub struct Scenario {
 }
 
 /// Peers that the quick tier leaves out: it is there to see that everything runs, and building them takes most of its time.
-pub const NOT_QUICK: &[&str] = &["tokio-websockets", "yawc", "yawc-deflate", "tokio-tungstenite-forward"];
+pub const NOT_QUICK: &[&str] = &["tokio-websockets", "yawc", "yawc-batch", "yawc-deflate", "tokio-tungstenite-forward"];
 
 const fn peer(package: &'static str, binary: &'static str) -> Program {
     Program::Peer { package, binary }
@@ -126,6 +126,13 @@ pub const SERVERS: &[Server] = &[
     },
     Server { name: "yawc", program: peer("peer-yawc", "peer-yawc"), args: &[], library: Some("yawc"), path: "/" },
     Server {
+        name: "yawc-batch",
+        program: peer("peer-yawc", "peer-yawc"),
+        args: &["--batch"],
+        library: Some("yawc"),
+        path: "/",
+    },
+    Server {
         name: "tokio-tungstenite",
         program: peer("peer-tokio-tungstenite", "peer-tungstenite-echo"),
         args: &[],
@@ -180,6 +187,7 @@ const ECHO_DEEP: &[&str] = &[
     "fastwebsockets",
     "tokio-websockets",
     "yawc",
+    "yawc-batch",
     "tokio-tungstenite",
     "tokio-tungstenite-forward",
     "bare-tokio",
@@ -187,6 +195,8 @@ const ECHO_DEEP: &[&str] = &[
 /// Of the peers only this one has compression.
 const DEFLATE: &[&str] = &["switchboard-ws-deflate", "switchboard-deflate", "yawc-deflate"];
 const FANOUT: &[&str] = &["switchboard", "tokio-tungstenite-broadcast", "bare-fanout"];
+
+const AS_FASTWEBSOCKETS: &[Goal] = &[Goal { server: "switchboard-ws", of: "fastwebsockets", limit: 1.00, later: None }];
 
 const fn echo(name: &'static str, title: &'static str, load: &'static [&'static str]) -> Scenario {
     Scenario {
@@ -241,21 +251,33 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         servers: ECHO_DEEP,
-        goals: &[Goal { server: "switchboard-ws", of: "fastwebsockets", limit: 0.15, later: Some(0.08) }],
+        goals: &[
+            Goal { server: "switchboard-ws", of: "fastwebsockets", limit: 0.15, later: Some(0.08) },
+            Goal { server: "switchboard-ws", of: "yawc-batch", limit: 0.62, later: None },
+        ],
         ..echo(
             "echo-20-deep",
             "Echo, 20 B, 64 connections, 16 in flight on each",
             &["echo", "--size", "20", "--depth", "16"],
         )
     },
-    echo("echo-20-1000", "Echo, 20 B, 1,000 connections", &["echo", "--size", "20", "--connections", "1000"]),
-    echo("echo-1k", "Echo, 1 KiB, 64 connections", &["echo", "--size", "1024"]),
+    Scenario {
+        goals: AS_FASTWEBSOCKETS,
+        ..echo("echo-20-1000", "Echo, 20 B, 1,000 connections", &["echo", "--size", "20", "--connections", "1000"])
+    },
+    Scenario {
+        goals: AS_FASTWEBSOCKETS,
+        ..echo("echo-1k", "Echo, 1 KiB, 64 connections", &["echo", "--size", "1024"])
+    },
     echo(
         "echo-1k-text",
         "Echo, 1 KiB of text (checked for UTF-8), 64 connections",
         &["echo", "--size", "1024", "--text"],
     ),
-    echo("echo-16k", "Echo, 16 KiB, 64 connections", &["echo", "--size", "16384"]),
+    Scenario {
+        goals: AS_FASTWEBSOCKETS,
+        ..echo("echo-16k", "Echo, 16 KiB, 64 connections", &["echo", "--size", "16384"])
+    },
     echo("echo-64k", "Echo, 64 KiB, 16 connections", &["echo", "--size", "65536", "--connections", "16"]),
     Scenario {
         quick: &["--connections", "2"],

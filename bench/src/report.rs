@@ -30,6 +30,13 @@ impl Rounds {
     }
 }
 
+/// Over all rounds together: of one alone it is too coarse.
+fn user_each(rounds: &Rounds) -> Option<f64> {
+    let sum = |name| rounds.numbers(&[name]).iter().sum::<f64>();
+    let count = sum("count");
+    (count > 0.0 && !rounds.numbers(&["server_user_ns"]).is_empty()).then(|| sum("server_user_ns") / count)
+}
+
 /// The median of the ratios of the rounds: each round is compared with the same round of the other, so that what disturbed the
 /// machine for a while disturbed both.
 fn ratio(rounds: &[f64], of: &[f64]) -> Option<f64> {
@@ -59,6 +66,7 @@ pub fn to_json(scenario: &Scenario, load: &[String], all: &[Rounds]) -> Value {
                 "server": rounds.label,
                 "each": median(&own),
                 "ratio": ratio(&own, &reference),
+                "user_each": user_each(rounds),
                 "per_second": median(&rounds.numbers(&["per_second"])),
                 "reply_bytes": median(&rounds.numbers(&["reply_bytes_each"])),
                 "latency_us_p50": median(&rounds.numbers(&["latency_us", "p50"])),
@@ -103,7 +111,8 @@ pub fn to_markdown(result: &Value) -> String {
     let number = |value: &Value, name: &str| value.get(name).and_then(Value::as_f64);
     let servers = list(result, "servers");
     let has = |name: &str| servers.iter().any(|server| number(server, name).is_some());
-    let (speed, latency, size) = (has("per_second"), has("latency_us_p50"), has("reply_bytes"));
+    let columns: Vec<(&str, &str)> = COLUMNS.iter().filter(|(name, _)| has(name)).copied().collect();
+    let latency = has("latency_us_p50");
 
     let load: Vec<String> = list(result, "load").iter().filter_map(|arg| Some(arg.as_str()?.to_owned())).collect();
     let mut out = format!("### {} (`{}`)\n\n", text(result, "title"), text(result, "scenario"));
@@ -111,12 +120,8 @@ pub fn to_markdown(result: &Value) -> String {
     let mut head =
         format!("| server | {} | lowest – highest | × {} |", text(result, "unit"), text(result, "reference"));
     let mut rule = "|---|---:|---:|---:|".to_owned();
-    if speed {
-        head.push_str(" per second |");
-        rule.push_str("---:|");
-    }
-    if size {
-        head.push_str(" bytes of a reply |");
+    for (_, title) in &columns {
+        let _ = write!(head, " {title} |");
         rule.push_str("---:|");
     }
     if latency {
@@ -128,11 +133,8 @@ pub fn to_markdown(result: &Value) -> String {
         let each = number(server, "each").map_or("–".to_owned(), grouped);
         let ratio = number(server, "ratio").map_or("–".to_owned(), |ratio| format!("{ratio:.3}"));
         let _ = write!(out, "| {} | {each} | {} | {ratio} |", text(server, "server"), spread(server));
-        if speed {
-            let _ = write!(out, " {} |", number(server, "per_second").map_or("–".to_owned(), grouped));
-        }
-        if size {
-            let _ = write!(out, " {} |", number(server, "reply_bytes").map_or("–".to_owned(), grouped));
+        for (name, _) in &columns {
+            let _ = write!(out, " {} |", number(server, name).map_or("–".to_owned(), grouped));
         }
         if latency {
             let part = |name| number(server, name).map_or("–".to_owned(), |us| format!("{us:.0}"));
@@ -150,6 +152,10 @@ pub fn to_markdown(result: &Value) -> String {
     }
     out
 }
+
+/// Of the table, where there is such a figure.
+const COLUMNS: &[(&str, &str)] =
+    &[("user_each", "of it outside of the kernel"), ("per_second", "per second"), ("reply_bytes", "bytes of a reply")];
 
 fn spread(server: &Value) -> String {
     let rounds = server.get("rounds").and_then(Value::as_array).cloned().unwrap_or_default();

@@ -30,8 +30,16 @@ pub struct Span {
     pid: u32,
     warm_up_until: Instant,
     duration: Duration,
-    started: Option<(Instant, u64, u64)>,
-    ended: Option<(Instant, u64, u64)>,
+    started: Option<Moment>,
+    ended: Option<Moment>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Moment {
+    at: Instant,
+    cpu_ns: u64,
+    user_ns: u64,
+    count: u64,
 }
 
 impl Span {
@@ -43,28 +51,30 @@ impl Span {
     pub fn goes_on(&mut self, count: u64) -> Result<bool> {
         let now = Instant::now();
         match self.started {
-            None if now >= self.warm_up_until => self.started = Some((now, machine::cpu_ns(self.pid)?, count)),
-            Some((start, ..)) if now >= start + self.duration && self.ended.is_none() => {
-                self.ended = Some((now, machine::cpu_ns(self.pid)?, count));
+            None if now >= self.warm_up_until => self.started = Some(self.moment(now, count)?),
+            Some(start) if now >= start.at + self.duration && self.ended.is_none() => {
+                self.ended = Some(self.moment(now, count)?);
             }
             _ => {}
         }
         Ok(self.ended.is_none())
     }
 
+    fn moment(&self, at: Instant, count: u64) -> Result<Moment> {
+        Ok(Moment { at, cpu_ns: machine::cpu_ns(self.pid)?, user_ns: machine::user_ns(self.pid)?, count })
+    }
+
     /// Events, CPU nanoseconds of the server for each, and events a second of wall-clock time.
     pub fn result(&self) -> Value {
-        let (Some((start, cpu_start, count_start)), Some((end, cpu_end, count_end))) = (self.started, self.ended)
-        else {
-            return Value::Null;
-        };
-        let count = count_end - count_start;
-        let cpu = cpu_end - cpu_start;
+        let (Some(start), Some(end)) = (self.started, self.ended) else { return Value::Null };
+        let count = end.count - start.count;
+        let cpu = end.cpu_ns - start.cpu_ns;
         json!({
             "count": count,
             "server_cpu_ns": cpu,
+            "server_user_ns": end.user_ns.saturating_sub(start.user_ns),
             "server_cpu_ns_each": cpu as f64 / count.max(1) as f64,
-            "per_second": count as f64 / (end - start).as_secs_f64(),
+            "per_second": count as f64 / (end.at - start.at).as_secs_f64(),
         })
     }
 }

@@ -4,7 +4,7 @@
 use std::io;
 
 use bytes::Bytes;
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use http_body_util::Empty;
 use hyper::{
     Request, Response, body::Incoming, header::SEC_WEBSOCKET_EXTENSIONS, server::conn::http1, service::service_fn,
@@ -48,10 +48,28 @@ fn options() -> Options {
 
 async fn echo(socket: TcpStream, agreed: Option<&str>) -> yawc::Result<()> {
     let mut ws = WebSocket::from_stream_with_extensions(socket, Role::Server, agreed, options())?;
+    if bench_peer::has_flag("--batch") {
+        return echo_in_batches(ws).await;
+    }
     while let Some(frame) = ws.next().await {
         if matches!(frame.opcode(), OpCode::Text | OpCode::Binary) {
             ws.send(frame).await?;
         }
+    }
+    Ok(())
+}
+
+/// As an application may that knows better than its library: it answers while there is more to read, and only then writes.
+async fn echo_in_batches(mut ws: WebSocket<TcpStream>) -> yawc::Result<()> {
+    while let Some(frame) = ws.next().await {
+        let mut next = Some(frame);
+        while let Some(frame) = next {
+            if matches!(frame.opcode(), OpCode::Text | OpCode::Binary) {
+                ws.feed(frame).await?;
+            }
+            next = ws.next().now_or_never().flatten();
+        }
+        ws.flush().await?;
     }
     Ok(())
 }

@@ -34,7 +34,7 @@ id = "main"
 default = true
 secret = "{secret}"
 api_keys = ["{api_key}"]
-origins = ["{page}"]
+origins = ["{page}", "https://127.0.0.1:*"]
 anonymous = [{{ match = "*", allow = ["subscribe", "publish", "presence", "history"] }}]
 
 [[apps]]
@@ -77,10 +77,11 @@ def serving(
         os.chmod(file, 0o600)
         tls = ["--tls-cert", str(made.chain), "--tls-key", str(made.key)] if scheme == "wss" else []
         with Child([*command, "serve", "--config", str(file), *tls], folder / "serve.log") as child:
-            base = address(child, scheme)
+            base, admin = addresses(child, scheme)
             tokens = {user: token(user, secret) for user in ("ann", "bob")}
             about = {
                 "base": base,
+                "admin": admin,
                 "http": base.replace("ws", "http", 1),
                 "key": "other-key",
                 "secret": secret,
@@ -95,11 +96,15 @@ def serving(
             yield Product(child, about)
 
 
-def address(child: Child, scheme: str) -> str:
+def addresses(child: Child, scheme: str) -> tuple[str, str]:
+    """Where clients connect, and the admin listener, which the log names before."""
+    admin = ""
     deadline = time.monotonic() + START_SECONDS_MAX
     while (line := child.line(deadline)) is not None:
+        if found := re.search(r"admin=Some\((127\.0\.0\.1:[1-9]\d*)\)", line):
+            admin = found[1]
         if found := re.search(rf"({scheme}://127\.0\.0\.1:[1-9]\d*)", line):
-            return found[1]
+            return found[1], admin
     raise Failed(f"the server ended without an address (its output: {child.log})")
 
 

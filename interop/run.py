@@ -37,7 +37,16 @@ def echo_server() -> Iterator[str]:
         yield "ws://" + child.wait_for("listening on ", START_SECONDS_MAX)
 
 
-def our_client(name: str, server: list[str]) -> tuple[int, int]:
+@contextlib.contextmanager
+def http2_server() -> Iterator[str]:
+    """Our library's example for HTTP/2."""
+    features = ("--features", "axum,client,http2")
+    command = built("http2", "-p", "switchboard-ws", "--example", "http2", *features, folder="debug/examples")
+    with Child([*command, "serve", "127.0.0.1:0"], STATE / "http2_server.log") as child:
+        yield "ws://" + child.wait_for("listening on ", START_SECONDS_MAX)
+
+
+def our_client(name: str, server: list[str], *options: str) -> tuple[int, int]:
     """Our client against a server of others, over ws and wss."""
     client = built("switchboard-interop-client", "--manifest-path", str(HERE / "client/Cargo.toml"))
     made = certificates.make(STATE / "certificates")
@@ -45,8 +54,27 @@ def our_client(name: str, server: list[str]) -> tuple[int, int]:
     for scheme, files, trusted in (("ws", [], []), ("wss", [str(made.chain), str(made.key)], [str(made.authority)])):
         with Child([*server, *files], STATE / f"{name}-{scheme}-peer.log") as child:
             url = f"{scheme}://" + child.wait_for("listening on ", START_SECONDS_MAX)
-            counts.append(follow(f"{name} over {scheme}", [*client, url, *trusted]))
+            counts.append(follow(f"{name} over {scheme}", [*client, *options, url, *trusted]))
     return total(counts)
+
+
+def http2_node_client() -> tuple[int, int]:
+    with http2_server() as url:
+        return follow("http2-node-client", [*environment.node(), str(HERE / "http2/node_client.mjs"), url])
+
+
+def http2_node_server() -> tuple[int, int]:
+    server = [*environment.node(), str(HERE / "connect/http2_node_server.mjs")]
+    return our_client("http2-node-server", server, "--http2")
+
+
+def http2_node() -> tuple[int, int]:
+    return switchboard("http2-node", [*environment.node(), str(HERE / "server/http2_node.mjs")])
+
+
+def http2_chromium() -> tuple[int, int]:
+    command = [*environment.node(), str(HERE / "server/http2_chromium.mjs")]
+    return switchboard("http2-chromium", command, ("wss",), chromium=environment.chromium())
 
 
 def total(counts: list[tuple[int, int]]) -> tuple[int, int]:
@@ -156,6 +184,10 @@ SUITES: dict[str, Callable[[], tuple[int, int]]] = {
     "ws-client": ws_client,
     "websockets-server": websockets_server,
     "ws-server": ws_server,
+    "http2-node-client": http2_node_client,
+    "http2-node-server": http2_node_server,
+    "http2-node": http2_node,
+    "http2-chromium": http2_chromium,
     "native-websockets": native_websockets,
     "native-ws": native_ws,
     "native-chromium": native_chromium,

@@ -40,7 +40,7 @@ pub(crate) struct Connection {
     compresses: bool,
     /// In the shard's list of those that are read again when it is not congested any more.
     pub(crate) waits_for_room: Cell<bool>,
-    _permit: Permit,
+    permit: RefCell<Option<Permit>>,
 }
 
 /// Bytes that are taken from the outbox for one write. What is taken can no longer be dropped by policy, so it is little.
@@ -65,7 +65,7 @@ impl Connection {
             reset: Cell::new(false),
             compresses: output == Output::Own,
             waits_for_room: Cell::new(false),
-            _permit: permit,
+            permit: RefCell::new(Some(permit)),
         }
     }
 
@@ -74,19 +74,24 @@ impl Connection {
         self.reset.get()
     }
 
-    /// Waits for the end of what the peer sends, which is of no interest any more.
-    pub(crate) async fn ended_by_peer(&self) {
+    /// Waits for the end of what the peer sends, which is of no interest any more. Returns whether it ended in order.
+    pub(crate) async fn ended_by_peer(&self) -> bool {
         poll_fn(|cx| {
             loop {
                 let mut space = [0; 256];
                 let mut buffer = ReadBuf::new(&mut space);
                 let read = ready!(Pin::new(&mut *self.io.borrow_mut()).poll_read(cx, &mut buffer));
                 if read.is_err() || buffer.filled().is_empty() {
-                    return Poll::Ready(());
+                    return Poll::Ready(read.is_ok());
                 }
             }
         })
-        .await;
+        .await
+    }
+
+    /// Somebody else may connect now.
+    pub(crate) fn give_back_place(&self) {
+        self.permit.take();
     }
 
     /// Forgets what was written and has not gone.

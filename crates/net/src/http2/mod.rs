@@ -40,7 +40,7 @@ const PENDING_RESETS: usize = 20;
 /// Streams that we reset for faults of the client.
 const ERROR_RESETS: usize = 100;
 
-/// How long a stream that we have ended may take to go out and to be ended by the peer.
+/// How long the peer may take to end its half of a stream when we have ended ours, and what we have sent to go out.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// What the streams of a connection tell the task that drives it.
@@ -265,8 +265,13 @@ async fn answer<B: ShardBroker>(
             if connection.was_reset() {
                 live.count_reset(&shared.state);
             }
-            // What the parser still holds for a peer that never opens its window would stay as long as the connection.
-            let _ = tokio::time::timeout(LINGER, connection.ended_by_peer()).await;
+            let ended = tokio::time::timeout(LINGER, connection.ended_by_peer()).await;
+            connection.give_back_place();
+            if ended == Ok(true) {
+                // Chromium ends its half together with its Close: our answer is still on its way.
+                tokio::time::sleep(LINGER).await;
+            }
+            // What is held for a peer that never opens its window would stay as long as the connection.
             connection.abort();
         }
     }

@@ -47,6 +47,7 @@ const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 4;
+const END_STREAM: u8 = 1;
 
 /// A literal field that is not indexed (RFC 7541 §6.2.2), with strings shorter than 127 bytes.
 fn field(name: &str, value: &str) -> Vec<u8> {

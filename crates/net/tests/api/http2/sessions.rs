@@ -1,6 +1,9 @@
 //! Sessions over HTTP/2 are those over HTTP/1.1.
 
-use super::{DATA, END_HEADERS, HEADERS, PREFACE, SETTINGS, connect, frame, head, open, raw, read_frame, text};
+use super::{
+    DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, RST_STREAM, SETTINGS, connect, frame, head, open, raw, read_frame,
+    text,
+};
 use crate::client::Client;
 use crate::{block_on, start};
 use bytes::Bytes;
@@ -160,6 +163,36 @@ fn a_shutdown_says_goaway_and_waits_for_the_websockets() {
         assert_eq!(code, CloseCode::GOING_AWAY);
         assert!(matches!(connection.open("/chat").await, Err(ConnectError::Io(_))));
         assert_eq!(server.hub().stats().total.connections, 0);
+    });
+    server.stop();
+}
+
+/// As Chromium does.
+#[test]
+fn a_client_may_end_its_half_together_with_its_close() {
+    let server = start(Limits::default(), |_| {});
+    block_on(async {
+        let mut stream = raw(&server).await;
+        let close = [0x88, 0x82, 0, 0, 0, 0, 0x0b, 0xb9];
+        let request = [
+            PREFACE,
+            &frame(SETTINGS, 0, 0, &[]),
+            &frame(HEADERS, END_HEADERS, 1, &head("/chat")),
+            &frame(DATA, END_STREAM, 1, &close),
+        ];
+        stream.write_all(&request.concat()).await.unwrap();
+        let mut received = Vec::new();
+        loop {
+            let (kind, flags, _, payload) = read_frame(&mut stream).await.unwrap();
+            assert_ne!(kind, RST_STREAM, "{received:x?}");
+            if kind == DATA {
+                received.extend(payload);
+                if flags & END_STREAM != 0 {
+                    break;
+                }
+            }
+        }
+        assert_eq!(received, [0x88, 0x02, 0x0b, 0xb9]);
     });
     server.stop();
 }

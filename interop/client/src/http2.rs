@@ -1,4 +1,4 @@
-//! Our client over HTTP/2 against a server of others (interop/connect/http2_node_server.mjs, hypercorn_server.py). Knows nothing of which server it is.
+//! Our client over HTTP/2 against a server of others (interop/connect/http2_node_server.mjs). Knows nothing of which server it is.
 
 use std::io::ErrorKind;
 
@@ -10,8 +10,8 @@ use crate::told;
 
 type Socket = WebSocket<Http2Stream>;
 
-/// Runs the checks over one connection; how many failed. The server's path `/reset` and what follows are done only where it has them.
-pub(crate) async fn run(address: &str, connector: &Connector, all: bool) -> Result<u32> {
+/// Runs the checks over one connection; how many failed.
+pub(crate) async fn run(address: &str, connector: &Connector) -> Result<u32> {
     let connection = connector.connect_http2(address).await?;
     let mut failures = 0;
     failures += told("text and binary", text_and_binary(&connection)).await;
@@ -21,13 +21,11 @@ pub(crate) async fn run(address: &str, connector: &Connector, all: bool) -> Resu
     failures += told("fragmented by us", fragmented_by_us(&connection)).await;
     failures += told("subprotocol", subprotocol(&connection, connector)).await;
     failures += told("a refusal names its status", refusal(&connection)).await;
-    if all {
-        failures += told("fragmented by the server, with a ping between", fragmented_by_the_server(&connection)).await;
-        failures += told("close codes of ours", close_codes_of_ours(&connection)).await;
-        failures += told("close codes of the server's", close_codes_of_the_servers(&connection)).await;
-        failures += told("a reset is an error of one WebSocket", reset(&connection)).await;
-        failures += told("a server that goes away", going_away(&connection)).await;
-    }
+    failures += told("fragmented by the server, with a ping between", fragmented_by_the_server(&connection)).await;
+    failures += told("close codes of ours", close_codes_of_ours(&connection)).await;
+    failures += told("close codes of the server's", close_codes_of_the_servers(&connection)).await;
+    failures += told("a reset is an error of one WebSocket", reset(&connection)).await;
+    failures += told("a server that goes away", going_away(&connection)).await;
     Ok(failures)
 }
 

@@ -1,5 +1,5 @@
-//! Our client against a server of others, which does what the path says (interop/connect/). Arguments: `--http2` for WebSockets over HTTP/2, or
-//! `--http2-echo` for a server that only echoes; the server's address; and for wss:// the file of the authority to trust. Prints one line a check, as the runner reads it. Knows nothing of which server it is.
+//! Our client against a server of others, which does what the path says (interop/connect/). Arguments: `--http2` for WebSockets over HTTP/2, the
+//! server's address and, for wss://, the file of the authority to trust. Prints one line a check, as the runner reads it. Knows nothing of which server it is.
 
 mod http2;
 
@@ -22,11 +22,11 @@ const MIB: usize = 1 << 20;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<ExitCode> {
     let mut arguments = std::env::args().skip(1).peekable();
-    let http2 = arguments.next_if(|argument| argument.starts_with("--http2"));
+    let http2 = arguments.next_if(|argument| argument == "--http2");
     let address = arguments.next().context("the first argument is the server's address")?;
     let peer = Peer { address, connector: connector(arguments.next().as_deref())? };
-    if let Some(option) = http2 {
-        let failures = http2::run(&peer.address, &peer.connector, option == "--http2").await?;
+    if http2.is_some() {
+        let failures = http2::run(&peer.address, &peer.connector).await?;
         return Ok(if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     let mut failures = 0;

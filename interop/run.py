@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import sys
 import time
@@ -27,6 +28,7 @@ BUILD_SECONDS_MAX = 1200
 START_SECONDS_MAX = 30
 SUITE_SECONDS_MAX = 300
 STOP_SECONDS_MAX = 15
+KILLS = 20
 
 
 @contextlib.contextmanager
@@ -93,13 +95,15 @@ def built(name: str, *arguments: str, folder: str = "debug") -> list[str]:
     return [str(environment.TARGET / folder / name)]
 
 
-def follow(suite: str, command: list[str]) -> tuple[int, int]:
+def follow(suite: str, command: list[str], limit: float = SUITE_SECONDS_MAX) -> tuple[int, int]:
     """Runs one suite's program, prints its checks, and counts (passed, failed)."""
     passed = failed = 0
     with Child(command, STATE / f"{suite.replace(' ', '-')}.log", {"PYTHONPATH": str(HERE)}) as child:
-        deadline = time.monotonic() + SUITE_SECONDS_MAX
+        deadline = time.monotonic() + limit
         while (line := child.line(deadline)) is not None:
-            if line.startswith("ok "):
+            if line.startswith("# "):
+                print(f"        {suite}: {line[2:]}", flush=True)
+            elif line.startswith("ok "):
                 passed += 1
                 print(f"ok      {suite}: {line[3:]}", flush=True)
             elif line.startswith("not ok "):
@@ -178,6 +182,14 @@ def drain() -> tuple[int, int]:
     return switchboard("drain", [*environment.python(), str(HERE / "server/drain.py")])
 
 
+def durability() -> tuple[int, int]:
+    given = os.environ.get("SWITCHBOARD_BIN")
+    command = [given] if given else built("switchboard", "-p", "switchboard-server", "--bin", "switchboard")
+    about = {"command": command, "folder": str(STATE / "durability"), "cycles": KILLS}
+    limit = SUITE_SECONDS_MAX + 5 * KILLS
+    return follow("durability", [*environment.python(), str(HERE / "server/durability.py"), json.dumps(about)], limit)
+
+
 SUITES: dict[str, Callable[[], tuple[int, int]]] = {
     "websockets-client": websockets_client,
     "aiohttp-client": aiohttp_client,
@@ -193,6 +205,7 @@ SUITES: dict[str, Callable[[], tuple[int, int]]] = {
     "native-chromium": native_chromium,
     "bad-input": bad_input,
     "drain": drain,
+    "durability": durability,
 }
 
 
@@ -200,7 +213,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--list", action="store_true", help="print the suites' names")
+    parser.add_argument("--kills", type=int, default=KILLS, help="how often `durability` kills the server (%(default)s)")
     options = parser.parse_args()
+    globals()["KILLS"] = options.kills
     if options.list:
         print("\n".join(SUITES))
         return 0

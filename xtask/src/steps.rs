@@ -269,6 +269,8 @@ fn contents(folder: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
 fn conformance(root: &Path) -> Result<()> {
     let unittest = ["-m", "unittest", "discover", "--start-directory", "conformance/autobahn"];
     process::run(Command::new("python3").args(unittest).current_dir(root), minutes(2))?;
+    // The page that compares with others is made of stored outcomes, these among them.
+    process::run(python(root, "bench/compare/compare.py").arg("--check"), minutes(1))?;
     cargo(root, &["build", "--locked", "--package", "switchboard-ws", "--examples"], minutes(20))?;
     process::run(python(root, AUTOBAHN).arg("install"), minutes(15))?;
     for (tier, deflate) in [("ci", None), ("compression-ci", Some("--deflate"))] {

@@ -11,6 +11,9 @@ pub struct App {
     pub limits: Limits,
     /// The rights of clients without a token; `None` if every client must show one.
     pub anonymous: Option<Vec<Grant>>,
+    /// Beginnings of names that those rights cover only where a grant's own pattern begins so, and the rights of namespaces never: channels for which
+    /// some protocol has signatures.
+    pub protected: Vec<Box<str>>,
     /// How its channels behave.
     pub channels: Channels,
 }
@@ -18,7 +21,7 @@ pub struct App {
 impl App {
     /// An application with default limits whose clients must show a token.
     pub fn new(id: AppId) -> Self {
-        Self { id, limits: Limits::default(), anonymous: None, channels: Channels::default() }
+        Self { id, limits: Limits::default(), anonymous: None, protected: Vec::new(), channels: Channels::default() }
     }
 
     /// Whether a client may do this now: by a grant of its token (or of those without one), or by what its namespace allows everybody.
@@ -29,52 +32,21 @@ impl App {
         channel: &ChannelName,
         operations: Operations,
     ) -> bool {
-        let grants = match identity {
-            Some(identity) => &*identity.grants,
-            None => self.anonymous.as_deref().unwrap_or_default(),
+        let protected = self.protected.iter().find(|prefix| channel.as_str().starts_with(&***prefix));
+        let by_grant = match identity {
+            Some(identity) => identity.grants.iter().any(|grant| grant.allows(now, channel, operations)),
+            None => self.anonymous.iter().flatten().any(|grant| {
+                grant.allows(now, channel, operations)
+                    && protected.is_none_or(|prefix| grant.pattern.begins_with(prefix))
+            }),
         };
-        if grants.iter().any(|grant| grant.allows(now, channel, operations)) {
-            return true;
+        if by_grant || protected.is_some() {
+            return by_grant;
         }
         let options = self.channels.of(channel);
         match identity {
             Some(_) => options.allow.contains(operations),
             None => self.anonymous.is_some() && options.allow_anonymous.contains(operations),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{ChannelMatch, ChannelOptions, UserId};
-
-    #[test]
-    fn a_namespace_adds_to_the_grants_of_those_who_may_connect() {
-        let open = ChannelOptions {
-            allow: Operations::SUBSCRIBE | Operations::PUBLISH,
-            allow_anonymous: Operations::SUBSCRIBE,
-            ..ChannelOptions::default()
-        };
-        let mut app = App { channels: Channels::default().with_namespace("open", open), ..App::new(AppId::new("app")) };
-        let name = |raw: &str| ChannelName::parse(raw).expect("a name");
-        let ann = Identity {
-            user: UserId::parse("ann").expect("a user"),
-            info: None,
-            grants: vec![Grant::new(ChannelMatch::parse("mine:*"), Operations::ALL)],
-            expires: None,
-        };
-        let now = Time::from_secs(1);
-        let may = |app: &App, identity: Option<&Identity>, channel: &str, operation| {
-            app.allows(identity, now, &name(channel), operation)
-        };
-        assert!(may(&app, Some(&ann), "mine:1", Operations::HISTORY));
-        assert!(may(&app, Some(&ann), "open:1", Operations::PUBLISH));
-        assert!(!may(&app, Some(&ann), "open:1", Operations::HISTORY));
-        assert!(!may(&app, Some(&ann), "other:1", Operations::SUBSCRIBE));
-        assert!(!may(&app, None, "open:1", Operations::SUBSCRIBE), "everybody needs a token");
-        app.anonymous = Some(Vec::new());
-        assert!(may(&app, None, "open:1", Operations::SUBSCRIBE));
-        assert!(!may(&app, None, "open:1", Operations::PUBLISH));
     }
 }

@@ -104,6 +104,13 @@ impl ChannelMatch {
         Self::Prefix("".into())
     }
 
+    /// Whether all that it covers begins so.
+    pub fn begins_with(&self, prefix: &str) -> bool {
+        match self {
+            Self::Exact(pattern) | Self::Prefix(pattern) => pattern.starts_with(prefix),
+        }
+    }
+
     /// Whether the right covers this channel.
     pub fn matches(&self, channel: &ChannelName) -> bool {
         match self {

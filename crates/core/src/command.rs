@@ -1,6 +1,6 @@
 //! What a client asks for and what it is answered, in no protocol's words.
 
-use crate::{ChannelName, Payload, Position, PresentUser, Publication, Reject, Time, UserId};
+use crate::{ChannelName, Operations, Payload, Position, PresentUser, Publication, Reject, Time, UserId};
 use std::sync::Arc;
 
 /// A request, as a dialect understood it. Nothing is checked yet but the form.
@@ -10,6 +10,24 @@ pub enum Command {
     Authenticate {
         /// The JWT.
         token: String,
+    },
+    /// Show a signature by which the application grants operations on one channel, for as long as the session lives or until it unsubscribes.
+    Authorize {
+        /// The channel.
+        channel: ChannelName,
+        /// What the signature stands for.
+        operations: Operations,
+        /// Whom presence on this channel shows.
+        member: Option<Described>,
+        /// What was signed.
+        signed: Signed,
+    },
+    /// Become a user, whom the application has signed for.
+    SignIn {
+        /// Who.
+        user: Described,
+        /// What was signed.
+        signed: Signed,
     },
     /// Receive a channel's publications.
     Subscribe {
@@ -54,6 +72,31 @@ pub enum Command {
         /// How many at most.
         limit: usize,
     },
+}
+
+/// A text with a signature of the application's server. Which key it names and whether it is good is the directory's to say.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Signed {
+    /// What must have been signed.
+    pub text: String,
+    /// The key's name and the signature, as the client showed them.
+    pub signature: String,
+}
+
+/// Never shows the signature.
+impl core::fmt::Debug for Signed {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Signed").field("text", &self.text).finish_non_exhaustive()
+    }
+}
+
+/// A user, as the application describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Described {
+    /// The name.
+    pub user: UserId,
+    /// JSON that is shown with the name.
+    pub info: Option<Arc<str>>,
 }
 
 /// A position as a client gave it. Its epoch may be one that no server ever had.
@@ -126,6 +169,16 @@ pub enum Outcome {
         /// When it ends.
         expires: Option<Time>,
     },
+    /// The signature is good.
+    Authorized {
+        /// For which channel.
+        channel: ChannelName,
+    },
+    /// The user is signed in.
+    SignedIn {
+        /// Who.
+        user: UserId,
+    },
     /// Subscribed; live publications follow.
     Subscribed {
         /// The channel.
@@ -134,6 +187,8 @@ pub enum Outcome {
         position: Position,
         /// If the client gave a position: whether all that it missed follows.
         recovered: Option<bool>,
+        /// Whether the channel's cached value follows.
+        cached: bool,
         /// If the client asked: who is there, itself included.
         users: Option<Vec<PresentUser>>,
     },

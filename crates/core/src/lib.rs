@@ -20,7 +20,7 @@ mod time;
 
 pub use app::App;
 pub use channel::{ChannelMatch, ChannelName, ChannelNameError};
-pub use command::{CacheRequest, Command, Outcome, Publish, ReadFrom, Since};
+pub use command::{CacheRequest, Command, Described, Outcome, Publish, ReadFrom, Signed, Since};
 pub use disconnect::Disconnect;
 pub use event::{Event, PresenceChange, PresentUser};
 pub use format::{Encode, Encoded, FrameKind, Framing, FramingId, Mark, WireFormat};

@@ -35,8 +35,9 @@ pub struct Welcome<'a> {
 ///
 /// Input becomes commands; outcomes, events and heartbeats become output. Nothing here waits or fails: what the client did wrong is told to the client.
 pub trait Dialect {
-    /// The connection is open.
-    fn open(&mut self, welcome: &Welcome<'_>, commands: &mut Commands, out: &mut Writer<'_>);
+    /// The connection is open. Returns how it ends if the protocol refuses its clients only now.
+    #[must_use]
+    fn open(&mut self, welcome: &Welcome<'_>, commands: &mut Commands, out: &mut Writer<'_>) -> Option<Disconnect>;
 
     /// A message came. Requests go to `commands`; what can be answered without the hub is answered at once.
     fn receive(&mut self, message: Incoming<'_>, commands: &mut Commands, out: &mut Writer<'_>);
@@ -51,9 +52,15 @@ pub trait Dialect {
     /// Nothing was sent for the length of a heartbeat.
     fn on_silence(&mut self, out: &mut Writer<'_>);
 
-    /// The connection is about to end; the transport closes it after this output.
-    fn on_disconnect(&mut self, disconnect: &Disconnect, out: &mut Writer<'_>);
+    /// The connection is about to end. Returns how the transport shall close it after this output, in the protocol's own codes.
+    #[must_use]
+    fn on_disconnect(&mut self, disconnect: &Disconnect, out: &mut Writer<'_>) -> Disconnect;
 
     /// Whether a single request can be refused. Where it cannot, a client that sends too fast is read more slowly.
     fn can_refuse(&self) -> bool;
+
+    /// Whether a client can show a token once it is connected. Where it cannot, it is a guest until then for ever, with what guests may do.
+    fn can_authenticate(&self) -> bool {
+        true
+    }
 }

@@ -4,12 +4,15 @@
 //! limits are the session's.
 
 mod dialect;
+mod endpoint;
 mod json;
 mod native;
+pub mod pusher;
 mod raw;
 mod registry;
 mod writer;
 
 pub use dialect::{Commands, Dialect, Incoming, Welcome};
+pub use endpoint::{Endpoint, NoApp};
 pub use registry::{AnyDialect, Opening, write_presence, write_publications};
 pub use writer::Writer;

@@ -2,6 +2,7 @@
 
 use crate::dialect::{Commands, Dialect, Incoming, Welcome};
 use crate::native::{self, Native};
+use crate::pusher::{self, Pusher};
 use crate::raw::{self, Raw};
 use crate::writer::Writer;
 use std::sync::Arc;
@@ -24,6 +25,11 @@ pub enum Opening {
         /// Whether what the client sends comes back to it.
         echo: bool,
     },
+    /// Pusher Channels (`docs/reference/pusher.md`).
+    Pusher {
+        /// Why the connection ends at once, if it does.
+        refused: Option<pusher::Refused>,
+    },
 }
 
 /// A dialect, whichever it is.
@@ -33,22 +39,26 @@ pub enum AnyDialect {
     Native(Native),
     /// Raw messages.
     Raw(Raw),
+    /// Pusher Channels.
+    Pusher(Pusher),
 }
 
 /// Numbers of the wire formats' dialects. `NAMES` follows them.
 const NATIVE: u8 = 0;
 const NATIVE_BATCH: u8 = 1;
 const RAW: u8 = 2;
+const PUSHER: u8 = 3;
 
 impl AnyDialect {
     /// The names of the dialects, for metrics.
-    pub const NAMES: [&str; 2] = ["native", "raw"];
+    pub const NAMES: [&str; 3] = ["native", "raw", "pusher"];
 
     /// Begins a dialect.
     pub fn new(opening: Opening) -> Self {
         match opening {
             Opening::Native { batch } => Self::Native(Native::new(batch)),
             Opening::Raw { channel, since, echo } => Self::Raw(Raw::new(channel, since, echo)),
+            Opening::Pusher { refused } => Self::Pusher(Pusher::new(refused)),
         }
     }
 
@@ -58,6 +68,7 @@ impl AnyDialect {
             Self::Native(native) if native.batches() => NATIVE_BATCH,
             Self::Native(_) => NATIVE,
             Self::Raw(_) => RAW,
+            Self::Pusher(_) => PUSHER,
         }
     }
 
@@ -66,6 +77,7 @@ impl AnyDialect {
         match self {
             Self::Native(_) => 0,
             Self::Raw(_) => 1,
+            Self::Pusher(_) => 2,
         }
     }
 }
@@ -74,6 +86,7 @@ impl AnyDialect {
 pub fn write_publications(format: u8, publications: &[Arc<Publication>], mark: Mark, out: &mut Writer<'_>) {
     match format {
         RAW => raw::write_publications(publications, out),
+        PUSHER => pusher::write_publications(publications, out),
         format => native::write_publications(publications, mark, format == NATIVE_BATCH, out),
     }
 }
@@ -82,6 +95,7 @@ pub fn write_publications(format: u8, publications: &[Arc<Publication>], mark: M
 pub fn write_presence(format: u8, channel: &ChannelName, changes: &[PresenceChange], out: &mut Writer<'_>) {
     match format {
         RAW => {}
+        PUSHER => pusher::write_presence(channel, changes, out),
         _ => native::write_presence(channel, changes, out),
     }
 }
@@ -91,13 +105,14 @@ macro_rules! each {
         match $self {
             AnyDialect::Native($dialect) => $call,
             AnyDialect::Raw($dialect) => $call,
+            AnyDialect::Pusher($dialect) => $call,
         }
     };
 }
 
 impl Dialect for AnyDialect {
-    fn open(&mut self, welcome: &Welcome<'_>, commands: &mut Commands, out: &mut Writer<'_>) {
-        each!(self, dialect => dialect.open(welcome, commands, out));
+    fn open(&mut self, welcome: &Welcome<'_>, commands: &mut Commands, out: &mut Writer<'_>) -> Option<Disconnect> {
+        each!(self, dialect => dialect.open(welcome, commands, out))
     }
 
     fn receive(&mut self, message: Incoming<'_>, commands: &mut Commands, out: &mut Writer<'_>) {
@@ -116,11 +131,15 @@ impl Dialect for AnyDialect {
         each!(self, dialect => dialect.on_silence(out));
     }
 
-    fn on_disconnect(&mut self, disconnect: &Disconnect, out: &mut Writer<'_>) {
-        each!(self, dialect => dialect.on_disconnect(disconnect, out));
+    fn on_disconnect(&mut self, disconnect: &Disconnect, out: &mut Writer<'_>) -> Disconnect {
+        each!(self, dialect => dialect.on_disconnect(disconnect, out))
     }
 
     fn can_refuse(&self) -> bool {
         each!(self, dialect => dialect.can_refuse())
+    }
+
+    fn can_authenticate(&self) -> bool {
+        each!(self, dialect => dialect.can_authenticate())
     }
 }

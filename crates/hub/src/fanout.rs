@@ -116,7 +116,7 @@ impl LocalChannel {
 impl Walk {
     fn visit_slice(
         &mut self,
-        channel: &LocalChannel,
+        channel: &mut LocalChannel,
         portions: &Portions,
         subscribers: &mut Slab<Subscriber>,
         encode: &mut dyn Encode,
@@ -125,7 +125,9 @@ impl Walk {
         let end = (self.cursor + portions.walk_subscribers).min(channel.entries.len());
         let run = channel.run(&self.publications);
         let overflow = channel.options.overflow;
-        for entry in channel.entries.get(self.cursor..end).unwrap_or_default() {
+        // Out of the channel while they are changed: a visit looks at the rest of it.
+        let mut entries = core::mem::take(&mut channel.entries);
+        for entry in entries.get_mut(self.cursor..end).unwrap_or_default() {
             let Some(subscriber) = subscribers.get_mut(entry.slot as usize) else { continue };
             if subscriber.lost {
                 continue;
@@ -134,7 +136,8 @@ impl Walk {
                 let usual = entry.from < run.first && !entry.replaying && !self.excluded.contains(&entry.serial);
                 let usual = usual && !subscriber.holds(&channel.key.channel);
                 let block = usual.then(|| self.block(entry.format, encode));
-                match block.filter(|block| !waits_by_key(subscriber, channel, block.len())) {
+                let count = self.publications.len();
+                match block.filter(|block| !waits_by_key(subscriber, channel, count, block.len())) {
                     Some(block) => {
                         effects.deliveries += self.publications.len() as u64;
                         push(subscriber, entry.slot, block, run, overflow, effects);
@@ -144,11 +147,13 @@ impl Walk {
                         self.visit_singly(channel, entry, replay_bytes_max, subscriber, encode, effects);
                     }
                 }
+                entry.from = entry.from.max(run.last);
             }
             if !self.changes.is_empty() && entry.presence_from != u64::MAX {
                 self.visit_presence(channel, entry, subscriber, encode, effects);
             }
         }
+        channel.entries = entries;
         self.cursor = end;
     }
 
@@ -196,7 +201,7 @@ impl Walk {
             return;
         }
         let bytes = wanted.iter().map(|publication| publication.cost()).sum();
-        if waits_by_key(subscriber, channel, bytes) {
+        if waits_by_key(subscriber, channel, wanted.len(), bytes) {
             conflate(subscriber, entry.slot, channel, wanted, effects);
             return;
         }

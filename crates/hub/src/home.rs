@@ -39,6 +39,8 @@ struct Home {
     options: Arc<ChannelOptions>,
     feeds: SmallVec<[Feed; 2]>,
     members: Members,
+    /// The last offset that was published while somebody subscribed; 0 if none was.
+    published: u64,
 }
 
 /// One shard that subscribes to the channel.
@@ -241,6 +243,7 @@ impl<B: Broker + History> Homes<B> {
                         CacheEffect::Clear => self.cache.clear(&key),
                     }
                     if let Some(home) = self.channels.get_mut(&key) {
+                        home.published = publication.position.offset;
                         deliver(&mut self.letters, home, &key, &publication);
                     }
                     if let Some(to) = origin {
@@ -260,6 +263,13 @@ impl<B: Broker + History> Homes<B> {
 
     fn reply(&mut self, to: ReturnAddress, outcome: Outcome) {
         self.letters.push((to.shard, Letter::Reply { to, reply: Reply::Outcome(outcome) }));
+    }
+
+    /// Up to which offset a shard must have been sent everything by now, if that can be said.
+    pub(crate) fn published(&self, key: &ChannelKey, shard: ShardId) -> Option<u64> {
+        let home = self.channels.get(key)?;
+        let feed = home.feeds.iter().find(|feed| feed.shard == shard)?;
+        (!feed.behind && home.published > 0).then_some(home.published)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -319,7 +329,7 @@ impl<B: Broker + History> Homes<B> {
 impl Home {
     fn new(app: &App, key: &ChannelKey) -> Self {
         let options = Arc::clone(app.channels.of(&key.channel));
-        Self { options, feeds: SmallVec::new(), members: Members::default() }
+        Self { options, feeds: SmallVec::new(), members: Members::default(), published: 0 }
     }
 }
 

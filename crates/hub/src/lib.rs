@@ -6,6 +6,7 @@
 mod address;
 mod broker;
 mod cache;
+mod check;
 mod conflation;
 mod fanout;
 mod home;

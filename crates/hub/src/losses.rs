@@ -31,9 +31,10 @@ impl<B: Broker + History> Shard<B> {
     /// Tells whoever subscribes what the way to this shard has lost, now that all before it is fanned out.
     pub(crate) fn report_lost(&mut self) {
         for (number, from, to) in core::mem::take(&mut self.effects.lost) {
-            let Some(channel) = self.roster.channels.get(number as usize) else { continue };
-            for entry in channel.entries.iter().filter(|entry| entry.from < to) {
+            let Some(channel) = self.roster.channels.get_mut(number as usize) else { continue };
+            for entry in channel.entries.iter_mut().filter(|entry| entry.from < to) {
                 let from = from.max(entry.from + 1);
+                entry.from = to;
                 let Some(subscriber) = self.subscribers.get_mut(entry.slot as usize) else { continue };
                 if entry.replaying {
                     // What is lost lies behind a replay that is not at its end. To come back and ask is simpler than to wait for it.

@@ -3,7 +3,7 @@
 //! Requests and answers are bounded by the sessions' pending operations. Deliveries are bounded here: when they are too many, the
 //! channel is marked *behind* for that shard, and the rest is read from history when there is room again.
 
-use crate::address::{ChannelKey, ReturnAddress};
+use crate::address::{ChannelKey, ReturnAddress, ShardId};
 use crate::presence::Member;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -25,6 +25,10 @@ pub(crate) enum Letter {
     Deliver { key: ChannelKey, publication: Arc<Publication> },
     /// To a shard with subscribers: these offsets cannot be delivered any more.
     Gap { key: ChannelKey, from: u64, to: u64 },
+    /// To a channel's home: what has it published?
+    Check { key: ChannelKey, shard: ShardId },
+    /// To a shard with subscribers: everything up to this offset was sent to it.
+    Checked { key: ChannelKey, offset: u64 },
     /// To a shard with subscribers: somebody came or left.
     Presence { key: ChannelKey, change: PresenceChange },
 }

@@ -33,6 +33,8 @@ pub(crate) struct LocalChannel {
     pub(crate) generation: u64,
     pub(crate) entries: Vec<Entry>,
     pub(crate) pending: VecDeque<Arc<Publication>>,
+    /// The last offset that came, or that all were told they will not get.
+    pub(crate) received: u64,
     /// Offsets that never reached this shard, first and last, each gap at its place among what is pending.
     pub(crate) gaps: VecDeque<(u64, u64)>,
     pub(crate) changes: Vec<PresenceChange>,
@@ -48,7 +50,7 @@ pub(crate) struct Entry {
     pub(crate) serial: u64,
     pub(crate) format: WireFormat,
     pub(crate) replaying: bool,
-    /// Gets publications after this offset.
+    /// The last offset that it was given or that it came after: it gets publications after this one.
     pub(crate) from: u64,
     /// Gets presence changes after this one; `u64::MAX` if it does not want them.
     pub(crate) presence_from: u64,
@@ -86,7 +88,9 @@ impl Roster {
                 let options = Arc::clone(app.channels.of(&key.channel));
                 let place = self.channels.vacant_entry();
                 let number = u32::try_from(place.key()).unwrap_or(u32::MAX);
-                place.insert(LocalChannel::new(key.clone(), options, number, self.generation));
+                let mut channel = LocalChannel::new(key.clone(), options, number, self.generation);
+                channel.received = entry.from;
+                place.insert(channel);
                 self.index.insert(key.clone(), number);
                 number
             }
@@ -114,20 +118,30 @@ impl Roster {
         }
     }
 
-    /// Queues a publication for the channel's subscribers here.
-    pub(crate) fn enqueue(&mut self, key: &ChannelKey, publication: Arc<Publication>) {
-        let Some(number) = self.find(key) else { return };
-        let Some(channel) = self.channels.get_mut(number as usize) else { return };
+    /// Queues a publication for the channel's subscribers here. Returns whether what is between it and what came last is lost.
+    pub(crate) fn enqueue(&mut self, key: &ChannelKey, publication: Arc<Publication>) -> bool {
+        let Some(number) = self.find(key) else { return false };
+        let Some(channel) = self.channels.get_mut(number as usize) else { return false };
+        let lost = publication.previous > channel.received;
+        if lost {
+            channel.gaps.push_back((channel.received + 1, publication.previous));
+        }
+        channel.received = publication.position.offset;
         self.pending_bytes += publication.cost();
         channel.pending.push_back(publication);
         self.mark_ready(number);
+        lost
     }
 
     /// Queues the notice that publications are lost.
     pub(crate) fn enqueue_gap(&mut self, key: &ChannelKey, from: u64, to: u64) {
         let Some(number) = self.find(key) else { return };
         let Some(channel) = self.channels.get_mut(number as usize) else { return };
-        channel.gaps.push_back((from, to));
+        if to <= channel.received {
+            return;
+        }
+        channel.gaps.push_back((from.max(channel.received + 1), to));
+        channel.received = to;
         self.mark_ready(number);
     }
 
@@ -160,6 +174,7 @@ impl LocalChannel {
             generation,
             entries: Vec::new(),
             pending: VecDeque::new(),
+            received: 0,
             gaps: VecDeque::new(),
             changes: Vec::new(),
             watchers: 0,

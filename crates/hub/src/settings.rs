@@ -1,6 +1,7 @@
 //! What a shard is told when it begins: its place, and how much it does at once.
 
 use crate::address::ShardId;
+use core::time::Duration;
 
 /// Which shard of which node, among how many, and where its session numbers begin.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +36,8 @@ pub struct Portions {
     pub pending_bytes_max: usize,
     /// The cached values of all channels whose home is here, in bytes.
     pub cache_bytes_max: usize,
+    /// How often each channel's subscribers are compared with what its home has published; zero never.
+    pub position_check: Duration,
 }
 
 impl Default for Portions {
@@ -46,6 +49,7 @@ impl Default for Portions {
             catch_up_bytes: 256 * 1024,
             pending_bytes_max: 8 * 1024 * 1024,
             cache_bytes_max: 32 * 1024 * 1024,
+            position_check: Duration::from_secs(30),
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use crate::address::{Caller, ChannelKey, ReturnAddress, ShardId, SubscriberId};
 use crate::broker::{Broker, History};
+use crate::check::Checks;
 use crate::fanout::{self, Effects};
 use crate::home::Homes;
 use crate::mail::{Letter, Mail, Outgoing, Reply, Request, RequestKind, SubscribeRequest, Subscribed};
@@ -52,18 +53,20 @@ pub struct ShardStats {
     pub publications: u64,
     /// Subscribers that were given up because their outbox was full.
     pub overflows: u64,
+    /// Times that something had been lost on the way inside, and subscribers were told: each is a fault of ours.
+    pub losses: u64,
 }
 
 /// One core's part of the hub.
 #[derive(Debug)]
 pub struct Shard<B> {
-    config: ShardConfig,
-    homes: Homes<B>,
+    pub(crate) config: ShardConfig,
+    pub(crate) homes: Homes<B>,
     pub(crate) roster: Roster,
     pub(crate) subscribers: Slab<Subscriber>,
     next_serial: u64,
     /// Mail by shard.
-    outgoing: Vec<Outgoing>,
+    pub(crate) outgoing: Vec<Outgoing>,
     answers: VecDeque<(Caller, OpId, Outcome)>,
     pub(crate) events: VecDeque<(SubscriberId, Event)>,
     pub(crate) effects: Effects,
@@ -71,8 +74,10 @@ pub struct Shard<B> {
     pub(crate) conflation_timers: BTreeSet<(Time, u32)>,
     /// Slots of subscribers with a replay.
     replaying: Vec<u32>,
+    pub(crate) checks: Checks,
     publications: u64,
     overflows: u64,
+    pub(crate) losses: u64,
 }
 
 impl<B: Broker + History> Shard<B> {
@@ -90,8 +95,10 @@ impl<B: Broker + History> Shard<B> {
             effects: Effects::default(),
             conflation_timers: BTreeSet::new(),
             replaying: Vec::new(),
+            checks: Checks::default(),
             publications: 0,
             overflows: 0,
+            losses: 0,
         }
     }
 
@@ -367,13 +374,14 @@ impl<B: Broker + History> Shard<B> {
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
     pub fn poll_timeout(&self) -> Option<Time> {
         let conflated = self.conflation_timers.first().map(|(at, _)| *at);
-        [self.homes.poll_timeout(), conflated].into_iter().flatten().min()
+        [self.homes.poll_timeout(), conflated, self.checks.poll_timeout()].into_iter().flatten().min()
     }
 
     /// Forgets what is too old.
     pub fn handle_timeout(&mut self, now: Time) {
         self.wake_conflated(now);
         self.homes.handle_timeout(now);
+        self.check_positions(now);
         self.route(now);
     }
 
@@ -397,6 +405,7 @@ impl<B: Broker + History> Shard<B> {
             deliveries: self.effects.deliveries,
             publications: self.publications,
             overflows: self.overflows,
+            losses: self.losses,
         }
     }
 
@@ -474,7 +483,7 @@ impl<B: Broker + History> Shard<B> {
         outgoing.push(letter);
     }
 
-    fn handle_letter(&mut self, now: Time, letter: Letter) {
+    pub(crate) fn handle_letter(&mut self, now: Time, letter: Letter) {
         match letter {
             Letter::Request(request) => {
                 if matches!(request.kind, RequestKind::Publish { .. }) {
@@ -483,7 +492,11 @@ impl<B: Broker + History> Shard<B> {
                 self.homes.handle(now, request);
             }
             Letter::Reply { to, reply } => self.handle_reply(now, to, reply),
-            Letter::Deliver { key, publication } => self.roster.enqueue(&key, publication),
+            Letter::Deliver { key, publication } => {
+                self.losses += u64::from(self.roster.enqueue(&key, publication));
+            }
+            Letter::Check { key, shard } => self.answer_check(key, shard),
+            Letter::Checked { key, offset } => self.compare(&key, offset),
             Letter::Presence { key, change } => self.roster.enqueue_change(&key, change),
             Letter::Gap { key, from, to } => self.roster.enqueue_gap(&key, from, to),
         }
@@ -504,7 +517,10 @@ impl<B: Broker + History> Shard<B> {
                 let message = format!("the right to subscribe to channel '{}' has ended", subscribed.key.channel);
                 Outcome::Rejected(Reject::new(RejectCode::PermissionDenied, message))
             }
-            Reply::Subscribed(subscribed) => self.begin_subscription(id, *subscribed),
+            Reply::Subscribed(subscribed) => {
+                self.checks.begin(now, self.config.portions.position_check);
+                self.begin_subscription(id, *subscribed)
+            }
             Reply::Unsubscribed { key } => {
                 // It may have been revoked before.
                 let _ = self.end_subscription(id, &key);
@@ -521,10 +537,11 @@ impl<B: Broker + History> Shard<B> {
 
     fn begin_subscription(&mut self, id: SubscriberId, subscribed: Subscribed) -> Outcome {
         let Subscribed { key, position, recovered, missed, cached, users, presence_serial, request } = subscribed;
+        let has_cached = cached.is_some();
         if let Some(subscriber) = self.subscribers.get_mut(id.slot as usize) {
             // `recovered` promises a replay and its end, even if nothing was missed.
             let promised = recovered == Some(true);
-            let replaying = promised || cached.is_some();
+            let replaying = promised || has_cached;
             let entry = Entry {
                 slot: id.slot,
                 serial: id.serial,
@@ -552,7 +569,7 @@ impl<B: Broker + History> Shard<B> {
                 self.replaying.push(id.slot);
             }
         }
-        Outcome::Subscribed { channel: key.channel, position, recovered, users }
+        Outcome::Subscribed { channel: key.channel, position, recovered, cached: has_cached, users }
     }
 
     /// Returns whether there was one.

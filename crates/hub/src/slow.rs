@@ -17,13 +17,14 @@ const ENCODINGS_MAX: usize = 64;
 
 /// Whether a run of a channel's publications cannot go to the subscriber's outbox now: it would be behind with it, something waits already, or they are
 /// let out by the clock.
-pub(crate) fn waits_by_key(subscriber: &Subscriber, channel: &LocalChannel, bytes: usize) -> bool {
+pub(crate) fn waits_by_key(subscriber: &Subscriber, channel: &LocalChannel, count: usize, bytes: usize) -> bool {
     let outbox = &subscriber.outbox;
-    let behind = || !outbox.is_empty() && outbox.len() + bytes > outbox.behind_bytes();
+    // One message goes out where nothing waits, however large it is; a burst does not.
+    let behind = || (count > 1 || !outbox.is_empty()) && outbox.len() + bytes > outbox.behind_bytes();
     channel.options.overflow == Overflow::KeepLatest && behind() || subscriber.holds(&channel.key.channel)
 }
 
-/// Puts publications to what waits by key. Together with the outbox it stays within the outbox's bound.
+/// Puts publications to what waits by key. It stays within what the outbox leaves of its bound, or half of the bound if that is more.
 #[cold]
 pub(crate) fn conflate(
     subscriber: &mut Subscriber,
@@ -35,7 +36,9 @@ pub(crate) fn conflate(
     let conflation = subscriber.conflation.get_or_insert_default();
     conflation.hold(channel, 0);
     publications.into_iter().for_each(|publication| conflation.push(publication));
-    let room = subscriber.outbox.bytes_max().saturating_sub(subscriber.outbox.len());
+    // The outbox holds little where this is used, but for one large message, which must not be what ends the session.
+    let bytes_max = subscriber.outbox.bytes_max();
+    let room = bytes_max.saturating_sub(subscriber.outbox.len()).max(bytes_max / 2);
     if conflation.bytes > room {
         conflation.drop_oldest(room, |due| effects.dropped.push((slot, due.run)));
         if conflation.bytes > room {

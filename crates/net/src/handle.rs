@@ -67,8 +67,9 @@ impl HubHandle {
 
 fn channel_of(command: &Command) -> Option<&ChannelName> {
     match command {
-        Command::Authenticate { .. } => None,
-        Command::Subscribe { channel, .. }
+        Command::Authenticate { .. } | Command::SignIn { .. } => None,
+        Command::Authorize { channel, .. }
+        | Command::Subscribe { channel, .. }
         | Command::Unsubscribe { channel }
         | Command::Publish { channel, .. }
         | Command::Presence { channel, .. }

@@ -37,7 +37,7 @@ fn start(listen: SocketAddr, seed: u64, tokens: &[(&str, Duration)]) -> std::io:
         tokens.iter().map(|(token, life)| ((closed.id.clone(), (*token).to_owned()), identity(life))).collect();
     let mut settings = Settings::new(listen, seed);
     settings.shards = 2;
-    let directory = Arc::new(FakeDirectory { apps: vec![open, closed], tokens });
+    let directory = Arc::new(FakeDirectory { apps: vec![open, closed], tokens, ..FakeDirectory::default() });
     switchboard_net::bind(settings, directory)?.serve(&axum::Router::new())
 }
 

@@ -1,6 +1,7 @@
 //! The applications with their keys, origins and tokens: what the sessions ask when a client connects or authenticates.
 
 use crate::config::{AppConfig, Config, RawRoute};
+use crate::pusher::signature;
 use crate::secret::Secret;
 use crate::token::{self, TokenKey};
 use core::net::SocketAddr;
@@ -9,10 +10,10 @@ use serde_json::Map;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use switchboard_core::{
-    App, AppId, ChannelMatch, ChannelName, Grant, Identity, Operations, Reject, RejectCode, Time, UserId,
+    App, AppId, ChannelMatch, ChannelName, Grant, Identity, Operations, Reject, RejectCode, Signed, Time, UserId,
 };
-use switchboard_session::Directory;
 use switchboard_session::admission::OriginPattern;
+use switchboard_session::{DIALECTS, Directory};
 
 /// All applications of a server.
 #[derive(Debug)]
@@ -143,6 +144,10 @@ impl Directory for Apps {
         app.origins.iter().chain(own.into_iter().flatten()).any(|pattern| pattern.matches(origin))
     }
 
+    fn serves(&self, app: &AppId, protocol: &str) -> bool {
+        self.find(app).is_some_and(|app| app.protocols.iter().any(|known| known == protocol))
+    }
+
     fn query_token_allowed(&self, app: &AppId) -> bool {
         self.find(app).is_some_and(|app| app.allow_query_token)
     }
@@ -155,6 +160,32 @@ impl Directory for Apps {
         let keys = self.find(app).map(|app| &*app.token_keys).unwrap_or_default();
         token::verify(keys, app, token, now)
     }
+
+    fn check_signed(&self, app: &AppId, signed: &Signed) -> Result<(), Reject> {
+        let good = self.find(app).is_some_and(|app| {
+            let mut secrets = app.token_keys.iter().map(|key| &key.secret);
+            secrets.any(|secret| signature::is_signed_by(&app.key, secret, &signed.text, &signed.signature))
+        });
+        if good {
+            return Ok(());
+        }
+        let message = format!(
+            "the signature is not good: it must be KEY:SIGNATURE, the HMAC-SHA256 of {:?} in hexadecimal digits",
+            signed.text
+        );
+        Err(Reject::new(RejectCode::BadToken, message))
+    }
+}
+
+/// The protocols that an application serves unless it says otherwise.
+pub(crate) fn every_protocol() -> Vec<String> {
+    DIALECTS.map(str::to_owned).to_vec()
+}
+
+/// Channels for which some protocol has signatures: what everybody may do on all channels does not hold there.
+pub(crate) fn protected(protocols: &[String]) -> Vec<Box<str>> {
+    let pusher = protocols.iter().any(|protocol| protocol == "pusher");
+    if pusher { vec!["private-".into(), "presence-".into()] } else { Vec::new() }
 }
 
 fn development_app(config: &Config) -> anyhow::Result<AppConfig> {
@@ -162,6 +193,7 @@ fn development_app(config: &Config) -> anyhow::Result<AppConfig> {
         id: AppId::new("dev"),
         limits: config.limits.clone(),
         anonymous: Some(vec![Grant::new(ChannelMatch::all(), Operations::ALL)]),
+        protected: protected(&every_protocol()),
         channels: config.channels.clone(),
     };
     Ok(AppConfig {
@@ -172,6 +204,7 @@ fn development_app(config: &Config) -> anyhow::Result<AppConfig> {
         api_keys: vec![Secret::generate(16)?],
         origins: Vec::new(),
         allow_query_token: false,
+        protocols: every_protocol(),
     })
 }
 

@@ -11,6 +11,7 @@ mod api;
 mod apps;
 mod clock;
 mod history;
+mod pusher;
 mod secret;
 mod serve;
 mod supervisor;

@@ -2,7 +2,7 @@
 
 use core::fmt::Debug;
 use std::sync::Arc;
-use switchboard_core::{App, AppId, ChannelName, Identity, Reject, Time};
+use switchboard_core::{App, AppId, ChannelName, Identity, Reject, Signed, Time};
 
 /// Applications, their keys, origins and tokens. Called when a client connects or authenticates, never for a message.
 pub trait Directory: Debug + Send + Sync {
@@ -15,6 +15,9 @@ pub trait Directory: Debug + Send + Sync {
     /// Whether a browser page of this origin (the `Origin` header as sent) may connect to the application.
     fn origin_allowed(&self, app: &AppId, origin: &str) -> bool;
 
+    /// Whether clients of this protocol ([`DIALECTS`](crate::DIALECTS)) may connect to the application.
+    fn serves(&self, app: &AppId, protocol: &str) -> bool;
+
     /// Whether the application takes tokens in the query, where proxies log them.
     fn query_token_allowed(&self, app: &AppId) -> bool;
 
@@ -23,4 +26,7 @@ pub trait Directory: Debug + Send + Sync {
 
     /// Checks a token for an application. The refusal's code is `bad_token`; its message holds nothing of the token.
     fn authenticate(&self, app: &AppId, token: &str, now: Time) -> Result<Identity, Reject>;
+
+    /// Checks the signature of one of the application's own servers. The refusal's code is `bad_token`.
+    fn check_signed(&self, app: &AppId, signed: &Signed) -> Result<(), Reject>;
 }

@@ -5,9 +5,11 @@ use crate::sessions::{OWN, Sessions};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use switchboard_core::canary::{Canary, is_planted};
-use switchboard_core::{App, ChannelName, Command, Event, OpId, Operations, Outcome, Reject, RejectCode, Since, Time};
+use switchboard_core::{
+    App, ChannelName, Command, Described, Event, OpId, Operations, Outcome, Reject, RejectCode, Signed, Since, Time,
+};
 use switchboard_dialects::Dialect;
-use switchboard_hub::{Broker, Caller, ChannelKey, History, Shard, SubscribeRequest};
+use switchboard_hub::{Broker, Caller, ChannelKey, History, Member, Shard, SubscribeRequest};
 
 impl<B: Broker + History> Sessions<B> {
     /// Carries out a client's command, or refuses it.
@@ -21,6 +23,10 @@ impl<B: Broker + History> Sessions<B> {
     fn try_execute(&mut self, now: Time, session: &mut Session, op: OpId, command: Command) -> Result<(), Reject> {
         match command {
             Command::Authenticate { token } => return self.authenticate(now, session, op, &token),
+            Command::Authorize { channel, operations, member, signed } => {
+                return self.authorize(session, op, channel, (operations, member), &signed);
+            }
+            Command::SignIn { user, signed } => return self.sign_in(session, op, user, &signed),
             Command::Subscribe { channel, since, presence, rate, cached } => {
                 let wanted = SubscribeRequest { since, presence, rate, cached, member: None };
                 self.subscribe(now, session, op, channel, wanted)?;
@@ -34,6 +40,7 @@ impl<B: Broker + History> Sessions<B> {
                     return Err(Reject::new(RejectCode::NotSubscribed, message));
                 };
                 self.count_subscriptions(session);
+                session.authorized.remove(&channel);
                 self.shard.unsubscribe(now, session.id, op, &session.app, key(&session.app, channel), member);
             }
             Command::Publish { channel, publish, exclude_self } => {
@@ -41,7 +48,7 @@ impl<B: Broker + History> Sessions<B> {
                 let echo = session.app.channels.of(&channel).echo && !exclude_self;
                 let exclude = (!echo).then_some(session.name);
                 let caller = Caller::Subscriber(session.id);
-                let publisher = session.publisher();
+                let publisher = session.publisher(&channel);
                 self.shard.publish(
                     now,
                     caller,
@@ -100,6 +107,40 @@ impl<B: Broker + History> Sessions<B> {
         Ok(())
     }
 
+    /// Takes the application's word for what this session may do on a channel.
+    fn authorize(
+        &mut self,
+        session: &mut Session,
+        op: OpId,
+        channel: ChannelName,
+        (operations, member): (Operations, Option<Described>),
+        signed: &Signed,
+    ) -> Result<(), Reject> {
+        self.directory.check_signed(&session.app.id, signed)?;
+        if session.channels.contains_key(&channel) {
+            let message = format!("already subscribed to channel '{channel}'");
+            return Err(Reject::new(RejectCode::AlreadySubscribed, message));
+        }
+        let limit = session.app.limits.channels;
+        if session.authorized.len() >= limit && !session.authorized.contains_key(&channel) {
+            return Err(Reject::new(RejectCode::LimitExceeded, format!("subscribed to {limit} channels already")));
+        }
+        let member = member.map(|Described { user, info }| Member { user, client: session.name, info });
+        session.authorized.insert(channel.clone(), (operations, member));
+        self.answer(session, op, &Outcome::Authorized { channel });
+        Ok(())
+    }
+
+    /// Makes a guest a user, by the application's word.
+    fn sign_in(&mut self, session: &mut Session, op: OpId, user: Described, signed: &Signed) -> Result<(), Reject> {
+        self.directory.check_signed(&session.app.id, signed)?;
+        let outcome = Outcome::SignedIn { user: user.user.clone() };
+        session.user = Some(user.user);
+        session.info = user.info;
+        self.answer(session, op, &outcome);
+        Ok(())
+    }
+
     /// A first token, or a fresh one of the same user. Subscriptions that it does not cover end.
     fn authenticate(&mut self, now: Time, session: &mut Session, op: OpId, token: &str) -> Result<(), Reject> {
         let identity = self.directory.authenticate(&session.app.id, token, now)?;
@@ -152,7 +193,11 @@ pub(crate) fn external<B: Broker + History>(
         Command::History { channel, from, limit } => {
             shard.history(now, caller, op, app, key(app, channel), from, limit);
         }
-        Command::Authenticate { .. } | Command::Subscribe { .. } | Command::Unsubscribe { .. } => {
+        Command::Authenticate { .. }
+        | Command::Authorize { .. }
+        | Command::SignIn { .. }
+        | Command::Subscribe { .. }
+        | Command::Unsubscribe { .. } => {
             let message = "only a session can authenticate, subscribe and unsubscribe";
             refused.push_back((ticket, Outcome::Rejected(Reject::new(RejectCode::BadRequest, message))));
         }

@@ -23,6 +23,10 @@ pub(crate) struct Session {
     pub(crate) user: Option<UserId>,
     /// From its token.
     pub(crate) identity: Option<Identity>,
+    /// What the application's signatures allow it on single channels, and whom presence shows there.
+    pub(crate) authorized: HashMap<ChannelName, (Operations, Option<Member>), foldhash::fast::RandomState>,
+    /// What it is shown with, once it has signed in.
+    pub(crate) info: Option<Arc<str>>,
     /// What it subscribes to or has asked to, with how presence counts it and the operation that asked.
     pub(crate) channels: HashMap<ChannelName, (OpId, Option<Member>), foldhash::fast::RandomState>,
     pub(crate) bucket: Bucket,
@@ -90,6 +94,9 @@ impl Session {
     }
 
     pub(crate) fn allows(&self, now: Time, channel: &ChannelName, operations: Operations) -> bool {
+        if self.authorized.get(channel).is_some_and(|(allowed, _)| allowed.contains(operations)) {
+            return true;
+        }
         self.app.allows(self.identity.as_ref(), now, channel, operations)
     }
 
@@ -114,11 +121,19 @@ impl Session {
         if !self.app.channels.of(channel).presence {
             return None;
         }
-        let info = self.identity.as_ref().and_then(|identity| identity.info.clone());
+        if let Some(member) = self.authorized_member(channel) {
+            return Some(member.clone());
+        }
+        let info = self.identity.as_ref().and_then(|identity| identity.info.clone()).or_else(|| self.info.clone());
         self.user.clone().map(|user| Member { user, client: self.name, info })
     }
 
-    pub(crate) fn publisher(&self) -> Option<ClientInfo> {
-        self.user.clone().map(|user| ClientInfo { user })
+    pub(crate) fn publisher(&self, channel: &ChannelName) -> Option<ClientInfo> {
+        let user = self.authorized_member(channel).map(|member| &member.user).or(self.user.as_ref());
+        user.cloned().map(|user| ClientInfo { user })
+    }
+
+    fn authorized_member(&self, channel: &ChannelName) -> Option<&Member> {
+        self.authorized.get(channel)?.1.as_ref()
     }
 }

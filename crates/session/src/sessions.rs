@@ -96,8 +96,10 @@ impl<B: Broker + History> Sessions<B> {
         let mut session = Box::new(Session {
             id,
             name,
-            user: app.anonymous.is_some().then(|| UserId::guest(name)),
+            user: (app.anonymous.is_some() || !dialect.can_authenticate()).then(|| UserId::guest(name)),
             identity: None,
+            authorized: hashbrown::HashMap::default(),
+            info: None,
             channels: hashbrown::HashMap::default(),
             bucket: crate::bucket::Bucket::default(),
             pending: 0,
@@ -117,6 +119,7 @@ impl<B: Broker + History> Sessions<B> {
         }
         self.gauges.open(id, session.dialect.kind());
         let mut commands = core::mem::take(&mut self.commands);
+        let mut refused = None;
         self.write(&mut session, |session, out| {
             let welcome = Welcome {
                 session: session.name,
@@ -125,8 +128,11 @@ impl<B: Broker + History> Sessions<B> {
                 message_bytes: session.message_bytes(),
                 heartbeat: session.app.limits.heartbeat,
             };
-            session.dialect.open(&welcome, &mut commands, out);
+            refused = session.dialect.open(&welcome, &mut commands, out);
         });
+        if let Some(disconnect) = refused {
+            self.end(&mut session, &disconnect);
+        }
         for (op, command) in commands.drain(..) {
             self.execute(now, &mut session, op, command);
         }
@@ -157,7 +163,7 @@ impl<B: Broker + History> Sessions<B> {
                 Incoming::Binary(bytes) => bytes.len(),
             };
             if session.early_bytes > session.app.limits.message_bytes_unauthenticated {
-                self.end(session, Disconnect::AUTHENTICATION_TIMEOUT);
+                self.end(session, &Disconnect::AUTHENTICATION_TIMEOUT);
                 return;
             }
         }
@@ -209,7 +215,7 @@ impl<B: Broker + History> Sessions<B> {
     }
 
     /// Ends a session by our will: the client is told, and [`closing`](Self::closing) says how the transport shall close.
-    pub fn disconnect(&mut self, id: SubscriberId, disconnect: Disconnect) {
+    pub fn disconnect(&mut self, id: SubscriberId, disconnect: &Disconnect) {
         let Some(mut session) = self.take(id) else { return };
         self.end(&mut session, disconnect);
         self.put_back(session);
@@ -284,7 +290,7 @@ impl<B: Broker + History> Sessions<B> {
         let more = self.shard.end_turn(now, &mut self.encoder);
         self.drain_events();
         while let Some(id) = self.shard.poll_overflowed() {
-            self.disconnect(id, Disconnect::SLOW_CONSUMER);
+            self.disconnect(id, &Disconnect::SLOW_CONSUMER);
         }
         more
     }
@@ -374,13 +380,13 @@ impl<B: Broker + History> Sessions<B> {
             return;
         }
         if due(session.deadlines.authentication) {
-            return self.end(session, Disconnect::AUTHENTICATION_TIMEOUT);
+            return self.end(session, &Disconnect::AUTHENTICATION_TIMEOUT);
         }
         if due(session.deadlines.expiry) {
-            return self.end(session, Disconnect::TOKEN_EXPIRED);
+            return self.end(session, &Disconnect::TOKEN_EXPIRED);
         }
         if let Some((_, after)) = session.deadlines.drain.filter(|(at, _)| *at <= now) {
-            return self.end(session, Disconnect::going_away(after));
+            return self.end(session, &Disconnect::going_away(after));
         }
         if due(session.deadlines.expiry_warning) {
             session.deadlines.expiry_warning = None;
@@ -455,7 +461,7 @@ impl<B: Broker + History> Sessions<B> {
         let mut end = None;
         self.write(session, |session, out| end = session.dialect.answer(op, outcome, out));
         if let Some(disconnect) = end {
-            self.end(session, disconnect);
+            self.end(session, &disconnect);
         }
     }
 
@@ -498,15 +504,16 @@ impl<B: Broker + History> Sessions<B> {
         encoded
     }
 
-    pub(crate) fn end(&mut self, session: &mut Session, disconnect: Disconnect) {
+    pub(crate) fn end(&mut self, session: &mut Session, disconnect: &Disconnect) {
         if session.closing.is_some() {
             return;
         }
         self.shard.reopen_for_last_words(session.id);
-        self.write(session, |session, out| session.dialect.on_disconnect(&disconnect, out));
+        let mut told = disconnect.clone();
+        self.write(session, |session, out| told = session.dialect.on_disconnect(disconnect, out));
         self.shard.mark_dirty(session.id);
         self.shard.give_up(session.id);
-        session.closing = Some(disconnect);
+        session.closing = Some(told);
     }
 
     fn get(&self, id: SubscriberId) -> Option<&Session> {

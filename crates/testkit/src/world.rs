@@ -49,9 +49,13 @@ impl World {
 
     /// The same with bounds of the mailboxes between shards, in bytes.
     pub fn with_mailboxes(shards: u16, directory: FakeDirectory, mailbox_bytes: usize) -> Self {
+        Self::with_portions(shards, directory, mailbox_bytes, Portions::default())
+    }
+
+    /// The same with other portions.
+    pub fn with_portions(shards: u16, directory: FakeDirectory, mailbox_bytes: usize, portions: Portions) -> Self {
         let directory = Arc::new(directory);
         let shard = |id: u16| {
-            let portions = Portions::default();
             let config = ShardConfig { id: ShardId(id), shards, node: 0, first_serial: 1, mailbox_bytes, portions };
             let broker = MemoryBroker::new(0xe1 + u64::from(id), 64 * 1024 * 1024);
             Sessions::new(Shard::new(config, broker), directory.clone(), vec![Box::new(TestFraming)])

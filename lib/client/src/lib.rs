@@ -28,6 +28,8 @@
 //!
 //! [`core`] is all of that as a pure state machine, without sockets, clock or randomness; [`Client`] drives it with tokio.
 
+#![warn(missing_docs)]
+
 pub mod core;
 mod driver;
 mod error;
@@ -44,3 +46,8 @@ pub use types::{
     ConnectionEvent, Data, HistoryPage, Member, Message, Position, Presence, Published, Subscribed, SubscriptionEvent,
     Unsubscribed, User,
 };
+
+/// The snippets of the page that shows how to use it, compiled with the examples of the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/howto/rust-client.md")]
+mod rust_client {}

@@ -27,6 +27,7 @@
 //! [`poll_timeout`](Connection::poll_timeout) says so.
 #![cfg_attr(not(feature = "std"), no_std)]
 #![deny(unsafe_code)]
+#![warn(missing_docs)]
 
 extern crate alloc;
 

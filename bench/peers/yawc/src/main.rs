@@ -41,6 +41,9 @@ fn options() -> Options {
     if bench_peer::has_flag("--deflate") {
         // Level 1 and context takeover, as the other side of the comparison, which checks text too.
         options.with_low_latency_compression().with_utf8()
+    } else if bench_peer::has_flag("--utf8") {
+        // Off by default, and in the other scenarios. The conformance testsuite asks for it.
+        options.without_compression().with_utf8()
     } else {
         options.without_compression()
     }

@@ -70,8 +70,9 @@ impl Native {
 }
 
 impl Dialect for Native {
-    fn open(&mut self, welcome: &Welcome<'_>, _: &mut Commands, out: &mut Writer<'_>) {
+    fn open(&mut self, welcome: &Welcome<'_>, _: &mut Commands, out: &mut Writer<'_>) -> Option<Disconnect> {
         write::welcome(welcome, out);
+        None
     }
 
     fn receive(&mut self, message: Incoming<'_>, commands: &mut Commands, out: &mut Writer<'_>) {
@@ -107,8 +108,9 @@ impl Dialect for Native {
         write::ping(out);
     }
 
-    fn on_disconnect(&mut self, disconnect: &Disconnect, out: &mut Writer<'_>) {
+    fn on_disconnect(&mut self, disconnect: &Disconnect, out: &mut Writer<'_>) -> Disconnect {
         write::disconnect(disconnect, out);
+        disconnect.clone()
     }
 
     fn can_refuse(&self) -> bool {

@@ -55,7 +55,7 @@ pub(super) fn ok(id: Option<&str>, outcome: &Outcome, out: &mut Writer<'_>) {
                     object.number("expires_at", expires.as_millis());
                 }
             }
-            Outcome::Subscribed { channel, position, recovered, users } => {
+            Outcome::Subscribed { channel, position, recovered, users, cached: _ } => {
                 object.string("channel", channel.as_str()).position(*position);
                 if let Some(recovered) = recovered {
                     object.raw("recovered", if *recovered { "true" } else { "false" });
@@ -86,8 +86,8 @@ pub(super) fn ok(id: Option<&str>, outcome: &Outcome, out: &mut Writer<'_>) {
                 });
                 object.raw("more", if *more { "true" } else { "false" });
             }
-            // Refusals are errors, not answers of this kind.
-            Outcome::Rejected(_) => {}
+            // Refusals are errors, not answers of this kind; signatures are not of this protocol.
+            Outcome::Rejected(_) | Outcome::Authorized { .. } | Outcome::SignedIn { .. } => {}
         }
         object.end();
     });

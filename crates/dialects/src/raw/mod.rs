@@ -28,9 +28,10 @@ impl Raw {
 }
 
 impl Dialect for Raw {
-    fn open(&mut self, _: &Welcome<'_>, commands: &mut Commands, _: &mut Writer<'_>) {
+    fn open(&mut self, _: &Welcome<'_>, commands: &mut Commands, _: &mut Writer<'_>) -> Option<Disconnect> {
         let (channel, since) = (self.channel.clone(), self.since.take());
         commands.push((OP, Command::Subscribe { channel, since, presence: false, rate: 0, cached: false }));
+        None
     }
 
     fn receive(&mut self, message: Incoming<'_>, commands: &mut Commands, _: &mut Writer<'_>) {
@@ -53,7 +54,9 @@ impl Dialect for Raw {
 
     fn on_silence(&mut self, _: &mut Writer<'_>) {}
 
-    fn on_disconnect(&mut self, _: &Disconnect, _: &mut Writer<'_>) {}
+    fn on_disconnect(&mut self, disconnect: &Disconnect, _: &mut Writer<'_>) -> Disconnect {
+        disconnect.clone()
+    }
 
     fn can_refuse(&self) -> bool {
         false

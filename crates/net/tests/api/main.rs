@@ -39,7 +39,7 @@ fn bind(limits: Limits, change: impl FnOnce(&mut Settings)) -> (Bound, axum::Rou
     let mut settings = Settings::new("127.0.0.1:0".parse().unwrap(), 7);
     settings.shards = 2;
     change(&mut settings);
-    let directory = Arc::new(FakeDirectory { apps: vec![open, closed], tokens });
+    let directory = Arc::new(FakeDirectory { apps: vec![open, closed], tokens, ..FakeDirectory::default() });
     let api = axum::Router::new().route("/hello", axum::routing::get(|| async { "hello" }));
     (switchboard_net::bind(settings, directory).unwrap(), api)
 }

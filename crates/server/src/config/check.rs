@@ -4,6 +4,7 @@ use super::channels::{Listed, RawNamespace, channels};
 use super::raw::{RawApp, RawCompression, RawConfig, RawGrant, RawHistory, RawHttp2, RawPath, RawSecret};
 use super::values::{Count, Size, Span};
 use super::{AppConfig, Config, ConfigError, HistoryFiles, Problem, RawRoute, TlsFiles};
+use crate::apps::{every_protocol, protected};
 use crate::secret::Secret;
 use crate::token::{SECRET_BYTES_MIN, TokenKey};
 use core::net::SocketAddr;
@@ -254,7 +255,9 @@ impl Checker<'_> {
         let api_keys =
             api_keys.filter_map(|(index, key)| self.secret(&format!("{at}.api_keys[{index}]"), key, API_KEY_BYTES_MIN));
         let api_keys = api_keys.collect();
-        let app = App { id: AppId::new(&raw.id), limits: limits.clone(), anonymous, channels };
+        let protocols = self.protocols(at, raw);
+        let protected = protected(&protocols);
+        let app = App { id: AppId::new(&raw.id), limits: limits.clone(), anonymous, protected, channels };
         AppConfig {
             app: Arc::new(app),
             key,
@@ -263,6 +266,7 @@ impl Checker<'_> {
             api_keys,
             origins,
             allow_query_token: raw.allow_query_token,
+            protocols,
         }
     }
 
@@ -292,6 +296,15 @@ impl Checker<'_> {
             }
         }
         channels
+    }
+
+    fn protocols(&mut self, at: &str, raw: &RawApp) -> Vec<String> {
+        let Some(named) = &raw.protocols else { return every_protocol() };
+        let known = every_protocol();
+        for (index, name) in named.iter().enumerate().filter(|(_, name)| !known.contains(name)) {
+            self.problem(format!("{at}.protocols[{index}]"), format!("{name:?} is none of {}", known.join(", ")));
+        }
+        named.clone()
     }
 
     fn token_keys(&mut self, at: &str, raw: &RawApp) -> Vec<TokenKey> {

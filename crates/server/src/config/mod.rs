@@ -105,6 +105,8 @@ pub struct AppConfig {
     pub origins: Vec<OriginPattern>,
     /// Whether a token may stand in the address.
     pub allow_query_token: bool,
+    /// The protocols that it serves.
+    pub protocols: Vec<String>,
 }
 
 /// A path of raw connections.

@@ -193,6 +193,9 @@ table! {
         anonymous: Option<Vec<RawGrant>> = None,
         /// Whether a token may stand in the address.
         allow_query_token: bool = false,
+        /// Protocols that it serves; absent: all.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        protocols: Option<Vec<String>> = None,
         /// How its channels behave, where it is not as in `[channels]`.
         channels: RawChannel = RawChannel::default(),
         /// How those of a namespace behave.

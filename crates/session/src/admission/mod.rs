@@ -79,6 +79,8 @@ pub enum RefusalCode {
     OriginNotAllowed,
     /// No grant covers the channel of the address.
     PermissionDenied,
+    /// The application does not serve the protocol of the address.
+    ProtocolDisabled,
     /// No application has this key, or there is no default application.
     UnknownApp,
 }
@@ -93,6 +95,7 @@ impl RefusalCode {
             Self::BadToken => "bad_token",
             Self::OriginNotAllowed => "origin_not_allowed",
             Self::PermissionDenied => "permission_denied",
+            Self::ProtocolDisabled => "protocol_disabled",
             Self::UnknownApp => "unknown_app",
         }
     }
@@ -102,7 +105,7 @@ impl RefusalCode {
         match self {
             Self::BadRequest | Self::BadChannel => StatusCode::BAD_REQUEST,
             Self::Unauthenticated | Self::BadToken => StatusCode::UNAUTHORIZED,
-            Self::OriginNotAllowed | Self::PermissionDenied => StatusCode::FORBIDDEN,
+            Self::OriginNotAllowed | Self::PermissionDenied | Self::ProtocolDisabled => StatusCode::FORBIDDEN,
             Self::UnknownApp => StatusCode::NOT_FOUND,
         }
     }
@@ -126,7 +129,8 @@ pub fn admit(
 ) -> Result<Option<Admission>, Refusal> {
     let Some(route) = Route::find(request.path, directory)? else { return Ok(None) };
     let query = Query::parse(request.query.unwrap_or_default())?;
-    let (app, target) = route.resolve(&query, directory)?;
+    let (app, mut target) = route.resolve(&query, directory)?;
+    target.check_served(&app, directory)?;
     check_origin(request.headers, &app, directory)?;
     let subprotocols = Subprotocols::parse(request.headers)?;
     let identity = match token::find(request.headers, &subprotocols, &query, &app, directory)? {
@@ -137,7 +141,7 @@ pub fn admit(
         check_channel(&app, identity.as_ref(), channel, now)?;
     }
     Ok(Some(Admission {
-        subprotocol: subprotocols.select(target.subprotocol()),
+        subprotocol: target.subprotocol().and_then(|ours| subprotocols.select(ours)),
         opening: target.opening(&query)?,
         client: proxies.client(request.peer, request.headers),
         app,

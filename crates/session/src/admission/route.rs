@@ -4,8 +4,8 @@ use super::query::{Query, percent_decode};
 use super::{Refusal, RefusalCode, token};
 use crate::Directory;
 use std::sync::Arc;
-use switchboard_core::{App, ChannelName, Epoch, Position, Since};
-use switchboard_dialects::Opening;
+use switchboard_core::{App, AppId, ChannelName, Epoch, Position, Since};
+use switchboard_dialects::{Endpoint, NoApp, Opening};
 
 /// What a path names, before the query is read.
 #[derive(Clone, Debug)]
@@ -14,6 +14,8 @@ pub(super) enum Route<'a> {
     Native { key: Option<&'a str> },
     /// `/raw/{channel…}`.
     Raw { channel: ChannelName },
+    /// An address of one dialect's own.
+    Own { endpoint: Endpoint, key: &'a str },
     /// A path of the configuration.
     Configured { app: Arc<App>, channel: ChannelName },
 }
@@ -23,6 +25,7 @@ pub(super) enum Route<'a> {
 pub(super) enum Target {
     Native,
     Raw(ChannelName),
+    Own(Endpoint, Option<NoApp>),
 }
 
 impl<'a> Route<'a> {
@@ -33,6 +36,9 @@ impl<'a> Route<'a> {
         }
         if let Some(key) = path.strip_prefix("/ws/") {
             return Ok((!key.contains('/')).then_some(Self::Native { key: Some(key) }));
+        }
+        if let Some((endpoint, key)) = Endpoint::find(path) {
+            return Ok(Some(Self::Own { endpoint, key }));
         }
         if path == "/raw" {
             return Err(bad_channel("the address names no channel: connect to /raw/CHANNEL"));
@@ -55,6 +61,10 @@ impl<'a> Route<'a> {
                 let key = query.value("app")?;
                 Ok((find_app(key.as_deref(), directory)?, Target::Raw(channel)))
             }
+            Self::Own { endpoint, key } => Ok(match directory.app_by_key(key) {
+                Some(app) => (app, Target::Own(endpoint, None)),
+                None => (Arc::new(App::new(AppId::new(""))), Target::Own(endpoint, Some(NoApp::Unknown))),
+            }),
             Self::Configured { app, channel } => Ok((app, Target::Raw(channel))),
         }
     }
@@ -64,22 +74,42 @@ impl Target {
     /// The channel that the connection consists of.
     pub(super) fn channel(&self) -> Option<&ChannelName> {
         match self {
-            Self::Native => None,
+            Self::Native | Self::Own(..) => None,
             Self::Raw(channel) => Some(channel),
         }
     }
 
     /// The subprotocol to select if it is offered.
-    pub(super) fn subprotocol(&self) -> &'static str {
+    pub(super) fn subprotocol(&self) -> Option<&'static str> {
         match self {
-            Self::Native => token::NATIVE_SUBPROTOCOL,
-            Self::Raw(_) => token::RAW_SUBPROTOCOL,
+            Self::Native => Some(token::NATIVE_SUBPROTOCOL),
+            Self::Raw(_) => Some(token::RAW_SUBPROTOCOL),
+            Self::Own(..) => None,
         }
+    }
+
+    /// Refuses what the application does not serve, in the protocol's own way where it has one.
+    pub(super) fn check_served(&mut self, app: &App, directory: &dyn Directory) -> Result<(), Refusal> {
+        let name = match self {
+            Self::Native => "native",
+            Self::Raw(_) => "raw",
+            Self::Own(_, Some(_)) => return Ok(()),
+            Self::Own(endpoint, no_app) => {
+                *no_app = (!directory.serves(&app.id, endpoint.name())).then_some(NoApp::Disabled);
+                return Ok(());
+            }
+        };
+        if directory.serves(&app.id, name) {
+            return Ok(());
+        }
+        let message = format!("the application does not serve the protocol \"{name}\"");
+        Err(Refusal::new(RefusalCode::ProtocolDisabled, message))
     }
 
     /// The dialect, with what the query asks for.
     pub(super) fn opening(self, query: &Query<'_>) -> Result<Opening, Refusal> {
         Ok(match self {
+            Self::Own(endpoint, no_app) => endpoint.opening(no_app, |name| query.value(name))?,
             Self::Native => Opening::Native { batch: query.flag("batch", false)? },
             Self::Raw(channel) => {
                 let since = query.value("since")?.map(|raw| parse_since(&raw)).transpose()?;

@@ -4,7 +4,7 @@
 
 use super::*;
 use http::HeaderValue;
-use switchboard_core::{AppId, ChannelMatch, Epoch, Grant, Position, Reject, RejectCode, Since, UserId};
+use switchboard_core::{AppId, ChannelMatch, Epoch, Grant, Position, Reject, RejectCode, Signed, Since, UserId};
 
 /// `open` takes anybody, `closed` (key `k2`) wants a token, `query` (key `k3`) takes one in the query.
 #[derive(Debug)]
@@ -36,6 +36,14 @@ impl Directory for Apps {
 
     fn origin_allowed(&self, app: &AppId, origin: &str) -> bool {
         app.as_str() == "open" && OriginPattern::parse("https://*.example.com").unwrap().matches(origin)
+    }
+
+    fn serves(&self, app: &AppId, protocol: &str) -> bool {
+        app.as_str() != "closed" || protocol != "pusher"
+    }
+
+    fn check_signed(&self, _: &AppId, _: &Signed) -> Result<(), Reject> {
+        Ok(())
     }
 
     fn query_token_allowed(&self, app: &AppId) -> bool {
@@ -213,4 +221,64 @@ fn subprotocols_are_selected_but_never_one_that_carries_a_token() {
     assert_eq!(admitted("/ws", &spread).subprotocol, Some("switchboard.v1.json"));
     assert_eq!(refused("/ws", &[(PROTOCOL, &"a,".repeat(33))]), (400, "bad_request"));
     assert_eq!(refused("/ws", &[(PROTOCOL, "\u{e9}")]), (400, "bad_request"));
+}
+
+#[test]
+fn clients_of_pusher_are_refused_in_their_own_way() {
+    use switchboard_dialects::pusher::Refused;
+    for (address, refused) in [
+        ("/app/k1?protocol=7&client=js&version=8.4.0&flash=false", None),
+        ("/app/k1?protocol=5", None),
+        ("/app/k1", Some(Refused::NoVersion)),
+        ("/app/k1?protocol=x", Some(Refused::BadVersion)),
+        ("/app/k1?protocol=4", Some(Refused::UnsupportedVersion)),
+        ("/app/k1?protocol=8", Some(Refused::UnsupportedVersion)),
+        ("/app/k2?protocol=7", Some(Refused::Disabled)),
+        ("/app/nokey?protocol=7", Some(Refused::UnknownApp)),
+        ("/app/nokey", Some(Refused::UnknownApp)),
+    ] {
+        assert_eq!(admitted(address, &[]).opening, Opening::Pusher { refused }, "{address}");
+    }
+    assert_eq!(refused("/app/k1?protocol=7&protocol=7", &[]), (400, "bad_request"));
+    assert_eq!(refused("/app/k1?protocol=7", &[(ORIGIN, "https://evil.example")]), (403, "origin_not_allowed"));
+    assert!(try_admit("/app/k1/x?protocol=7", &[], true).unwrap().is_none());
+}
+
+#[test]
+fn what_an_application_does_not_serve_is_refused() {
+    #[derive(Debug)]
+    struct Nothing(Apps);
+    impl Directory for Nothing {
+        fn default_app(&self) -> Option<Arc<App>> {
+            self.0.default_app()
+        }
+        fn app_by_key(&self, key: &str) -> Option<Arc<App>> {
+            self.0.app_by_key(key)
+        }
+        fn origin_allowed(&self, app: &AppId, origin: &str) -> bool {
+            self.0.origin_allowed(app, origin)
+        }
+        fn serves(&self, _: &AppId, _: &str) -> bool {
+            false
+        }
+        fn query_token_allowed(&self, app: &AppId) -> bool {
+            self.0.query_token_allowed(app)
+        }
+        fn raw_path(&self, path: &str) -> Option<(Arc<App>, ChannelName)> {
+            self.0.raw_path(path)
+        }
+        fn authenticate(&self, app: &AppId, token: &str, now: Time) -> Result<Identity, Reject> {
+            self.0.authenticate(app, token, now)
+        }
+        fn check_signed(&self, app: &AppId, signed: &Signed) -> Result<(), Reject> {
+            self.0.check_signed(app, signed)
+        }
+    }
+    for path in ["/ws", "/ws/k1", "/raw/room:1", "/chat"] {
+        let peer = IpAddr::from([192, 0, 2, 1]);
+        let request = UpgradeRequest { path, query: None, headers: &HeaderMap::new(), peer, secure: false };
+        let directory = Nothing(Apps { default: true });
+        let refusal = admit(&request, &directory, &TrustedProxies::default(), Time::from_secs(1)).unwrap_err();
+        assert_eq!((refusal.status.as_u16(), refusal.code.as_str()), (403, "protocol_disabled"), "{path}");
+    }
 }

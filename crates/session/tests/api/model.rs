@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use switchboard_core::{App, AppId, ChannelMatch, ChannelOptions, Channels, Grant, Limits, Operations};
 use switchboard_dialects::Opening;
+use switchboard_hub::Portions;
 use switchboard_testkit::{ClientId, FakeDirectory, Rng, World};
 
 const SHARDS: usize = 3;
@@ -89,7 +90,10 @@ impl Run {
         };
         let apps = vec![app("one"), app("two")];
         let directory = FakeDirectory { apps: apps.clone(), ..FakeDirectory::default() };
-        let world = World::with_mailboxes(u16::try_from(SHARDS).unwrap(), directory, 1_000);
+        // The position check gives the world a turn in each pause: without it more falls behind.
+        let position_check = Duration::from_secs([0, 30][seed as usize % 2]);
+        let portions = Portions { position_check, ..Portions::default() };
+        let world = World::with_portions(u16::try_from(SHARDS).unwrap(), directory, 1_000, portions);
         let (rng, seen) = (Rng::new(seed), Seen::default());
         Self { seed, rng, world, apps, clients: Vec::new(), truth: HashMap::new(), next_data: 0, seen }
     }
@@ -297,6 +301,8 @@ impl Run {
                 assert!(subscription.offset >= end, "seed {}: {channel} ends at {end}, {subscription:?}", self.seed);
             }
         }
+        let losses: u64 = self.world.shards.iter().map(|shard| shard.stats().hub.losses).sum();
+        assert_eq!(losses, 0, "seed {}", self.seed);
         seen.messages += self.seen.messages;
         seen.recovered += self.seen.recovered;
         seen.lost += self.seen.lost;

@@ -108,7 +108,7 @@ fn a_token_ends_with_a_warning_and_a_fresh_one_goes_on() {
     let fresh = identity(Operations::SUBSCRIBE, Some(start + Duration::from_secs(1_200)));
     let app = app("app");
     let tokens = [((app.id.clone(), "fresh".to_owned()), fresh)].into_iter().collect();
-    let mut world = World::new(1, FakeDirectory { apps: vec![app.clone()], tokens });
+    let mut world = World::new(1, FakeDirectory { apps: vec![app.clone()], tokens, ..FakeDirectory::default() });
     let [late, prompt] =
         [(); 2].map(|()| world.connect(0, &app, NATIVE, Some(identity(Operations::ALL, Some(expires)))));
     for client in [late, prompt] {
@@ -137,7 +137,7 @@ fn a_fresh_token_without_the_right_ends_the_subscription_and_another_user_is_ref
     let bob = Identity { user: UserId::parse("bob").unwrap(), ..identity(Operations::ALL, None) };
     let token = |name: &str, identity| ((app.id.clone(), name.to_owned()), identity);
     let tokens = [token("none", none), token("bob", bob)].into_iter().collect();
-    let mut world = World::new(1, FakeDirectory { apps: vec![app.clone()], tokens });
+    let mut world = World::new(1, FakeDirectory { apps: vec![app.clone()], tokens, ..FakeDirectory::default() });
     let client = world.connect(0, &app, NATIVE, Some(identity(Operations::ALL, None)));
     ask(&mut world, client, &json!({"type": "subscribe", "id": 1, "channel": "room:1"}));
     assert_eq!(ask(&mut world, client, &json!({"type": "authenticate", "id": 2, "token": "bob"})), "bad_token");
@@ -177,4 +177,61 @@ fn a_namespace_decides_on_echo_and_on_who_is_told_of_whom() {
     };
     assert_eq!(told(&mut world, clients[0]), ["join loud:1", "message loud:1"]);
     assert_eq!(told(&mut world, clients[1]), ["message quiet:1", "message loud:1"]);
+}
+
+#[test]
+fn a_channel_that_takes_a_signature_takes_an_equal_grant_elsewhere() {
+    let everything = || Some(vec![Grant::new(ChannelMatch::all(), Operations::ALL)]);
+    let protected = || vec!["private-".into(), "presence-".into()];
+    let app = Arc::new(App { anonymous: everything(), protected: protected(), ..App::new(AppId::new("app")) });
+    let mut world = world(std::slice::from_ref(&app));
+    let mut try_subscribe = |identity, channel: &str| {
+        let client = world.connect(0, &app, NATIVE, identity);
+        ask(&mut world, client, &json!({"type": "subscribe", "id": 1, "channel": channel}))
+    };
+    let token = |pattern| {
+        let grants = vec![Grant::new(ChannelMatch::parse(pattern), Operations::ALL)];
+        Some(Identity { user: UserId::parse("ann").unwrap(), info: None, grants, expires: None })
+    };
+    assert_eq!(try_subscribe(None, "news"), "ok");
+    assert_eq!(try_subscribe(None, "private-news"), "permission_denied");
+    assert_eq!(try_subscribe(None, "presence-news"), "permission_denied");
+    assert_eq!(try_subscribe(token("*"), "private-news"), "ok");
+    assert_eq!(try_subscribe(token("room:*"), "private-news"), "permission_denied");
+
+    let named = Some(vec![Grant::new(ChannelMatch::parse("private-n*"), Operations::ALL)]);
+    let app = Arc::new(App { anonymous: named, protected: protected(), ..App::new(AppId::new("app")) });
+    let client = world.connect(0, &app, NATIVE, None);
+    assert_eq!(ask(&mut world, client, &json!({"type": "subscribe", "id": 1, "channel": "private-news"})), "ok");
+}
+
+#[test]
+fn a_signature_opens_one_channel_to_one_connection_until_it_leaves() {
+    let app = app("app");
+    let mut world = world(std::slice::from_ref(&app));
+    let pusher = || Opening::Pusher { refused: None };
+    let client = world.connect(0, &app, pusher(), None);
+    let other = world.connect(0, &app, pusher(), None);
+    world.settle();
+    assert_eq!((world.received(client).len(), world.received(other).len()), (1, 1));
+    let mut subscribe = |client, channel: &str, auth: &str| {
+        let data = json!({"channel": channel, "auth": auth});
+        world.send(client, &json!({"event": "pusher:subscribe", "data": data}).to_string());
+        world.settle();
+        let answer = world.next(client).unwrap().json();
+        if channel == "private-a" && answer["event"] == "pusher_internal:subscription_succeeded" {
+            world.send(client, &json!({"event": "pusher:unsubscribe", "data": {"channel": channel}}).to_string());
+            world.settle();
+        }
+        answer["event"].as_str().unwrap().to_owned()
+    };
+    let (good, bad) = ("pusher_internal:subscription_succeeded", "pusher:subscription_error");
+    assert_eq!(subscribe(client, "private-a", "app:[0.1:private-a]"), good);
+    // Left, it takes a signature again, which is still good for this connection only.
+    assert_eq!(subscribe(client, "private-a", "app:[0.1:private-b]"), bad);
+    assert_eq!(subscribe(other, "private-a", "app:[0.1:private-a]"), bad);
+    assert_eq!(subscribe(client, "private-a", "other:[0.1:private-a]"), bad);
+    assert_eq!(subscribe(client, "private-a", "app:[0.1:private-a]"), good);
+    // Without anonymous rights, what takes no signature takes a right that a guest does not have.
+    assert_eq!(subscribe(client, "news", "app:[0.1:news]"), bad);
 }

@@ -1,4 +1,4 @@
-//! Every transcript of the native protocol's reference page is run as it stands there.
+//! Every transcript of the protocols' reference pages is run as it stands there.
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -8,18 +8,28 @@ use switchboard_core::{
 use switchboard_dialects::Opening;
 use switchboard_testkit::{ClientId, FakeDirectory, Received, World};
 
-const PAGE: &str = include_str!("../../../../docs/reference/native-protocol.md");
+const NATIVE: &str = include_str!("../../../../docs/reference/native-protocol.md");
+const PUSHER: &str = include_str!("../../../../docs/reference/pusher.md");
 
 #[test]
-fn the_reference_shows_what_happens() {
+fn the_reference_of_the_native_protocol_shows_what_happens() {
+    run_page(NATIVE, 12);
+}
+
+#[test]
+fn the_reference_of_pusher_shows_what_happens() {
+    run_page(PUSHER, 3);
+}
+
+fn run_page(page: &str, transcripts: usize) {
     let mut count = 0;
-    for block in PAGE.split("```transcript ").skip(1) {
+    for block in page.split("```transcript ").skip(1) {
         let (setup, rest) = block.split_once('\n').unwrap();
         let (script, _) = rest.split_once("```").unwrap();
         run(setup.trim(), script);
         count += 1;
     }
-    assert_eq!(count, 12, "transcripts on the page");
+    assert_eq!(count, transcripts, "transcripts on the page");
 }
 
 fn run(setup: &str, script: &str) {
@@ -34,7 +44,7 @@ fn run(setup: &str, script: &str) {
     let rooms = || vec![Grant::new(ChannelMatch::parse("room:*"), Operations::ALL)];
     let open = Arc::new(App { anonymous: (setup != "must-authenticate").then(all), ..App::new(id.clone()) });
     let tokens = [((id, "TOKEN-OF-ANN".to_owned()), identity("ann", None, rooms()))].into_iter().collect();
-    let mut world = World::new(1, FakeDirectory { apps: vec![open.clone()], tokens });
+    let mut world = World::new(1, FakeDirectory { apps: vec![open.clone()], tokens, trusts: true });
     if setup == "resume" {
         for data in ["[1,0]", "[2,0]", "[2,1]"] {
             let channel = ChannelName::parse("scores").unwrap();
@@ -43,7 +53,9 @@ fn run(setup: &str, script: &str) {
         }
     }
     let ann = (setup == "ann").then(|| identity("ann", Some(r#"{"name":"Ann"}"#), all()));
-    let client = world.connect(0, &open, Opening::Native { batch: false }, ann);
+    let pusher = Opening::Pusher { refused: None };
+    let opening = if setup == "pusher" { pusher.clone() } else { Opening::Native { batch: false } };
+    let client = world.connect(0, &open, opening, ann);
     let mut bob = None;
     for line in script.lines().filter(|line| !line.is_empty()) {
         let (mark, rest) = line.split_once(' ').unwrap();
@@ -60,6 +72,23 @@ fn run(setup: &str, script: &str) {
                 let joined = world.connect(0, &open, Opening::Native { batch: false }, who);
                 world.send(joined, r#"{"type":"subscribe","channel":"room:lobby"}"#);
                 bob = Some(joined);
+            }
+            ("!", "bob joins presence-room") => {
+                let joined = world.connect(0, &open, pusher.clone(), None);
+                let data =
+                    r#"{"channel":"presence-room","auth":"app:SIGNATURE","channel_data":"{\"user_id\":\"bob\"}"}"#;
+                world.send(joined, &format!(r#"{{"event":"pusher:subscribe","data":{data}}}"#));
+                bob = Some(joined);
+            }
+            ("!", "bob sends client-wave to presence-room") => {
+                let event = r#"{"event":"client-wave","channel":"presence-room","data":{"hands":2}}"#;
+                world.send(bob.unwrap(), event);
+            }
+            ("!", "the application publishes headline on news") => {
+                let payload = Payload::Json(r#"{"title":"Hello"}"#.into());
+                let publish = Publish { event: Some("headline".into()), ..Publish::new(payload) };
+                let channel = ChannelName::parse("news").unwrap();
+                world.submit(0, 0, &open, Command::Publish { channel, publish, exclude_self: false });
             }
             ("!", "bob leaves") => world.cut(bob.unwrap()),
             other => panic!("{other:?} in the reference"),

@@ -8,4 +8,6 @@ mod hostile;
 mod server;
 mod simulation;
 mod support;
+#[cfg(feature = "tls")]
+mod tls;
 mod transcripts;

@@ -1,0 +1,3 @@
+//! What Pusher's servers and libraries expect beside the WebSocket.
+
+pub(crate) mod signature;

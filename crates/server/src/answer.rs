@@ -3,9 +3,9 @@
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::borrow::Cow;
-use switchboard_core::{Reject, RejectCode};
+use switchboard_core::{Position, Reject, RejectCode};
 
 /// A refusal: `{"error":{"code","message","temporary"}}`.
 #[derive(Clone, Debug)]
@@ -14,15 +14,30 @@ pub(crate) struct ApiError {
     pub(crate) code: &'static str,
     pub(crate) message: Cow<'static, str>,
     pub(crate) temporary: bool,
+    /// Where the channel is, if the request was refused for that.
+    pub(crate) position: Option<Position>,
 }
 
 impl ApiError {
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, code, message: message.into(), temporary: false }
+        Self { status, code, message: message.into(), temporary: false, position: None }
     }
 
     pub(crate) fn bad_request(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, RejectCode::BadRequest.as_str(), message)
+    }
+}
+
+impl ApiError {
+    pub(crate) fn json(&self) -> Value {
+        let mut error = Map::new();
+        error.insert("code".into(), self.code.into());
+        error.insert("message".into(), self.message.as_ref().into());
+        error.insert("temporary".into(), self.temporary.into());
+        if let Some(position) = self.position {
+            error.insert("position".into(), json!({ "epoch": position.epoch.to_string(), "offset": position.offset }));
+        }
+        Value::Object(error)
     }
 }
 
@@ -32,18 +47,21 @@ impl From<Reject> for ApiError {
             RejectCode::Unauthenticated | RejectCode::BadToken => StatusCode::UNAUTHORIZED,
             RejectCode::PermissionDenied => StatusCode::FORBIDDEN,
             RejectCode::LimitExceeded => StatusCode::PAYLOAD_TOO_LARGE,
+            RejectCode::Conflict => StatusCode::CONFLICT,
+            RejectCode::HistoryLost => StatusCode::GONE,
             RejectCode::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             RejectCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             RejectCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             _ => StatusCode::BAD_REQUEST,
         };
-        Self { status, code: reject.code.as_str(), message: reject.message, temporary: reject.temporary }
+        let Reject { code, message, temporary, position } = reject;
+        Self { status, code: code.as_str(), message, temporary, position }
     }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let error = json!({ "code": self.code, "message": self.message, "temporary": self.temporary });
+        let error = self.json();
         let mut response = json_response(self.status, &json!({ "error": error }));
         let headers = response.headers_mut();
         match self.status {
@@ -59,7 +77,8 @@ impl IntoResponse for ApiError {
     }
 }
 
-pub(crate) fn json_response(status: StatusCode, value: &Value) -> Response {
+/// JSON that is written as it is displayed.
+pub(crate) fn json_response(status: StatusCode, value: &impl core::fmt::Display) -> Response {
     let mut response = Response::new(Body::from(format!("{value}\n")));
     *response.status_mut() = status;
     let headers = response.headers_mut();

@@ -1,6 +1,8 @@
-//! The HTTP API on the public listener: publishing with an API key (`docs/reference/http-api.md`).
+//! The HTTP API on the public listener, with an API key (`docs/reference/http-api.md`).
 //!
 //! It serves programs, not pages: no cross-origin headers, so that a page cannot read an answer.
+
+mod read;
 
 use crate::answer::{ApiError, json_response};
 use crate::apps::Apps;
@@ -16,12 +18,12 @@ use bytes::Bytes;
 use core::time::Duration;
 use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
-use serde_json::json;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
-use switchboard_core::{App, ChannelName, Command, Outcome, Payload, Publish, RejectCode};
+use switchboard_core::{App, ChannelName, Command, Epoch, Outcome, Payload, Position, Publish, RejectCode, Since};
 use switchboard_net::HubHandle;
 
 /// What a body may have besides the data, in bytes.
@@ -30,6 +32,8 @@ const ENVELOPE_BYTES: usize = 4 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest `event` or `key`, in bytes.
 const NAME_BYTES_MAX: usize = 200;
+/// Channels of one broadcast.
+const BROADCAST_MAX: usize = 100;
 /// How deep `data` may be nested: what is deeper overflows somebody's parser.
 const DEPTH_MAX: usize = 64;
 
@@ -43,6 +47,9 @@ struct ApiState {
 pub(crate) fn router(apps: Arc<Apps>, hub: HubHandle) -> Router {
     Router::new()
         .route("/api/v1/publish", post(publish).fallback(wrong_method))
+        .route("/api/v1/broadcast", post(broadcast).fallback(wrong_method))
+        .route("/api/v1/history", post(read::history).fallback(wrong_method))
+        .route("/api/v1/presence", post(read::presence).fallback(wrong_method))
         .fallback(unknown_path)
         .with_state(ApiState { apps, hub })
         .layer(from_fn(log_request))
@@ -79,19 +86,56 @@ async fn wrong_method() -> Response {
 async fn publish(State(state): State<ApiState>, headers: HeaderMap, body: Body) -> Result<Response, ApiError> {
     let app = authenticate(&state.apps, &headers)?;
     let body = read_body(body, app.limits.message_bytes.saturating_add(ENVELOPE_BYTES)).await?;
-    let (channel, publish) = parse(&body, app.limits.message_bytes)?;
-    let command = Command::Publish { channel, publish, exclude_self: false };
-    match state.hub.submit(app, command).await {
-        Outcome::Published { channel, position, .. } => {
-            let position = json!({ "epoch": position.epoch.to_string(), "offset": position.offset });
-            Ok(json_response(StatusCode::OK, &json!({ "channel": channel.as_str(), "position": position })))
+    let (channel, publish) = parse(&body, idempotency_key(&headers)?, app.limits.message_bytes)?;
+    let answer = submit(&state.hub, app, channel, publish).await?;
+    Ok(json_response(StatusCode::OK, &answer))
+}
+
+/// The same to many channels. Each stands for itself: what is refused on one is published on the others.
+async fn broadcast(State(state): State<ApiState>, headers: HeaderMap, body: Body) -> Result<Response, ApiError> {
+    let app = authenticate(&state.apps, &headers)?;
+    let names = BROADCAST_MAX * (ChannelName::BYTES_MAX + 3);
+    let body = read_body(body, app.limits.message_bytes.saturating_add(ENVELOPE_BYTES + names)).await?;
+    let mut publish: PublishBody<'_> = parse_body(&body)?;
+    let channels = core::mem::take(&mut publish.channels);
+    if channels.is_empty() || channels.len() > BROADCAST_MAX {
+        let message = format!("\"channels\" has {} names, not 1 to {BROADCAST_MAX}", channels.len());
+        return Err(ApiError::bad_request(message));
+    }
+    let channels = channels.iter().map(|channel| parse_channel(channel)).collect::<Result<Vec<_>, _>>()?;
+    let publish = publish.check(idempotency_key(&headers)?, app.limits.message_bytes)?;
+    let mut results = Vec::with_capacity(channels.len());
+    for channel in channels {
+        let name = channel.clone();
+        let result = submit(&state.hub, Arc::clone(&app), channel, publish.clone()).await;
+        results.push(result.unwrap_or_else(|error| json!({ "channel": name.as_str(), "error": error.json() })));
+    }
+    Ok(json_response(StatusCode::OK, &json!({ "results": results })))
+}
+
+async fn submit(hub: &HubHandle, app: Arc<App>, channel: ChannelName, publish: Publish) -> Result<Value, ApiError> {
+    match hub.submit(app, Command::Publish { channel, publish, exclude_self: false }).await {
+        Outcome::Published { channel, position, duplicate } => {
+            let mut answer = json!({ "channel": channel.as_str(), "position": PositionBody::json(position) });
+            if let (true, Some(answer)) = (duplicate, answer.as_object_mut()) {
+                answer.insert("duplicate".into(), true.into());
+            }
+            Ok(answer)
         }
         Outcome::Rejected(reject) => Err(reject.into()),
-        outcome => {
-            tracing::error!(?outcome, "a publication was answered by something else");
-            Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, RejectCode::Internal.as_str(), "an internal error"))
-        }
+        outcome => Err(unexpected(&outcome)),
     }
+}
+
+fn unexpected(outcome: &impl core::fmt::Debug) -> ApiError {
+    tracing::error!(?outcome, "a command was answered by something else");
+    ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, RejectCode::Internal.as_str(), "an internal error")
+}
+
+/// The header that programs use for it; the body may have it instead.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    value.to_str().map(Some).map_err(|_| ApiError::bad_request("the header Idempotency-Key is not printable ASCII"))
 }
 
 fn authenticate(apps: &Apps, headers: &HeaderMap) -> Result<Arc<App>, ApiError> {
@@ -126,48 +170,103 @@ fn too_large(bytes_max: usize) -> ApiError {
     ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, RejectCode::LimitExceeded.as_str(), message)
 }
 
-/// The body of a request. Unknown members are ignored, as everywhere in the protocol.
+/// The body of a publication. Unknown members are ignored, as everywhere in the protocol.
 #[derive(Debug, Deserialize)]
-struct PublishRequest<'a> {
+struct PublishBody<'a> {
     #[serde(borrow)]
-    channel: Cow<'a, str>,
+    channel: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    channels: Vec<Cow<'a, str>>,
     #[serde(borrow)]
     data: &'a RawValue,
     event: Option<Box<str>>,
     key: Option<Box<str>>,
     encoding: Option<Box<str>>,
+    idempotency_key: Option<Box<str>>,
+    #[serde(borrow)]
+    if_position: Option<PositionBody<'a>>,
 }
 
-fn parse(body: &[u8], data_bytes_max: usize) -> Result<(ChannelName, Publish), ApiError> {
+#[derive(Debug, Deserialize)]
+struct PositionBody<'a> {
+    #[serde(borrow)]
+    epoch: Cow<'a, str>,
+    offset: u64,
+}
+
+impl PositionBody<'_> {
+    fn position(&self) -> Since {
+        match Epoch::parse(&self.epoch) {
+            Some(epoch) => Since::Position(Position { epoch, offset: self.offset }),
+            None => Since::Unknown,
+        }
+    }
+
+    fn json(position: Position) -> Value {
+        json!({ "epoch": position.epoch.to_string(), "offset": position.offset })
+    }
+}
+
+/// A JSON object.
+fn parse_body<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
     let bad_json = |message: String| ApiError::new(StatusCode::BAD_REQUEST, RejectCode::BadJson.as_str(), message);
     // serde would take the members in their order from an array.
     if !body.trim_ascii_start().starts_with(b"{") {
         return Err(bad_json("the body is not a JSON object".to_owned()));
     }
-    let request: PublishRequest<'_> = serde_json::from_slice(body).map_err(|error| {
+    serde_json::from_slice(body).map_err(|error| {
         use serde_json::error::Category;
         let message = format!("the body: {error}");
         match error.classify() {
             Category::Data => ApiError::bad_request(message),
             Category::Io | Category::Syntax | Category::Eof => bad_json(message),
         }
-    })?;
-    let channel = ChannelName::parse(&request.channel)
-        .map_err(|error| ApiError::new(StatusCode::BAD_REQUEST, RejectCode::BadChannel.as_str(), error.to_string()))?;
-    let name = |name: &'static str, value: Option<Box<str>>| match value {
-        Some(value) if value.is_empty() || value.len() > NAME_BYTES_MAX => {
-            Err(ApiError::bad_request(format!("\"{name}\" has {} bytes, not 1 to {NAME_BYTES_MAX}", value.len())))
+    })
+}
+
+fn parse_channel(channel: &str) -> Result<ChannelName, ApiError> {
+    ChannelName::parse(channel)
+        .map_err(|error| ApiError::new(StatusCode::BAD_REQUEST, RejectCode::BadChannel.as_str(), error.to_string()))
+}
+
+fn parse(body: &[u8], id: Option<&str>, data_bytes_max: usize) -> Result<(ChannelName, Publish), ApiError> {
+    let body: PublishBody<'_> = parse_body(body)?;
+    let channel = body.channel.as_deref().ok_or_else(|| ApiError::bad_request("\"channel\" is missing"))?;
+    Ok((parse_channel(channel)?, body.check(id, data_bytes_max)?))
+}
+
+impl PublishBody<'_> {
+    /// `id` is what the request's head says.
+    fn check(self, id: Option<&str>, data_bytes_max: usize) -> Result<Publish, ApiError> {
+        let payload = payload(self.data.get(), self.encoding.as_deref())?;
+        if payload.len() > data_bytes_max {
+            return Err(too_large(data_bytes_max));
         }
-        value => Ok(value.map(Arc::from)),
-    };
-    let payload = payload(request.data.get(), request.encoding.as_deref())?;
-    if payload.len() > data_bytes_max {
-        return Err(too_large(data_bytes_max));
+        if let (Some(head), Some(body)) = (id, self.idempotency_key.as_deref())
+            && head != body
+        {
+            return Err(ApiError::bad_request("the header Idempotency-Key and \"idempotency_key\" differ"));
+        }
+        Ok(Publish {
+            event: name("event", self.event.as_deref(), NAME_BYTES_MAX)?,
+            key: name("key", self.key.as_deref(), NAME_BYTES_MAX)?,
+            id: name("idempotency_key", id.or(self.idempotency_key.as_deref()), Publish::ID_BYTES_MAX)?,
+            if_position: self.if_position.map(|position| position.position()),
+            ..Publish::new(payload)
+        })
     }
-    Ok((
-        channel,
-        Publish { event: name("event", request.event)?, key: name("key", request.key)?, ..Publish::new(payload) },
-    ))
+}
+
+/// No control characters: other protocols put names into lines of their own.
+fn name(name: &str, value: Option<&str>, bytes_max: usize) -> Result<Option<Arc<str>>, ApiError> {
+    let Some(value) = value else { return Ok(None) };
+    if value.is_empty() || value.len() > bytes_max {
+        return Err(ApiError::bad_request(format!("\"{name}\" has {} bytes, not 1 to {bytes_max}", value.len())));
+    }
+    if value.chars().any(char::is_control) {
+        return Err(ApiError::bad_request(format!("\"{name}\" contains a control character")));
+    }
+    Ok(Some(value.into()))
 }
 
 /// A JSON string is text, whichever protocol it goes out by.
@@ -216,7 +315,7 @@ mod tests {
     use super::*;
 
     fn payload_of(body: &str) -> Result<Payload, &'static str> {
-        parse(body.as_bytes(), 100).map(|(_, publish)| publish.payload).map_err(|error| error.code)
+        parse(body.as_bytes(), None, 100).map(|(_, publish)| publish.payload).map_err(|error| error.code)
     }
 
     #[test]
@@ -246,6 +345,9 @@ mod tests {
             (r#"{"channel":"","data":1}"#, "bad_channel"),
             (r#"{"channel":"c","data":1,"event":""}"#, "bad_request"),
             (r#"{"channel":"c","data":1,"event":1}"#, "bad_request"),
+            (r#"{"channel":"c","data":1,"event":"a\nb"}"#, "bad_request"),
+            (r#"{"channel":"c","data":1,"idempotency_key":""}"#, "bad_request"),
+            (r#"{"channel":"c","data":1,"if_position":{"epoch":"e1"}}"#, "bad_request"),
             (r#"{"channel":"c","data":1,"encoding":"base64"}"#, "bad_request"),
             (r#"{"channel":"c","data":"=","encoding":"base64"}"#, "bad_request"),
             (r#"{"channel":"c","data":"x","encoding":"hex"}"#, "bad_request"),

@@ -106,3 +106,78 @@ fn wrong_requests_get_their_status() {
         assert!(request(address, "PUT /api/v1/publish", "").await.has_header("allow: post"));
     });
 }
+
+async fn post(address: SocketAddr, what: &str, head: &str, body: &Value) -> crate::support::Answer {
+    let head = format!("POST /api/v1/{what}\nAuthorization: Bearer {API_KEY}{head}");
+    request(address, &head, &body.to_string()).await
+}
+
+#[test]
+fn a_publication_is_made_once_and_on_its_condition() {
+    with_server(&configured(TWO_APPS), async |server| {
+        let address = server.address();
+        let body = json!({ "channel": "board", "data": "e4" });
+        let first = post(address, "publish", "\nIdempotency-Key: k", &body).await.json();
+        assert_eq!(first.get("duplicate"), None);
+        let again =
+            post(address, "publish", "", &json!({ "channel": "board", "data": "e4", "idempotency_key": "k" })).await;
+        assert_eq!((&again.json()["duplicate"], &again.json()["position"]), (&json!(true), &first["position"]));
+        let differ = json!({ "channel": "board", "data": "e4", "idempotency_key": "l" });
+        assert_eq!(post(address, "publish", "\nIdempotency-Key: k", &differ).await.status, 400);
+        let next = json!({ "channel": "board", "data": "e5", "if_position": first["position"] });
+        let made = post(address, "publish", "", &next).await;
+        assert_eq!((made.status, &made.json()["position"]["offset"]), (200, &json!(2)));
+        let conflict = post(address, "publish", "", &next).await;
+        assert_eq!((conflict.status, &conflict.json()["error"]["code"]), (409, &json!("conflict")));
+        assert_eq!(conflict.json()["error"]["position"], made.json()["position"]);
+    });
+}
+
+#[test]
+fn a_broadcast_reaches_each_channel_by_itself_and_history_is_read_both_ways() {
+    with_server(&configured(TWO_APPS), async |server| {
+        let address = server.address();
+        let first =
+            post(address, "publish", "", &json!({ "channel": "a", "data": {"b": 1, "a": 1.50}, "event": "e" })).await;
+        let position = first.json()["position"].clone();
+        let body = json!({ "channels": ["a", "b"], "data": "AP8Q", "encoding": "base64", "if_position": position });
+        let answer = post(address, "broadcast", "", &body).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let results = answer.json()["results"].clone();
+        assert_eq!((&results[0]["channel"], &results[0]["position"]["offset"]), (&json!("a"), &json!(2)));
+        assert_eq!((&results[1]["channel"], &results[1]["error"]["code"]), (&json!("b"), &json!("conflict")));
+        for (channels, code) in
+            [(json!([]), "bad_request"), (json!(["a", "b#"]), "bad_channel"), (json!(vec!["a"; 101]), "bad_request")]
+        {
+            let answer = post(address, "broadcast", "", &json!({ "channels": channels, "data": 1 })).await;
+            assert_eq!(answer.json()["error"]["code"], code, "{answer:?}");
+        }
+        let all = post(address, "history", "", &json!({ "channel": "a" })).await.json();
+        assert_eq!((&all["more"], &all["publications"][1]["data"]), (&json!(false), &json!("AP8Q")));
+        assert_eq!(
+            (&all["publications"][0]["event"], &all["publications"][1]["encoding"]),
+            (&json!("e"), &json!("base64"))
+        );
+        let after =
+            post(address, "history", "", &json!({ "channel": "a", "since": position, "limit": 1 })).await.json();
+        assert_eq!(after["publications"][0]["offset"], 2);
+        let before = post(address, "history", "", &json!({ "channel": "a", "before": all["position"] })).await.json();
+        assert_eq!(before["publications"].as_array().unwrap().len(), 1);
+        let gone = json!({ "channel": "a", "since": { "epoch": "e", "offset": 1 } });
+        let gone = post(address, "history", "", &gone).await;
+        assert_eq!((gone.status, &gone.json()["error"]["code"]), (410, &json!("history_lost")));
+        assert_eq!(gone.json()["error"]["position"], all["position"]);
+        for bad in [
+            json!({ "channel": "a", "limit": 0 }),
+            json!({ "channel": "a", "limit": 1001 }),
+            json!({ "channel": "a", "since": position, "before": position }),
+        ] {
+            assert_eq!(post(address, "history", "", &bad).await.status, 400, "{bad}");
+        }
+        let mut client = native(address).await;
+        ask(&mut client, &json!({ "type": "subscribe", "id": 1, "channel": "room:1" })).await;
+        let present = post(address, "presence", "", &json!({ "channel": "room:1" })).await.json();
+        assert_eq!((&present["total"], &present["connections"]), (&json!(1), &json!(1)));
+        assert_eq!(present["users"].as_array().unwrap().len(), 1);
+    });
+}

@@ -34,7 +34,7 @@ id = "main"
 default = true
 secret = "{secret}"
 api_keys = ["{api_key}"]
-origins = ["{page}", "https://127.0.0.1:*"]
+origins = {origins}
 anonymous = [{{ match = "*", allow = ["subscribe", "publish", "presence", "history"] }}]
 
 [[apps]]
@@ -64,15 +64,22 @@ class Product:
 
 @contextlib.contextmanager
 def serving(
-    command: list[str], scheme: str, made: Certificates, folder: pathlib.Path, more: str = ""
+    command: list[str],
+    scheme: str,
+    made: Certificates,
+    folder: pathlib.Path,
+    more: str = "",
+    origins: tuple[str, ...] = (),
 ) -> Iterator[Product]:
-    """Starts `command serve` for ws or wss; `folder` takes its configuration, to which `more` is added, and its log."""
+    """Starts `command serve` for ws or wss; `folder` takes its configuration, to which `more` is added, and its log. Pages of
+    `origins` may connect besides its own."""
     folder.mkdir(parents=True, exist_ok=True)
     with web_site() as site:
         secret, other_secret, api_key = (secrets.token_hex(32) for _ in range(3))
         file = folder / "switchboard.toml"
         page = f"http://127.0.0.1:{site}"
-        text = CONFIGURATION.format(secret=secret, other_secret=other_secret, api_key=api_key, page=page)
+        allowed = json.dumps([page, *origins])
+        text = CONFIGURATION.format(secret=secret, other_secret=other_secret, api_key=api_key, origins=allowed)
         file.write_text(text + more)
         os.chmod(file, 0o600)
         tls = ["--tls-cert", str(made.chain), "--tls-key", str(made.key)] if scheme == "wss" else []

@@ -76,7 +76,8 @@ def http2_node() -> tuple[int, int]:
 
 def http2_chromium() -> tuple[int, int]:
     command = [*environment.node(), str(HERE / "server/http2_chromium.mjs")]
-    return switchboard("http2-chromium", command, ("wss",), chromium=environment.chromium())
+    # Its pages are the server's own: the port is not known before.
+    return switchboard("http2-chromium", command, ("wss",), ("https://127.0.0.1:*",), chromium=environment.chromium())
 
 
 def total(counts: list[tuple[int, int]]) -> tuple[int, int]:
@@ -140,7 +141,13 @@ def ws_server() -> tuple[int, int]:
     return our_client("ws-server", [*environment.node(), str(HERE / "connect/ws_server.mjs")])
 
 
-def switchboard(suite: str, command: list[str], schemes: tuple[str, ...] = ("ws", "wss"), **more: str) -> tuple[int, int]:
+def switchboard(
+    suite: str,
+    command: list[str],
+    schemes: tuple[str, ...] = ("ws", "wss"),
+    origins: tuple[str, ...] = (),
+    **more: str,
+) -> tuple[int, int]:
     """A suite's program against the product, over each scheme, with a server of its own for each."""
     given = os.environ.get("SWITCHBOARD_BIN")
     product_command = [given] if given else built("switchboard", "-p", "switchboard-server", "--bin", "switchboard")
@@ -148,7 +155,7 @@ def switchboard(suite: str, command: list[str], schemes: tuple[str, ...] = ("ws"
     counts = []
     for scheme in schemes:
         name = f"{suite} over {scheme}"
-        with product.serving(product_command, scheme, made, STATE / f"{suite}-{scheme}") as server:
+        with product.serving(product_command, scheme, made, STATE / f"{suite}-{scheme}", origins=origins) as server:
             counts.append(follow(name, [*command, server.text(**more)]))
             counts.append(ends_well(name, server))
     return total(counts)

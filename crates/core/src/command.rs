@@ -1,6 +1,8 @@
 //! What a client asks for and what it is answered, in no protocol's words.
 
-use crate::{ChannelName, Operations, Payload, Position, PresentUser, Publication, Reject, Time, UserId};
+use crate::{
+    ChannelName, ChannelPattern, Operations, Payload, Position, PresentUser, Publication, Reject, Time, UserId,
+};
 use std::sync::Arc;
 
 /// A request, as a dialect understood it. Nothing is checked yet but the form.
@@ -46,6 +48,16 @@ pub enum Command {
     Unsubscribe {
         /// The channel.
         channel: ChannelName,
+    },
+    /// Receive the publications of all channels that a pattern stands for and that the client may subscribe to.
+    Watch {
+        /// The pattern.
+        pattern: ChannelPattern,
+    },
+    /// Receive them no longer.
+    Unwatch {
+        /// The pattern.
+        pattern: ChannelPattern,
     },
     /// Publish.
     Publish {
@@ -196,6 +208,16 @@ pub enum Outcome {
     Unsubscribed {
         /// The channel.
         channel: ChannelName,
+    },
+    /// Subscribed to a pattern.
+    Watching {
+        /// The pattern.
+        pattern: ChannelPattern,
+    },
+    /// No longer.
+    Unwatched {
+        /// The pattern.
+        pattern: ChannelPattern,
     },
     /// Published.
     Published {

@@ -62,7 +62,7 @@ impl Conflation {
         self.hold_as(&channel.key.channel, run, &channel.options, rate);
     }
 
-    fn hold_as(&mut self, channel: &ChannelName, run: Run, options: &ChannelOptions, rate: u32) {
+    pub(crate) fn hold_as(&mut self, channel: &ChannelName, run: Run, options: &ChannelOptions, rate: u32) {
         let interval = (rate > 0).then(|| Duration::from_secs(1) / rate);
         self.lanes.entry(channel.clone()).or_insert_with(|| Lane {
             run,

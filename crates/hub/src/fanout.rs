@@ -311,7 +311,14 @@ fn encode_run(format: WireFormat, publications: &[Arc<Publication>], encode: &mu
     Encoded::new(out.freeze())
 }
 
-fn push(subscriber: &mut Subscriber, slot: u32, block: Encoded, run: Run, overflow: Overflow, effects: &mut Effects) {
+pub(crate) fn push(
+    subscriber: &mut Subscriber,
+    slot: u32,
+    block: Encoded,
+    run: Run,
+    overflow: Overflow,
+    effects: &mut Effects,
+) {
     if subscriber.outbox.push_run(block, run, overflow, &mut subscriber.dropped).is_err() {
         lose(subscriber, slot, effects);
         return;

@@ -6,6 +6,7 @@ use crate::address::{ChannelKey, ReturnAddress, ShardId};
 use crate::broker::{Broker, BrokerEvent, History, Load, PublishRequest, Read, Slice};
 use crate::cache::Cache;
 use crate::mail::{Letter, Reply, Request, RequestKind, SubscribeRequest, Subscribed};
+use crate::patterns::Watched;
 use crate::presence::{Left, Member, Members};
 use crate::settings::Portions;
 use hashbrown::HashMap;
@@ -24,6 +25,7 @@ pub(crate) struct Homes<B> {
     pub(crate) broker: B,
     channels: HashMap<ChannelKey, Home, foldhash::fast::RandomState>,
     cache: Cache,
+    pub(crate) watched: Watched,
     /// Users whose grace ends then, unless they have returned.
     leaving: BTreeSet<(Time, ChannelKey, UserId)>,
     /// What waits for a channel to be loaded, in order. Bounded by the operations that sessions may have pending.
@@ -66,6 +68,7 @@ impl<B: Broker + History> Homes<B> {
             channels: HashMap::default(),
             loading: HashMap::default(),
             cache: Cache::new(portions.cache_bytes_max),
+            watched: Watched::default(),
             leaving: BTreeSet::new(),
             letters: Vec::new(),
             catch_up_bytes: portions.catch_up_bytes,
@@ -245,6 +248,10 @@ impl<B: Broker + History> Homes<B> {
                     if let Some(home) = self.channels.get_mut(&key) {
                         home.published = publication.position.offset;
                         deliver(&mut self.letters, home, &key, &publication);
+                    }
+                    for shard in self.watched.shards(&key) {
+                        let (key, publication) = (key.clone(), Arc::clone(&publication));
+                        self.letters.push((shard, Letter::DeliverWatched { key, publication }));
                     }
                     if let Some(to) = origin {
                         let (channel, position) = (key.channel, publication.position);

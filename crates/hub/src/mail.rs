@@ -8,7 +8,8 @@ use crate::presence::Member;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use switchboard_core::{
-    App, ClientInfo, Outcome, Position, PresenceChange, PresentUser, Publication, Publish, ReadFrom, SessionId, Since,
+    App, AppId, ChannelPattern, ClientInfo, Outcome, Position, PresenceChange, PresentUser, Publication, Publish,
+    ReadFrom, SessionId, Since,
 };
 
 /// A letter from one shard to another. Whoever carries it keeps the order of each pair of shards and cannot look inside.
@@ -23,6 +24,12 @@ pub(crate) enum Letter {
     Reply { to: ReturnAddress, reply: Reply },
     /// To a shard with subscribers.
     Deliver { key: ChannelKey, publication: Arc<Publication> },
+    /// To a shard where somebody watches a pattern that stands for the channel.
+    DeliverWatched { key: ChannelKey, publication: Arc<Publication> },
+    /// To the same: some of those found no room.
+    WatchedLost,
+    /// To every home: this shard watches a pattern, and somebody waits to hear that it is known; or watches it no longer.
+    Watch { app: AppId, pattern: ChannelPattern, shard: ShardId, to: Option<ReturnAddress> },
     /// To a shard with subscribers: these offsets cannot be delivered any more.
     Gap { key: ChannelKey, from: u64, to: u64 },
     /// To a channel's home: what has it published?
@@ -94,6 +101,10 @@ pub(crate) enum Reply {
     Unsubscribed {
         key: ChannelKey,
     },
+    /// One home knows of it.
+    Watched {
+        pattern: ChannelPattern,
+    },
     /// Anything else goes to the caller as it is.
     Outcome(Outcome),
 }
@@ -123,18 +134,28 @@ pub(crate) struct Outgoing {
     bytes_max: usize,
     /// Channels whose deliveries wait in history, each once.
     behind: VecDeque<ChannelKey>,
+    /// Deliveries to watchers have found no room, and the shard is told so.
+    watched_lost: bool,
 }
 
 impl Outgoing {
     pub(crate) fn new(bytes_max: usize) -> Self {
-        Self { queue: VecDeque::new(), bytes: 0, bytes_max, behind: VecDeque::new() }
+        Self { queue: VecDeque::new(), bytes: 0, bytes_max, behind: VecDeque::new(), watched_lost: false }
     }
 
     pub(crate) fn push(&mut self, letter: Letter) {
-        if let Letter::Deliver { publication, .. } = &letter {
+        if let Letter::Deliver { publication, .. } | Letter::DeliverWatched { publication, .. } = &letter {
             self.bytes += publication.cost();
         }
         self.queue.push_back(Mail(letter));
+    }
+
+    /// Deliveries to watchers cannot be caught up with: the first that finds no room stands for all.
+    pub(crate) fn lose_watched(&mut self) {
+        if !self.watched_lost {
+            self.watched_lost = true;
+            self.queue.push_back(Mail(Letter::WatchedLost));
+        }
     }
 
     /// Whether another delivery may wait here.
@@ -166,6 +187,7 @@ impl Outgoing {
 
     pub(crate) fn take(&mut self) -> Vec<Mail> {
         self.bytes = 0;
+        self.watched_lost = false;
         core::mem::take(&mut self.queue).into()
     }
 }

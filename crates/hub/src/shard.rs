@@ -7,9 +7,11 @@ use crate::address::{Caller, ChannelKey, ReturnAddress, ShardId, SubscriberId};
 use crate::broker::{Broker, History};
 use crate::check::Checks;
 use crate::fanout::{self, Effects};
+use crate::figures::{Backlog, ShardStats};
 use crate::home::Homes;
 use crate::mail::{Letter, Mail, Outgoing, Reply, Request, RequestKind, SubscribeRequest, Subscribed};
 use crate::outbox::Outbox;
+use crate::patterns::Watchers;
 use crate::presence::Member;
 use crate::roster::{Entry, Roster};
 use crate::settings::ShardConfig;
@@ -23,40 +25,6 @@ use switchboard_core::{
     WireFormat,
 };
 
-/// What waits inside a shard now, in bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Backlog {
-    /// Publications that wait for their fan-out.
-    pub pending: usize,
-    /// The fullest outbox.
-    pub outbox_max: usize,
-    /// The longest replay.
-    pub replay_max: usize,
-    /// The most that waits by key for one subscriber.
-    pub conflated_max: usize,
-    /// Deliveries on the way to other shards: the fullest way.
-    pub mail_max: usize,
-    /// Letters of any kind on the way to other shards: the fullest way, in letters.
-    pub letters_max: usize,
-}
-
-/// Counters since the start and gauges now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ShardStats {
-    /// Channels whose home is here.
-    pub channels: u64,
-    /// Subscribers now.
-    pub subscribers: u64,
-    /// Publications queued for subscribers, each counted for each subscriber.
-    pub deliveries: u64,
-    /// Publications that were accepted here.
-    pub publications: u64,
-    /// Subscribers that were given up because their outbox was full.
-    pub overflows: u64,
-    /// Times that something had been lost on the way inside, and subscribers were told: each is a fault of ours.
-    pub losses: u64,
-}
-
 /// One core's part of the hub.
 #[derive(Debug)]
 pub struct Shard<B> {
@@ -67,7 +35,7 @@ pub struct Shard<B> {
     next_serial: u64,
     /// Mail by shard.
     pub(crate) outgoing: Vec<Outgoing>,
-    answers: VecDeque<(Caller, OpId, Outcome)>,
+    pub(crate) answers: VecDeque<(Caller, OpId, Outcome)>,
     pub(crate) events: VecDeque<(SubscriberId, Event)>,
     pub(crate) effects: Effects,
     /// When something that waits by key is let out, by slot.
@@ -75,6 +43,7 @@ pub struct Shard<B> {
     /// Slots of subscribers with a replay.
     replaying: Vec<u32>,
     pub(crate) checks: Checks,
+    pub(crate) watchers: Watchers,
     publications: u64,
     overflows: u64,
     pub(crate) losses: u64,
@@ -96,6 +65,7 @@ impl<B: Broker + History> Shard<B> {
             conflation_timers: BTreeSet::new(),
             replaying: Vec::new(),
             checks: Checks::default(),
+            watchers: Watchers::default(),
             publications: 0,
             overflows: 0,
             losses: 0,
@@ -119,6 +89,9 @@ impl<B: Broker + History> Shard<B> {
             lost: false,
             dropped: Vec::new(),
             conflation: None,
+            identity: None,
+            patterns: Vec::new(),
+            watching: Vec::new(),
             conflating: false,
             conflation_due: None,
             revoked: Vec::new(),
@@ -290,6 +263,8 @@ impl<B: Broker + History> Shard<B> {
 
     /// Fans out what came in since. Returns whether more is left for another turn, after the outboxes were flushed.
     pub fn end_turn(&mut self, now: Time, encode: &mut dyn Encode) -> bool {
+        // What was on its way when somebody subscribed by name comes before what comes that way.
+        self.deliver_to_watchers(now, encode);
         let more = fanout::fan_out(&mut self.roster, &mut self.subscribers, &self.config, encode, &mut self.effects);
         self.let_out(now, encode);
         self.report_lost();
@@ -431,7 +406,7 @@ impl<B: Broker + History> Shard<B> {
         self.roster.len()
     }
 
-    fn subscriber(&mut self, id: SubscriberId) -> Option<&mut Subscriber> {
+    pub(crate) fn subscriber(&mut self, id: SubscriberId) -> Option<&mut Subscriber> {
         self.subscribers.get_mut(id.slot as usize).filter(|subscriber| subscriber.session.serial == id.serial)
     }
 
@@ -455,7 +430,7 @@ impl<B: Broker + History> Shard<B> {
     }
 
     /// Takes the homes' letters to this shard or into the mail. Handling one may make others.
-    fn route(&mut self, now: Time) {
+    pub(crate) fn route(&mut self, now: Time) {
         while !self.homes.letters.is_empty() {
             for (to, letter) in core::mem::take(&mut self.homes.letters) {
                 if to == self.config.id {
@@ -469,6 +444,10 @@ impl<B: Broker + History> Shard<B> {
 
     fn post(&mut self, to: ShardId, letter: Letter) {
         let Some(outgoing) = self.outgoing.get_mut(to.0 as usize) else { return };
+        if matches!(letter, Letter::DeliverWatched { .. }) && !outgoing.has_room() {
+            outgoing.lose_watched();
+            return;
+        }
         if let Letter::Deliver { key, publication } = &letter {
             if self.homes.is_behind(key, to) {
                 return;
@@ -495,6 +474,9 @@ impl<B: Broker + History> Shard<B> {
             Letter::Deliver { key, publication } => {
                 self.losses += u64::from(self.roster.enqueue(&key, publication));
             }
+            Letter::DeliverWatched { key, publication } => self.watchers.enqueue(key, publication, &mut self.roster),
+            Letter::WatchedLost => self.lose_watchers(),
+            Letter::Watch { app, pattern, shard, to } => self.handle_watch(&app, pattern, shard, to),
             Letter::Check { key, shard } => self.answer_check(key, shard),
             Letter::Checked { key, offset } => self.compare(&key, offset),
             Letter::Presence { key, change } => self.roster.enqueue_change(&key, change),
@@ -515,22 +497,23 @@ impl<B: Broker + History> Shard<B> {
         let outcome = match reply {
             Reply::Subscribed(subscribed) if revoked => {
                 let message = format!("the right to subscribe to channel '{}' has ended", subscribed.key.channel);
-                Outcome::Rejected(Reject::new(RejectCode::PermissionDenied, message))
+                Some(Outcome::Rejected(Reject::new(RejectCode::PermissionDenied, message)))
             }
             Reply::Subscribed(subscribed) => {
                 self.checks.begin(now, self.config.portions.position_check);
-                self.begin_subscription(id, *subscribed)
+                Some(self.begin_subscription(id, *subscribed))
             }
             Reply::Unsubscribed { key } => {
                 // It may have been revoked before.
                 let _ = self.end_subscription(id, &key);
-                Outcome::Unsubscribed { channel: key.channel }
+                Some(Outcome::Unsubscribed { channel: key.channel })
             }
-            Reply::Outcome(outcome) => outcome,
+            Reply::Watched { pattern } => self.handle_watched(id, to.op, pattern),
+            Reply::Outcome(outcome) => Some(outcome),
         };
         if self.subscriber(id).is_some_and(|subscriber| subscriber.closing) {
             self.finish_closing(now, id);
-        } else {
+        } else if let Some(outcome) = outcome {
             self.answers.push_back((to.caller, to.op, outcome));
         }
     }
@@ -556,7 +539,13 @@ impl<B: Broker + History> Shard<B> {
                 .into_iter()
                 .filter(|publication| publication.exclude != Some(session) || is_planted(Canary::ExcludedReplayed));
             let replay = replaying.then(|| Replay::new(wanted.collect(), cached, promised));
-            subscriber.subscriptions.push(Subscription { channel, index, member: request.member, replay });
+            subscriber.subscriptions.push(Subscription {
+                channel,
+                began: position.offset,
+                index,
+                member: request.member,
+                replay,
+            });
             if let Some(local) = self.roster.channels.get(channel as usize) {
                 let rate = [local.options.rate, request.rate].into_iter().filter(|rate| *rate > 0).min().unwrap_or(0);
                 if rate > 0 {
@@ -601,6 +590,10 @@ impl<B: Broker + History> Shard<B> {
                 member: subscription.member.filter(|_| !is_planted(Canary::LeaveLost)),
             };
             self.send_home(now, Request { key, app: Arc::clone(&app), from, kind });
+        }
+        let subscriber = self.subscriber(id);
+        for pattern in subscriber.map(|subscriber| core::mem::take(&mut subscriber.patterns)).unwrap_or_default() {
+            self.forget_watcher(now, id, &app.id, &pattern);
         }
         self.subscribers.remove(id.slot as usize);
     }

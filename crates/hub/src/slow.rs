@@ -3,14 +3,14 @@
 //! Owns when what waits by key is let out, by room and by the clock. The usual subscriber never comes here.
 
 use crate::broker::{Broker, History};
-use crate::conflation::Due;
 use crate::fanout::{Effects, lose, mark_dirty};
+use crate::outbox::Run;
 use crate::roster::LocalChannel;
 use crate::shard::Shard;
 use crate::subscriber::Subscriber;
 use bytes::BytesMut;
 use std::sync::Arc;
-use switchboard_core::{Encode, Encoded, Mark, Overflow, Publication, Time, WireFormat};
+use switchboard_core::{ChannelName, ChannelOptions, Encode, Encoded, Mark, Overflow, Publication, Time, WireFormat};
 
 /// Encodings of single publications that are remembered within a turn.
 const ENCODINGS_MAX: usize = 64;
@@ -33,8 +33,23 @@ pub(crate) fn conflate(
     publications: Vec<Arc<Publication>>,
     effects: &mut Effects,
 ) {
+    let run = Run { number: channel.number, generation: channel.generation, first: 0, last: 0 };
+    conflate_as(subscriber, slot, &channel.key.channel, run, &channel.options, publications, effects);
+}
+
+/// The same for a channel that need not be on the roster.
+#[cold]
+pub(crate) fn conflate_as(
+    subscriber: &mut Subscriber,
+    slot: u32,
+    name: &ChannelName,
+    run: Run,
+    options: &ChannelOptions,
+    publications: Vec<Arc<Publication>>,
+    effects: &mut Effects,
+) {
     let conflation = subscriber.conflation.get_or_insert_default();
-    conflation.hold(channel, 0);
+    conflation.hold_as(name, run, options, options.rate);
     publications.into_iter().for_each(|publication| conflation.push(publication));
     // The outbox holds little where this is used, but for one large message, which must not be what ends the session.
     let bytes_max = subscriber.outbox.bytes_max();
@@ -54,23 +69,29 @@ pub(crate) fn conflate(
 
 /// What was encoded for one subscriber in this turn, in case others get the same: those with the same rate do.
 #[derive(Default)]
-struct Encodings(Vec<(WireFormat, Mark, Arc<Publication>, Encoded)>);
+pub(crate) struct Encodings(Vec<(WireFormat, Mark, Arc<Publication>, Encoded)>);
 
 impl Encodings {
-    fn of(&mut self, format: WireFormat, due: &Due, encode: &mut dyn Encode) -> Encoded {
+    pub(crate) fn of(
+        &mut self,
+        format: WireFormat,
+        publication: &Arc<Publication>,
+        mark: Mark,
+        encode: &mut dyn Encode,
+    ) -> Encoded {
         let same = |known: &&(WireFormat, Mark, Arc<Publication>, Encoded)| {
-            (known.0, known.1) == (format, due.mark) && Arc::ptr_eq(&known.2, &due.publication)
+            (known.0, known.1) == (format, mark) && Arc::ptr_eq(&known.2, publication)
         };
         if let Some((.., encoded)) = self.0.iter().rev().find(same) {
             return encoded.clone();
         }
         let mut out = BytesMut::new();
-        encode.publications(format, core::slice::from_ref(&due.publication), due.mark, &mut out);
+        encode.publications(format, core::slice::from_ref(publication), mark, &mut out);
         let encoded = Encoded::new(out.freeze());
         if self.0.len() >= ENCODINGS_MAX {
             self.0.clear();
         }
-        self.0.push((format, due.mark, Arc::clone(&due.publication), encoded.clone()));
+        self.0.push((format, mark, Arc::clone(publication), encoded.clone()));
         encoded
     }
 }
@@ -90,7 +111,7 @@ impl<B: Broker + History> Shard<B> {
                 && !is_behind(subscriber)
                 && let Some(due) = conflation.pop(now)
             {
-                let encoded = encodings.of(subscriber.format, &due, encode);
+                let encoded = encodings.of(subscriber.format, &due.publication, due.mark, encode);
                 self.effects.deliveries += 1;
                 subscriber.outbox.push_replay(encoded, due.run, due.overflow);
                 mark_dirty(subscriber, slot, &mut self.effects);

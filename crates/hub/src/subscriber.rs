@@ -6,7 +6,7 @@ use crate::outbox::{Outbox, Run};
 use crate::presence::Member;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use switchboard_core::{App, ChannelName, OpId, Publication, SessionId, Time, WireFormat};
+use switchboard_core::{App, ChannelName, ChannelPattern, Identity, OpId, Publication, SessionId, Time, WireFormat};
 
 #[derive(Debug)]
 pub(crate) struct Subscriber {
@@ -29,6 +29,11 @@ pub(crate) struct Subscriber {
     pub(crate) dropped: Vec<Run>,
     /// Absent for the usual subscriber, who is neither slow nor has a rate.
     pub(crate) conflation: Option<Box<Conflation>>,
+    /// Its rights, for what its patterns show.
+    pub(crate) identity: Option<Arc<Identity>>,
+    pub(crate) patterns: Vec<ChannelPattern>,
+    /// Patterns that some homes do not know of yet, by the request, with their number.
+    pub(crate) watching: Vec<(OpId, u16)>,
     /// In the shard's list of those with something conflated that waits.
     pub(crate) conflating: bool,
     /// When the shard's timers look at what is conflated.
@@ -67,6 +72,8 @@ impl Subscriber {
 pub(crate) struct Subscription {
     /// The shard's number for the channel.
     pub(crate) channel: u32,
+    /// The channel's offset when it began.
+    pub(crate) began: u64,
     /// Where the channel's roster has it.
     pub(crate) index: u32,
     /// As presence counts it.

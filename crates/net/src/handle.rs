@@ -67,7 +67,7 @@ impl HubHandle {
 
 fn channel_of(command: &Command) -> Option<&ChannelName> {
     match command {
-        Command::Authenticate { .. } | Command::SignIn { .. } => None,
+        Command::Authenticate { .. } | Command::SignIn { .. } | Command::Watch { .. } | Command::Unwatch { .. } => None,
         Command::Authorize { channel, .. }
         | Command::Subscribe { channel, .. }
         | Command::Unsubscribe { channel }

@@ -6,7 +6,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use switchboard_core::canary::{Canary, is_planted};
 use switchboard_core::{
-    App, ChannelName, Command, Described, Event, OpId, Operations, Outcome, Reject, RejectCode, Signed, Since, Time,
+    App, ChannelName, ChannelPattern, Command, Described, Event, OpId, Operations, Outcome, Reject, RejectCode, Signed,
+    Since, Time,
 };
 use switchboard_dialects::Dialect;
 use switchboard_hub::{Broker, Caller, ChannelKey, History, Member, Shard, SubscribeRequest};
@@ -42,6 +43,15 @@ impl<B: Broker + History> Sessions<B> {
                 self.count_subscriptions(session);
                 session.authorized.remove(&channel);
                 self.shard.unsubscribe(now, session.id, op, &session.app, key(&session.app, channel), member);
+            }
+            Command::Watch { pattern } => self.watch(now, session, op, pattern)?,
+            Command::Unwatch { pattern } => {
+                let Some(index) = session.patterns.iter().position(|known| *known == pattern) else {
+                    let message = format!("not subscribed to pattern '{pattern}'");
+                    return Err(Reject::new(RejectCode::NotSubscribed, message));
+                };
+                session.patterns.swap_remove(index);
+                self.shard.unwatch(now, session.id, op, pattern);
             }
             Command::Publish { channel, publish, exclude_self } => {
                 session.check(now, &channel, Operations::PUBLISH, "publish to")?;
@@ -91,10 +101,7 @@ impl<B: Broker + History> Sessions<B> {
             let message = format!("already subscribed to channel '{channel}'");
             return Err(Reject::new(RejectCode::AlreadySubscribed, message));
         }
-        let limit = session.app.limits.channels;
-        if session.channels.len() >= limit {
-            return Err(Reject::new(RejectCode::LimitExceeded, format!("subscribed to {limit} channels already")));
-        }
+        session.has_room_for_subscription()?;
         // Who may not read history gets none by way of a position either.
         let may_resume = session.allows(now, &channel, Operations::HISTORY) || is_planted(Canary::ReplayWithoutRight);
         wanted.cached &= may_resume;
@@ -141,6 +148,21 @@ impl<B: Broker + History> Sessions<B> {
         Ok(())
     }
 
+    /// Anybody may: what the pattern shows is looked at for each publication.
+    fn watch(&mut self, now: Time, session: &mut Session, op: OpId, pattern: ChannelPattern) -> Result<(), Reject> {
+        if session.user.is_none() {
+            return Err(Reject::new(RejectCode::Unauthenticated, "authenticate first"));
+        }
+        if session.patterns.contains(&pattern) {
+            let message = format!("already subscribed to pattern '{pattern}'");
+            return Err(Reject::new(RejectCode::AlreadySubscribed, message));
+        }
+        session.has_room_for_subscription()?;
+        self.shard.watch(now, session.id, op, &pattern);
+        session.patterns.push(pattern);
+        Ok(())
+    }
+
     /// A first token, or a fresh one of the same user. Subscriptions that it does not cover end.
     fn authenticate(&mut self, now: Time, session: &mut Session, op: OpId, token: &str) -> Result<(), Reject> {
         let identity = self.directory.authenticate(&session.app.id, token, now)?;
@@ -151,6 +173,7 @@ impl<B: Broker + History> Sessions<B> {
         }
         let outcome = Outcome::Authenticated { user: identity.user.clone(), expires: identity.expires };
         session.identify(now, identity);
+        self.shard.set_identity(session.id, session.identity.clone());
         self.answer(session, op, &outcome);
         let mut lost: Vec<ChannelName> = session
             .channels
@@ -197,7 +220,9 @@ pub(crate) fn external<B: Broker + History>(
         | Command::Authorize { .. }
         | Command::SignIn { .. }
         | Command::Subscribe { .. }
-        | Command::Unsubscribe { .. } => {
+        | Command::Unsubscribe { .. }
+        | Command::Watch { .. }
+        | Command::Unwatch { .. } => {
             let message = "only a session can authenticate, subscribe and unsubscribe";
             refused.push_back((ticket, Outcome::Rejected(Reject::new(RejectCode::BadRequest, message))));
         }

@@ -6,8 +6,8 @@ use crate::bucket::Bucket;
 use hashbrown::HashMap;
 use std::sync::Arc;
 use switchboard_core::{
-    App, ChannelName, ClientInfo, Disconnect, Identity, OpId, Operations, Reject, RejectCode, SessionId, Time, UserId,
-    WireFormat,
+    App, ChannelName, ChannelPattern, ClientInfo, Disconnect, Identity, OpId, Operations, Reject, RejectCode,
+    SessionId, Time, UserId, WireFormat,
 };
 use switchboard_dialects::AnyDialect;
 use switchboard_hub::{Member, SubscriberId};
@@ -22,13 +22,15 @@ pub(crate) struct Session {
     /// Who it is. Absent as long as it must authenticate.
     pub(crate) user: Option<UserId>,
     /// From its token.
-    pub(crate) identity: Option<Identity>,
+    pub(crate) identity: Option<Arc<Identity>>,
     /// What the application's signatures allow it on single channels, and whom presence shows there.
     pub(crate) authorized: HashMap<ChannelName, (Operations, Option<Member>), foldhash::fast::RandomState>,
     /// What it is shown with, once it has signed in.
     pub(crate) info: Option<Arc<str>>,
     /// What it subscribes to or has asked to, with how presence counts it and the operation that asked.
     pub(crate) channels: HashMap<ChannelName, (OpId, Option<Member>), foldhash::fast::RandomState>,
+    /// The patterns it subscribes to.
+    pub(crate) patterns: Vec<ChannelPattern>,
     pub(crate) bucket: Bucket,
     /// Requests that the hub has not answered.
     pub(crate) pending: usize,
@@ -81,7 +83,7 @@ impl Session {
             let life = expires.since(now);
             now + (life - (life / 10).min(core::time::Duration::from_secs(30)))
         });
-        self.identity = Some(identity);
+        self.identity = Some(Arc::new(identity));
     }
 
     /// The largest message that the client may send now, in bytes.
@@ -97,7 +99,7 @@ impl Session {
         if self.authorized.get(channel).is_some_and(|(allowed, _)| allowed.contains(operations)) {
             return true;
         }
-        self.app.allows(self.identity.as_ref(), now, channel, operations)
+        self.app.allows(self.identity.as_deref(), now, channel, operations)
     }
 
     /// The one place that refuses for want of a right.
@@ -126,6 +128,15 @@ impl Session {
         }
         let info = self.identity.as_ref().and_then(|identity| identity.info.clone()).or_else(|| self.info.clone());
         self.user.clone().map(|user| Member { user, client: self.name, info })
+    }
+
+    /// Channels and patterns share one limit.
+    pub(crate) fn has_room_for_subscription(&self) -> Result<(), Reject> {
+        let limit = self.app.limits.channels;
+        if self.channels.len() + self.patterns.len() < limit {
+            return Ok(());
+        }
+        Err(Reject::new(RejectCode::LimitExceeded, format!("subscribed to {limit} channels already")))
     }
 
     pub(crate) fn publisher(&self, channel: &ChannelName) -> Option<ClientInfo> {

@@ -101,6 +101,7 @@ impl<B: Broker + History> Sessions<B> {
             authorized: hashbrown::HashMap::default(),
             info: None,
             channels: hashbrown::HashMap::default(),
+            patterns: Vec::new(),
             bucket: crate::bucket::Bucket::default(),
             pending: 0,
             early_bytes: 0,
@@ -114,6 +115,7 @@ impl<B: Broker + History> Sessions<B> {
         });
         if let Some(identity) = identity {
             session.identify(now, identity);
+            self.shard.set_identity(id, session.identity.clone());
         } else if session.user.is_none() {
             session.deadlines.authentication = Some(now + session.app.limits.authentication_timeout);
         }

@@ -8,7 +8,8 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::sync::Arc;
 use switchboard_core::{
-    CacheRequest, ChannelName, Command, Epoch, Payload, Position, Publish, ReadFrom, Reject, RejectCode, Since,
+    CacheRequest, ChannelName, ChannelPattern, Command, Epoch, Payload, Position, Publish, ReadFrom, Reject,
+    RejectCode, Since,
 };
 
 /// What a frame holds.
@@ -98,6 +99,8 @@ struct Members<'a> {
     #[serde(borrow)]
     presence: Option<&'a RawValue>,
     #[serde(borrow)]
+    pattern: Option<&'a RawValue>,
+    #[serde(borrow)]
     rate: Option<&'a RawValue>,
     #[serde(borrow)]
     cached: Option<&'a RawValue>,
@@ -172,6 +175,11 @@ impl<'a> Members<'a> {
     fn command(self, kind: &str) -> Result<Command, Reject> {
         Ok(match kind {
             "authenticate" => Command::Authenticate { token: string("token", self.token)?.into_owned() },
+            "subscribe" if self.pattern.is_some() => {
+                self.no_more_than_a_pattern()?;
+                Command::Watch { pattern: self.pattern()? }
+            }
+            "unsubscribe" if self.pattern.is_some() => Command::Unwatch { pattern: self.pattern()? },
             "subscribe" => Command::Subscribe {
                 channel: self.channel()?,
                 since: position("since", self.since)?,
@@ -242,6 +250,26 @@ impl<'a> Members<'a> {
         let Some(raw) = present(self.limit) else { return Ok(None) };
         let limit = raw.get().parse().map_err(|_| bad("\"limit\" must be an integer"))?;
         Ok(Some(limit))
+    }
+
+    fn pattern(&self) -> Result<ChannelPattern, Reject> {
+        let pattern = string("pattern", self.pattern)?;
+        ChannelPattern::parse(&pattern).map_err(|error| refuse(RejectCode::BadChannel, error.to_string()))
+    }
+
+    /// What a subscription to a pattern cannot have is refused, rather than promised in silence.
+    fn no_more_than_a_pattern(&self) -> Result<(), Reject> {
+        let others = [
+            ("channel", self.channel),
+            ("since", self.since),
+            ("presence", self.presence),
+            ("rate", self.rate),
+            ("cached", self.cached),
+        ];
+        match others.into_iter().find(|(_, member)| present(*member).is_some_and(|raw| raw.get() != "false")) {
+            Some((name, _)) => Err(bad(format!("\"{name}\" cannot stand beside \"pattern\""))),
+            None => Ok(()),
+        }
     }
 
     fn rate(&self) -> Result<u32, Reject> {
@@ -393,6 +421,11 @@ mod tests {
                 "bad_request: \"since\" must be {\"epoch\": a string, \"offset\": an integer}",
             ),
             (r#"{"type":"subscribe","channel":"a","presence":1}"#, "bad_request: \"presence\" must be true or false"),
+            (
+                r#"{"type":"subscribe","pattern":"a/#","since":{"epoch":"e1","offset":0}}"#,
+                "bad_request: \"since\" cannot stand beside \"pattern\"",
+            ),
+            (r#"{"type":"subscribe","pattern":"a#"}"#, "bad_channel: '#' must be a whole level of a pattern"),
             (
                 r#"{"type":"subscribe","channel":"a","rate":0}"#,
                 "bad_request: \"rate\" must be an integer from 1 to 1000",

@@ -64,6 +64,9 @@ pub(super) fn ok(id: Option<&str>, outcome: &Outcome, out: &mut Writer<'_>) {
                     object.users(users);
                 }
             }
+            Outcome::Watching { pattern } | Outcome::Unwatched { pattern } => {
+                object.string("pattern", pattern.as_str());
+            }
             Outcome::Unsubscribed { channel } => {
                 object.string("channel", channel.as_str());
             }

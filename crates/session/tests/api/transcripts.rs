@@ -13,7 +13,7 @@ const PUSHER: &str = include_str!("../../../../docs/reference/pusher.md");
 
 #[test]
 fn the_reference_of_the_native_protocol_shows_what_happens() {
-    run_page(NATIVE, 12);
+    run_page(NATIVE, 13);
 }
 
 #[test]

@@ -444,11 +444,8 @@ impl Recovering {
                 if let Some(segment) = self.segments.last_mut() {
                     segment.ids_until = segment.ids_until.max(until);
                 }
-                if let Some(known) = self.channels.get_mut(&key)
-                    && known.epochs.contains(&epoch)
-                {
-                    known.ids.insert(id, (offset, until));
-                }
+                // When its segment was written anew, it may have come before what tells the channel's place.
+                self.known(key, epoch).ids.insert(id, (offset, until));
             }
             Record::Forgotten { key, epoch } => {
                 if self.channels.get(&key).is_some_and(|known| known.epochs.contains(&epoch)) {

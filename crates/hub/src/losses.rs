@@ -61,12 +61,15 @@ impl<B: Broker + History> Shard<B> {
             }
         }
         for (slot, run) in gaps {
-            if let Some(subscriber) = self.subscribers.get(slot as usize)
-                && let Some(channel) = self.roster.channels.get(run.number as usize)
-                && channel.generation == run.generation
-            {
-                let event = Event::Gap { channel: channel.key.channel.clone(), from: run.first, to: run.last };
-                self.events.push_back((subscriber.id(slot), event));
+            let Some(subscriber) = self.subscribers.get_mut(slot as usize) else { continue };
+            match self.roster.channels.get(run.number as usize).filter(|channel| channel.generation == run.generation) {
+                Some(channel) => {
+                    let event = Event::Gap { channel: channel.key.channel.clone(), from: run.first, to: run.last };
+                    self.events.push_back((subscriber.id(slot), event));
+                }
+                // It has left the channel, and nobody here knows its name any more. What followed the loss must not be read without it.
+                None if !subscriber.lost => fanout::lose(subscriber, slot, &mut self.effects),
+                None => {}
             }
         }
     }

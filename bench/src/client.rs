@@ -2,13 +2,16 @@
 
 use std::{
     io::{self, Read, Write},
-    net::{SocketAddr, TcpStream},
     time::Duration,
 };
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::wire::{Script, check_response, request};
+use crate::{
+    scenario::Target,
+    transport::Transport,
+    wire::{Script, check_response, request},
+};
 
 /// How long a connection may stay silent when something is due.
 pub const SILENCE_MAX: Duration = Duration::from_secs(15);
@@ -26,7 +29,7 @@ impl Default for Scratch {
 
 #[derive(Debug)]
 pub struct Client {
-    pub socket: TcpStream,
+    pub socket: Transport,
     /// Bytes of the script: sent, allowed to be sent, received.
     sent: u64,
     allowed: u64,
@@ -36,9 +39,9 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects, shakes hands (blocking) and leaves the socket non-blocking.
-    pub fn connect(addr: SocketAddr, path: &str, checked: bool) -> Result<Self> {
-        let (socket, _) = shake_hands(addr, path, "")?;
+    /// Connects, shakes hands (blocking) and leaves the socket non-blocking. `{n}` in the path becomes the number.
+    pub fn connect(target: &Target, number: usize, checked: bool) -> Result<Self> {
+        let (socket, _) = shake_hands(target, number, "")?;
         Ok(Self { socket, sent: 0, allowed: 0, received: 0, checked })
     }
 
@@ -71,8 +74,7 @@ impl Client {
                         ensure!(script.matches(self.received, chunk), "wrong bytes after {} right ones", self.received);
                     }
                     self.received += n as u64;
-                    // A short read emptied the socket; later bytes raise a new edge.
-                    if n < scratch.0.len() {
+                    if self.socket.is_drained(n, scratch.0.len()) {
                         break;
                     }
                 }
@@ -98,14 +100,10 @@ impl Client {
     }
 }
 
-/// Opens `count` connections one after another; the first few and the last are checked byte by byte. `{n}` in the path becomes
-/// the number of the connection.
-pub fn connect_all(addr: SocketAddr, path: &str, count: usize) -> Result<Vec<Client>> {
+/// Opens `count` connections one after another; the first few and the last are checked byte by byte.
+pub fn connect_all(target: &Target, count: usize) -> Result<Vec<Client>> {
     (0..count)
-        .map(|index| {
-            let path = path.replace("{n}", &index.to_string());
-            Client::connect(addr, &path, index < CHECKED || index + 1 == count)
-        })
+        .map(|index| Client::connect(target, index, index < CHECKED || index + 1 == count))
         .collect::<Result<_>>()
         .with_context(|| format!("while opening {count} connections"))
 }
@@ -113,11 +111,10 @@ pub fn connect_all(addr: SocketAddr, path: &str, count: usize) -> Result<Vec<Cli
 const CHECKED: usize = 3;
 
 /// Connects and shakes hands (blocking), with more header lines: the socket, non-blocking, and the head of the answer.
-pub fn shake_hands(addr: SocketAddr, path: &str, headers: &str) -> Result<(TcpStream, String)> {
-    let mut socket = TcpStream::connect(addr).with_context(|| format!("cannot connect to {addr}"))?;
-    socket.set_nodelay(true)?;
-    socket.set_read_timeout(Some(SILENCE_MAX))?;
-    socket.write_all(&request(path, &addr.to_string(), headers))?;
+pub fn shake_hands(target: &Target, number: usize, headers: &str) -> Result<(Transport, String)> {
+    let mut socket = Transport::open(target)?;
+    let path = target.path.replace("{n}", &number.to_string());
+    socket.write_all(&request(&path, &target.addr.to_string(), headers)).context("cannot shake hands")?;
     let mut head = Vec::new();
     let mut chunk = [0; 4096];
     let head_len = loop {
@@ -129,6 +126,6 @@ pub fn shake_hands(addr: SocketAddr, path: &str, headers: &str) -> Result<(TcpSt
         }
     };
     ensure!(head_len == head.len(), "the server sent {} bytes unasked after the handshake", head.len() - head_len);
-    socket.set_nonblocking(true)?;
+    socket.tcp().set_nonblocking(true)?;
     Ok((socket, String::from_utf8_lossy(&head).into_owned()))
 }

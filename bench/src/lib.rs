@@ -9,4 +9,6 @@ pub mod report;
 pub mod scenario;
 pub mod server;
 pub mod sys;
+pub mod tls;
+pub mod transport;
 pub mod wire;

@@ -32,6 +32,21 @@ pub fn rss_bytes(pid: u32) -> Result<u64> {
     Ok(kib * 1024)
 }
 
+/// So many of the connections that are wanted as a process may have files open, and as memory is free for, both sides of them together.
+pub fn connections_that_fit(wanted: usize, files_max: u64) -> usize {
+    let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let available = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kib: Option<u64> = available.and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse().ok());
+    let by_memory = kib.map_or(u64::MAX, |kib| kib / CONNECTION_KIB);
+    let fit = files_max.saturating_sub(FILES_APART).min(by_memory);
+    usize::try_from(fit).unwrap_or(usize::MAX).min(wanted)
+}
+
+/// What two sides of a TLS connection may take, the kernel's part among it, generously.
+const CONNECTION_KIB: u64 = 256;
+/// What a server has open beside its connections.
+const FILES_APART: u64 = 128;
+
 /// What the figures were measured on.
 pub fn describe() -> Value {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -84,6 +99,13 @@ mod tests {
         // A step of the one clock may come before the other has made it.
         let step = 1_000_000_000 / sys::ticks_per_second();
         assert!(user_ns(pid).unwrap() <= cpu_ns(pid).unwrap() + step);
+    }
+
+    #[test]
+    fn no_more_connections_than_files() {
+        assert_eq!(connections_that_fit(100, 1000), 100);
+        assert_eq!(connections_that_fit(10_000, 1000), 872);
+        assert_eq!(connections_that_fit(usize::MAX, 0), 0);
     }
 
     #[test]

@@ -42,6 +42,8 @@ pub struct Scenario {
     /// What the figure is for each of.
     pub each: &'static str,
     pub measure: Measure,
+    /// Whether the servers get a certificate (`--tls-cert`, `--tls-key`), and the generator trusts it (`--ca`).
+    pub tls: bool,
     /// Arguments of the load generator; those of `quick` are added for the quick tier (a later one wins).
     pub load: &'static [&'static str],
     pub quick: &'static [&'static str],
@@ -204,6 +206,7 @@ const fn echo(name: &'static str, title: &'static str, load: &'static [&'static 
         title,
         each: "message",
         measure: Measure::ServerCpu,
+        tls: false,
         load,
         quick: &["--connections", "16"],
         servers: ECHO,
@@ -218,6 +221,7 @@ const fn fanout(name: &'static str, title: &'static str, load: &'static [&'stati
         title,
         each: "delivery",
         measure: Measure::ServerCpu,
+        tls: false,
         load,
         quick: &["--subscribers", "100"],
         servers: FANOUT,
@@ -235,6 +239,7 @@ const fn deflate(name: &'static str, title: &'static str, measure: Measure, load
             Measure::ServerMemory => "connection",
         },
         measure,
+        tls: false,
         load,
         quick: &["--connections", "16"],
         servers: DEFLATE,
@@ -242,6 +247,32 @@ const fn deflate(name: &'static str, title: &'static str, measure: Measure, load
         goals: &[],
     }
 }
+
+const CONNECT: Scenario = Scenario {
+    name: "connect",
+    title: "Connect, handshake, close handshake; 64 at a time",
+    each: "connection",
+    measure: Measure::ServerCpu,
+    tls: false,
+    load: &["connect"],
+    quick: &["--parallel", "8"],
+    servers: ECHO_AND_SERVER,
+    reference: "fastwebsockets",
+    goals: &[],
+};
+
+const IDLE: Scenario = Scenario {
+    name: "idle",
+    title: "Idle connections (10,000) that have each echoed one message",
+    each: "connection",
+    measure: Measure::ServerMemory,
+    tls: false,
+    load: &["idle", "--connections", "10000"],
+    quick: &["--connections", "500", "--settle-ms", "100"],
+    servers: ECHO_AND_SERVER,
+    reference: "fastwebsockets",
+    goals: &[],
+};
 
 pub const SCENARIOS: &[Scenario] = &[
     Scenario {
@@ -320,27 +351,19 @@ pub const SCENARIOS: &[Scenario] = &[
             &["fanout", "--size", "128", "--window", "16"],
         )
     },
+    CONNECT,
     Scenario {
-        name: "connect",
-        title: "Connect, handshake, close handshake; 64 at a time",
-        each: "connection",
-        measure: Measure::ServerCpu,
-        load: &["connect"],
-        quick: &["--parallel", "8"],
-        servers: ECHO_AND_SERVER,
-        reference: "fastwebsockets",
-        goals: &[],
+        name: "connect-tls",
+        title: "Connect, TLS 1.3 handshake, handshake, close handshake; 64 at a time",
+        tls: true,
+        ..CONNECT
     },
+    IDLE,
     Scenario {
-        name: "idle",
-        title: "Idle connections (10,000) that have each echoed one message",
-        each: "connection",
-        measure: Measure::ServerMemory,
-        load: &["idle", "--connections", "10000"],
-        quick: &["--connections", "500", "--settle-ms", "100"],
-        servers: ECHO_AND_SERVER,
-        reference: "fastwebsockets",
-        goals: &[],
+        name: "idle-tls",
+        title: "Idle TLS connections (10,000) that have each echoed one message",
+        tls: true,
+        ..IDLE
     },
 ];
 

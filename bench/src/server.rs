@@ -77,9 +77,11 @@ fn address(stdout: ChildStdout) -> Result<SocketAddr> {
     }
 }
 
-/// `listening on 127.0.0.1:1234`, or any `ws://127.0.0.1:1234/…`.
+/// `listening on 127.0.0.1:1234`, or any `ws://127.0.0.1:1234/…` or `wss://…`.
 fn find_address(line: &str) -> Option<SocketAddr> {
-    let in_url = |word: &str| word.strip_prefix("ws://")?.split('/').next()?.parse().ok();
+    let in_url = |word: &str| {
+        word.strip_prefix("ws://").or_else(|| word.strip_prefix("wss://"))?.split('/').next()?.parse().ok()
+    };
     match line.strip_prefix("listening on ") {
         Some(addr) => addr.trim().parse().ok(),
         None => line.split(|c: char| c.is_whitespace() || c == '"' || c == '\'').find_map(in_url),
@@ -97,6 +99,7 @@ mod tests {
         };
         check("listening on 127.0.0.1:4000", Some("127.0.0.1:4000"));
         check("  clients   ws://127.0.0.1:8080/ws", Some("127.0.0.1:8080"));
+        check("  clients   wss://127.0.0.1:8080/ws", Some("127.0.0.1:8080"));
         check("  console   http://127.0.0.1:8081/", None);
         check("Switchboard 0.1.0", None);
     }

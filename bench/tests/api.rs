@@ -2,14 +2,18 @@
 
 use std::{
     io::{Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    path::PathBuf,
     sync::{Arc, Mutex},
     thread,
     time::Duration,
 };
 
+use rustls::{ServerConfig, ServerConnection, StreamOwned, crypto::aws_lc_rs};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use switchboard_bench::{
     scenario::{Target, connect::Connect, echo::Echo, fanout::Fanout, idle::Idle},
+    tls::{Tls, make_certificate},
     wire::OPCODE_BINARY,
 };
 
@@ -29,21 +33,63 @@ enum Behaviour {
 
 /// Listens until the test process ends.
 fn start(behaviour: Behaviour) -> Target {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let addr: SocketAddr = listener.local_addr().unwrap();
+    let (addr, sockets) = listen();
     let everyone = Arc::new(Mutex::new(Vec::new()));
     thread::spawn(move || {
-        for socket in listener.incoming().map_while(Result::ok) {
+        for socket in sockets {
             everyone.lock().unwrap().push(socket.try_clone().unwrap());
             let everyone = Arc::clone(&everyone);
             // The client may go away at any time.
-            thread::spawn(move || serve(socket, behaviour, &everyone));
+            thread::spawn(move || serve(socket.try_clone().ok()?, &socket, behaviour, &everyone));
         }
     });
-    Target { addr, pid: std::process::id(), path: "/".to_owned() }
+    Target { addr, pid: std::process::id(), path: "/".to_owned(), tls: None }
 }
 
-fn serve(mut socket: TcpStream, behaviour: Behaviour, everyone: &Mutex<Vec<TcpStream>>) -> Option<()> {
+/// The same behind TLS; where another certificate is trusted than the one that it shows, a client has to refuse.
+fn start_tls(name: &str, behaviour: Behaviour, trusts_another: bool) -> Target {
+    let file = |kind: &str| -> PathBuf {
+        std::env::temp_dir().join(format!("switchboard-bench-{}-{name}-{kind}.pem", std::process::id()))
+    };
+    let (cert, key, other, other_key) = (file("cert"), file("key"), file("other"), file("other-key"));
+    make_certificate(&cert, &key).unwrap();
+    make_certificate(&other, &other_key).unwrap();
+    let tls = Tls::trusting(if trusts_another { &other } else { &cert }).unwrap();
+    let chain = vec![CertificateDer::from_pem_file(&cert).unwrap()];
+    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .and_then(|builder| {
+            builder.with_no_client_auth().with_single_cert(chain, PrivateKeyDer::from_pem_file(&key).unwrap())
+        });
+    let config = Arc::new(config.unwrap());
+    for file in [cert, key, other, other_key] {
+        std::fs::remove_file(file).unwrap();
+    }
+    let (addr, sockets) = listen();
+    thread::spawn(move || {
+        for socket in sockets {
+            let tls = ServerConnection::new(Arc::clone(&config)).unwrap();
+            thread::spawn(move || {
+                let stream = StreamOwned::new(tls, socket.try_clone().ok()?);
+                serve(stream, &socket, behaviour, &Mutex::default())
+            });
+        }
+    });
+    Target { addr, pid: std::process::id(), path: "/".to_owned(), tls: Some(tls) }
+}
+
+fn listen() -> (SocketAddr, impl Iterator<Item = TcpStream> + Send) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    (addr, std::iter::from_fn(move || listener.accept().ok()).map(|(socket, _)| socket))
+}
+
+fn serve(
+    mut socket: impl Read + Write,
+    tcp: &TcpStream,
+    behaviour: Behaviour,
+    everyone: &Mutex<Vec<TcpStream>>,
+) -> Option<()> {
     let mut input = Vec::new();
     while !input.windows(4).any(|w| w == b"\r\n\r\n") {
         read(&mut socket, &mut input)?;
@@ -62,12 +108,12 @@ fn serve(mut socket: TcpStream, behaviour: Behaviour, everyone: &Mutex<Vec<TcpSt
         let mut reply = vec![frame[0], len as u8];
         reply.extend(frame[6..].iter().zip(frame[2..6].iter().cycle()).map(|(byte, key)| byte ^ key));
         if frame[0] == 0x88 {
-            return socket.write_all(&reply).and_then(|()| socket.shutdown(std::net::Shutdown::Both)).ok();
+            return socket.write_all(&reply).and_then(|()| tcp.shutdown(Shutdown::Both)).ok();
         }
         match behaviour {
             Behaviour::FlipsTheBitOfMessage(bad) if bad == number => reply[2] ^= 1,
             Behaviour::SendsMoreThanAsked => reply.extend_from_slice(&reply.clone()),
-            Behaviour::ClosesAfter(last) if last == number => return socket.shutdown(std::net::Shutdown::Both).ok(),
+            Behaviour::ClosesAfter(last) if last == number => return tcp.shutdown(Shutdown::Both).ok(),
             _ => {}
         }
         match behaviour {
@@ -82,7 +128,7 @@ fn serve(mut socket: TcpStream, behaviour: Behaviour, everyone: &Mutex<Vec<TcpSt
     None
 }
 
-fn read(socket: &mut TcpStream, input: &mut Vec<u8>) -> Option<()> {
+fn read(socket: &mut impl Read, input: &mut Vec<u8>) -> Option<()> {
     let mut chunk = [0; 4096];
     let n = socket.read(&mut chunk).ok().filter(|&n| n > 0)?;
     input.extend_from_slice(&chunk[..n]);
@@ -126,6 +172,31 @@ fn connect_and_idle_run_to_their_end() {
     assert!(result["count"].as_u64().unwrap() > 0, "{result}");
     let idle = Idle { connections: 5, size: 20, settle: Duration::from_millis(1) };
     assert_eq!(idle.run(&start(Behaviour::Echo)).unwrap()["connections"], 5);
+}
+
+#[test]
+fn everything_runs_over_tls() {
+    let target = start_tls("runs", Behaviour::Echo, false);
+    let (warm_up, duration) = (Duration::from_millis(20), Duration::from_millis(100));
+    let result = Connect { parallel: 3, warm_up, duration }.run(&target).unwrap();
+    assert!(result["count"].as_u64().unwrap() > 0, "{result}");
+    assert!(result["per_second"].as_f64().unwrap() > 0.0, "{result}");
+    let idle = Idle { connections: 5, size: 20, settle: Duration::from_millis(1) };
+    assert_eq!(idle.run(&target).unwrap()["connections"], 5);
+    let result = echo(16).run(&target).unwrap();
+    assert!(result["count"].as_u64().unwrap() > 0, "{result}");
+}
+
+#[test]
+fn over_tls_a_server_that_misbehaves_is_found_out_too() {
+    let flips = error(echo(4).run(&start_tls("flips", Behaviour::FlipsTheBitOfMessage(50), false)));
+    assert!(flips.contains("wrong bytes after"), "{flips}");
+    let stranger = start_tls("stranger", Behaviour::Echo, true);
+    let (warm_up, duration) = (Duration::from_millis(20), Duration::from_millis(100));
+    let connect = error(Connect { parallel: 3, warm_up, duration }.run(&stranger));
+    assert!(connect.contains("invalid peer certificate"), "{connect}");
+    let idle = error(Idle { connections: 5, size: 20, settle: Duration::from_millis(1) }.run(&stranger));
+    assert!(idle.contains("invalid peer certificate"), "{idle}");
 }
 
 #[test]

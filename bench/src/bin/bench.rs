@@ -17,7 +17,7 @@ use switchboard_bench::{
     plan::{Measure, Program, SCENARIOS, Scenario, Server},
     report::{self, Rounds},
     server::Running,
-    sys,
+    sys, tls,
 };
 
 const USAGE: &str = "\
@@ -72,6 +72,8 @@ fn run() -> Result<()> {
     sys::raise_open_files().context("cannot raise the limit of open files")?;
 
     build(&settings, &scenarios)?;
+    let (certificate, key) = settings.certificate();
+    tls::make_certificate(&certificate, &key)?;
     let about = about(&settings)?;
     let mut tables = headline(&about) + "\n";
     println!("{tables}");
@@ -155,6 +157,12 @@ impl Settings {
         self.root.join("..")
     }
 
+    /// The file of the certificate that all servers show in this run, and that of its key.
+    fn certificate(&self) -> (PathBuf, PathBuf) {
+        let folder = self.root.join("target");
+        (folder.join("certificate.pem"), folder.join("key.pem"))
+    }
+
     fn program(&self, server: &Server) -> PathBuf {
         match server.program {
             Program::Peer { binary, .. } => self.target(&self.root).join(binary),
@@ -210,7 +218,7 @@ fn measure(settings: &Settings, scenario: &Scenario) -> Result<Value> {
         for rounds in &mut all {
             let server = plan::server(rounds.server).context("the plan lost a server")?;
             progress(&format!("{}: round {} of {}, {}", scenario.name, round + 1, settings.rounds, rounds.label));
-            let result = one_round(settings, server, &load);
+            let result = one_round(settings, scenario, server, &load);
             rounds.results.push(result.with_context(|| format!("{}, {}", scenario.name, rounds.label))?);
         }
     }
@@ -247,17 +255,25 @@ fn load_args(settings: &Settings, scenario: &Scenario) -> Vec<String> {
 }
 
 /// A fresh server process, one load, and the end of both.
-fn one_round(settings: &Settings, server: &Server, load: &[String]) -> Result<Value> {
+fn one_round(settings: &Settings, scenario: &Scenario, server: &Server, load: &[String]) -> Result<Value> {
     let logs = settings.root.join("target/logs");
     fs::create_dir_all(&logs)?;
     let log = logs.join(format!("{}.log", server.name));
     let root = settings.root.to_string_lossy();
-    let args: Vec<String> = server.args.iter().map(|arg| arg.replace("{bench}", &root)).collect();
+    let mut args: Vec<String> = server.args.iter().map(|arg| arg.replace("{bench}", &root)).collect();
+    let (certificate, key) = settings.certificate();
+    if scenario.tls {
+        args.extend(["--tls-cert".to_owned(), certificate.to_string_lossy().into_owned()]);
+        args.extend(["--tls-key".to_owned(), key.to_string_lossy().into_owned()]);
+    }
     let running = Running::start(&settings.program(server), &args, settings.server_cpu, !settings.split, &log)?;
     let mut command = Command::new(settings.target(&settings.root).join("load"));
     command.args(load).args(["--path", server.path, "--mode", if settings.split { "split" } else { "same-core" }]);
     command.args(["--addr", &running.addr.to_string(), "--pid", &running.pid().to_string()]);
     command.args(["--cpu", &settings.load_cpu.to_string()]);
+    if scenario.tls {
+        command.arg("--ca").arg(&certificate);
+    }
     let output = command.output().context("cannot run the load generator")?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{} ({}); the server's log is {}", said.trim(), output.status, log.display());

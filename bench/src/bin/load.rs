@@ -1,11 +1,12 @@
 //! The load generator: one scenario against one server that is already running; prints one line of JSON.
 
-use std::{net::SocketAddr, process::ExitCode, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use switchboard_bench::{
     args::Args,
+    machine,
     scenario::{
         Target,
         connect::Connect,
@@ -15,6 +16,7 @@ use switchboard_bench::{
         idle::Idle,
     },
     sys,
+    tls::Tls,
     wire::{OPCODE_BINARY, OPCODE_TEXT},
 };
 
@@ -29,6 +31,7 @@ load SCENARIO --addr HOST:PORT --pid PID [--path /] [--cpu N] [--mode same-core|
   deflate-idle  --size 1024 --connections 1000 [--settle-ms 1000] [--alone]
 
   --pid          the server's process, whose CPU time and memory are read
+  --ca FILE      speaks TLS 1.3 to a server that shows this certificate
   --cpu          pins the generator; --mode same-core also runs it under SCHED_BATCH
   --warm-up-ms   300, --duration-ms 1000, --ends-after-s 120 (the process is killed then, whatever happens)";
 
@@ -49,7 +52,7 @@ fn run() -> Result<Value> {
     let mut args = Args::parse(std::env::args().skip(1), &["alone", "text", "latency", "help"])?;
     let Some(scenario) = args.words.first().cloned() else { bail!("{USAGE}") };
     sys::end_after(Duration::from_secs(args.or("ends-after-s", 120)?));
-    sys::raise_open_files().context("cannot raise the limit of open files")?;
+    let files_max = sys::raise_open_files().context("cannot raise the limit of open files")?;
     if let Some(cpu) = args.optional("cpu")? {
         sys::pin_to(cpu).with_context(|| format!("cannot pin to CPU {cpu}"))?;
     }
@@ -62,6 +65,7 @@ fn run() -> Result<Value> {
         addr: args.required::<SocketAddr>("addr")?,
         pid: args.required("pid")?,
         path: args.or("path", "/".to_owned())?,
+        tls: args.optional::<PathBuf>("ca")?.map(|ca| Tls::trusting(&ca)).transpose()?,
     };
     let opcode = if args.flag("text") { OPCODE_TEXT } else { OPCODE_BINARY };
     let warm_up = Duration::from_millis(args.or("warm-up-ms", 300)?);
@@ -94,7 +98,7 @@ fn run() -> Result<Value> {
         }
         "idle" => {
             let idle = Idle {
-                connections: args.or("connections", 10_000)?,
+                connections: machine::connections_that_fit(args.or("connections", 10_000)?, files_max),
                 size: args.or("size", 20)?,
                 settle: Duration::from_millis(args.or("settle-ms", 1000)?),
             };

@@ -1,8 +1,7 @@
-//! Connect storm: connect, handshake, close handshake, again; `parallel` connections at a time. The server's CPU for each.
+//! Connect storm: connect, handshake (of TLS before that, where the target asks for it), close handshake, again; `parallel` connections at a time. The server's CPU for each.
 
 use std::{
     io::{self, Read, Write},
-    net::TcpStream,
     time::Duration,
 };
 
@@ -13,6 +12,7 @@ use super::{Span, Target};
 use crate::{
     client::SILENCE_MAX,
     sys::{Epoll, reset_on_close},
+    transport::Transport,
     wire::{CLOSE_FRAME, check_response, request},
 };
 
@@ -25,7 +25,7 @@ pub struct Connect {
 
 #[derive(Debug)]
 struct Visit {
-    socket: TcpStream,
+    socket: Transport,
     received: Vec<u8>,
     open: bool,
 }
@@ -57,13 +57,11 @@ impl Connect {
     }
 }
 
-/// On loopback, connecting does not wait for the server to accept.
 fn visit(target: &Target, head: &[u8], epoll: &Epoll, token: usize) -> Result<Visit> {
-    let mut socket = TcpStream::connect(target.addr).context("cannot connect")?;
-    socket.set_nodelay(true)?;
+    let mut socket = Transport::open(target)?;
     reset_on_close(&socket)?;
-    socket.write_all(head)?;
-    socket.set_nonblocking(true)?;
+    socket.write_first(head)?;
+    socket.tcp().set_nonblocking(true)?;
     epoll.add(&socket, token)?;
     Ok(Visit { socket, received: Vec::with_capacity(256), open: false })
 }

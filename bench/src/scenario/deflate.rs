@@ -3,7 +3,6 @@
 
 use std::{
     io::{self, Read, Write},
-    net::TcpStream,
     time::Duration,
 };
 
@@ -20,6 +19,7 @@ use crate::{
     client::{SILENCE_MAX, shake_hands},
     machine,
     sys::Epoll,
+    transport::Transport,
     wire::{OPCODE_TEXT, mask_key, put_header},
 };
 
@@ -236,7 +236,7 @@ const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 const RSV1: u8 = 0x40;
 
 struct Client {
-    socket: TcpStream,
+    socket: Transport,
     /// Bytes of the script that were sent.
     sent: u64,
     /// Messages: that may be sent, that came back.
@@ -254,8 +254,7 @@ struct Client {
 impl Client {
     fn connect(target: &Target, number: usize, checked: bool, alone: bool) -> Result<Self> {
         let offer = if alone { ALONE } else { "permessage-deflate" };
-        let path = target.path.replace("{n}", &number.to_string());
-        let (socket, head) = shake_hands(target.addr, &path, &format!("Sec-WebSocket-Extensions: {offer}\r\n"))?;
+        let (socket, head) = shake_hands(target, number, &format!("Sec-WebSocket-Extensions: {offer}\r\n"))?;
         let answer = head.lines().find_map(|line| {
             let (name, value) = line.split_once(':')?;
             name.eq_ignore_ascii_case("sec-websocket-extensions").then(|| value.trim().to_owned())
@@ -289,7 +288,7 @@ impl Client {
                     self.bytes += n as u64;
                     self.input.extend_from_slice(&scratch[..n]);
                     self.take_frames(script)?;
-                    if n < scratch.len() {
+                    if self.socket.is_drained(n, scratch.len()) {
                         break;
                     }
                 }

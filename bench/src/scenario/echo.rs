@@ -28,7 +28,7 @@ pub struct Echo {
 impl Echo {
     pub fn run(&self, target: &Target) -> Result<Value> {
         let script = Script::new(self.opcode, self.size, self.depth);
-        let mut clients = connect_all(target.addr, &target.path, self.connections)?;
+        let mut clients = connect_all(target, self.connections)?;
         let mut epoll = Epoll::new(self.connections)?;
         for (token, client) in clients.iter().enumerate() {
             epoll.add(&client.socket, token)?;

@@ -27,7 +27,7 @@ pub struct Fanout {
 impl Fanout {
     pub fn run(&self, target: &Target) -> Result<Value> {
         let script = Script::new(self.opcode, self.size, self.window);
-        let mut clients = connect_all(target.addr, &target.path, self.subscribers + 1)?;
+        let mut clients = connect_all(target, self.subscribers + 1)?;
         // A server may register a subscriber only after it has sent the 101.
         std::thread::sleep(Duration::from_millis(200));
         let mut epoll = Epoll::new(clients.len())?;

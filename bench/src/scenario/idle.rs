@@ -51,8 +51,7 @@ impl Idle {
     ) -> Result<Vec<Client>> {
         let mut clients = Vec::with_capacity(numbers.len());
         for number in numbers {
-            let path = target.path.replace("{n}", &number.to_string());
-            let mut client = Client::connect(target.addr, &path, true)?;
+            let mut client = Client::connect(target, number, true)?;
             let mut epoll = Epoll::new(1)?;
             epoll.add(&client.socket, 0)?;
             client.allow(script, 1);

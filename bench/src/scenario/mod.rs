@@ -14,7 +14,7 @@ use std::{
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use crate::machine;
+use crate::{machine, tls::Tls};
 
 /// The server under load.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub struct Target {
     pub addr: SocketAddr,
     pub pid: u32,
     pub path: String,
+    /// Where the connection is not plain.
+    pub tls: Option<Tls>,
 }
 
 /// The measured span: its start is set when the warm-up is over.

@@ -5,16 +5,16 @@ use std::io;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use sha1::{Digest, Sha1};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 pub const READ_BYTES: usize = 4096;
 pub const CLOSE: u8 = 8;
 
 /// Reads the request and answers it; bytes that came after it stay in `input`.
-pub async fn shake_hands(socket: &mut TcpStream, input: &mut Vec<u8>) -> io::Result<()> {
+pub async fn shake_hands<S>(socket: &mut S, input: &mut Vec<u8>) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let end = loop {
         if socket.read_buf(input).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -34,7 +34,8 @@ pub async fn shake_hands(socket: &mut TcpStream, input: &mut Vec<u8>) -> io::Res
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
     );
     input.drain(..end);
-    socket.write_all(response.as_bytes()).await
+    socket.write_all(response.as_bytes()).await?;
+    socket.flush().await
 }
 
 /// A frame that lies whole in the input.

@@ -4,19 +4,28 @@
 use std::io;
 use std::sync::LazyLock;
 
+use bench_peer::{Peer, Stream};
 use switchboard_ws::deflate::Policy;
 use switchboard_ws::{AcceptOptions, Config, Limits, accept_with};
-use tokio::net::TcpStream;
 
 fn main() -> io::Result<()> {
-    bench_peer::serve_with_timers(|socket| async {
-        // A peer that goes away is no news.
-        let _ = echo(socket).await;
-    })
+    bench_peer::run(Echo)
 }
 
-async fn echo(socket: TcpStream) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let mut ws = accept_with(socket, &OPTIONS).await?;
+#[derive(Clone, Copy)]
+struct Echo;
+
+impl Peer for Echo {
+    const TIMERS: bool = true;
+
+    async fn serve<S: Stream>(self, stream: S) {
+        // A peer that goes away is no news.
+        let _ = echo(stream).await;
+    }
+}
+
+async fn echo<S: Stream>(stream: S) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let mut ws = accept_with(stream, &OPTIONS).await?;
     while let Some(message) = ws.recv().await {
         ws.feed(message?).await?;
     }

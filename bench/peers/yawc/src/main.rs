@@ -1,8 +1,9 @@
-//! yawc: echo, with the socket taken back from hyper after the upgrade (without that, every read and write would go through a
-//! boxed stream).
+//! yawc: echo, with the stream taken back from hyper after the upgrade (without that, every read and write would go through a
+//! boxed one).
 
 use std::io;
 
+use bench_peer::{Peer, Stream};
 use bytes::Bytes;
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use http_body_util::Empty;
@@ -10,18 +11,24 @@ use hyper::{
     Request, Response, body::Incoming, header::SEC_WEBSOCKET_EXTENSIONS, server::conn::http1, service::service_fn,
 };
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use yawc::{Options, Role, WebSocket, frame::OpCode};
 
 fn main() -> io::Result<()> {
-    bench_peer::serve(|socket| async {
-        let connection = http1::Builder::new().serve_connection(TokioIo::new(socket), service_fn(answer));
-        // A peer that goes away is no news, here and below.
-        let _ = connection.with_upgrades().await;
-    })
+    bench_peer::run(Echo)
 }
 
-async fn answer(mut request: Request<Incoming>) -> yawc::Result<Response<Empty<Bytes>>> {
+#[derive(Clone, Copy)]
+struct Echo;
+
+impl Peer for Echo {
+    async fn serve<S: Stream>(self, stream: S) {
+        let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(answer::<S>));
+        // A peer that goes away is no news, here and below.
+        let _ = connection.with_upgrades().await;
+    }
+}
+
+async fn answer<S: Stream>(mut request: Request<Incoming>) -> yawc::Result<Response<Empty<Bytes>>> {
     let on_upgrade = hyper::upgrade::on(&mut request);
     // Its own upgrade future would keep the boxed stream; only its response is used.
     let (response, _) = WebSocket::upgrade_with_options(&mut request, options())?;
@@ -29,7 +36,7 @@ async fn answer(mut request: Request<Incoming>) -> yawc::Result<Response<Empty<B
         response.headers().get(SEC_WEBSOCKET_EXTENSIONS).and_then(|value| value.to_str().ok().map(str::to_owned));
     tokio::spawn(tokio::task::unconstrained(async move {
         let Ok(upgraded) = on_upgrade.await else { return };
-        let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else { return };
+        let Ok(parts) = upgraded.downcast::<TokioIo<S>>() else { return };
         let _ = echo(parts.io.into_inner(), agreed.as_deref()).await;
     }));
     Ok(response)
@@ -49,8 +56,8 @@ fn options() -> Options {
     }
 }
 
-async fn echo(socket: TcpStream, agreed: Option<&str>) -> yawc::Result<()> {
-    let mut ws = WebSocket::from_stream_with_extensions(socket, Role::Server, agreed, options())?;
+async fn echo<S: Stream>(stream: S, agreed: Option<&str>) -> yawc::Result<()> {
+    let mut ws = WebSocket::from_stream_with_extensions(stream, Role::Server, agreed, options())?;
     if bench_peer::has_flag("--batch") {
         return echo_in_batches(ws).await;
     }
@@ -63,7 +70,7 @@ async fn echo(socket: TcpStream, agreed: Option<&str>) -> yawc::Result<()> {
 }
 
 /// As an application may that knows better than its library: it answers while there is more to read, and only then writes.
-async fn echo_in_batches(mut ws: WebSocket<TcpStream>) -> yawc::Result<()> {
+async fn echo_in_batches<S: Stream>(mut ws: WebSocket<S>) -> yawc::Result<()> {
     while let Some(frame) = ws.next().await {
         let mut next = Some(frame);
         while let Some(frame) = next {

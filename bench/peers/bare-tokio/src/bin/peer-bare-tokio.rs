@@ -2,20 +2,25 @@
 
 use std::io;
 
+use bench_peer::{Peer, Stream};
 use peer_bare_tokio::{CLOSE, Frame, READ_BYTES, shake_hands};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 fn main() -> io::Result<()> {
-    bench_peer::serve(|socket| async {
-        // A peer that goes away is no news.
-        let _ = echo(socket).await;
-    })
+    bench_peer::run(Echo)
 }
 
-async fn echo(mut socket: TcpStream) -> io::Result<()> {
+#[derive(Clone, Copy)]
+struct Echo;
+
+impl Peer for Echo {
+    async fn serve<S: Stream>(self, stream: S) {
+        // A peer that goes away is no news.
+        let _ = echo(stream).await;
+    }
+}
+
+async fn echo<S: Stream>(mut socket: S) -> io::Result<()> {
     let mut input = Vec::with_capacity(READ_BYTES);
     shake_hands(&mut socket, &mut input).await?;
     let mut output = Vec::with_capacity(READ_BYTES);
@@ -30,6 +35,7 @@ async fn echo(mut socket: TcpStream) -> io::Result<()> {
         input.drain(..used);
         if !output.is_empty() {
             socket.write_all(&output).await?;
+            socket.flush().await?;
             output.clear();
         }
         if !open {

@@ -2,26 +2,34 @@
 
 use std::io;
 
+use bench_peer::{Peer, Stream};
 use futures_util::{SinkExt, StreamExt, TryStreamExt, future};
-use tokio::net::TcpStream;
 use tokio_tungstenite::{
     accept_async_with_config,
     tungstenite::{Error, protocol::WebSocketConfig},
 };
 
 fn main() -> io::Result<()> {
-    let forward = bench_peer::has_flag("--forward");
-    bench_peer::serve(move |socket| async move {
-        // A peer that goes away is no news.
-        let _ = echo(socket, forward).await;
-    })
+    bench_peer::run(Echo { forward: bench_peer::has_flag("--forward") })
 }
 
-async fn echo(socket: TcpStream, forward: bool) -> Result<(), Error> {
+#[derive(Clone, Copy)]
+struct Echo {
+    forward: bool,
+}
+
+impl Peer for Echo {
+    async fn serve<S: Stream>(self, stream: S) {
+        // A peer that goes away is no news.
+        let _ = echo(stream, self.forward).await;
+    }
+}
+
+async fn echo<S: Stream>(stream: S, forward: bool) -> Result<(), Error> {
     let config = WebSocketConfig::default()
         .max_message_size(Some(bench_peer::MESSAGE_BYTES_MAX))
         .max_frame_size(Some(bench_peer::MESSAGE_BYTES_MAX));
-    let mut ws = accept_async_with_config(socket, Some(config)).await?;
+    let mut ws = accept_async_with_config(stream, Some(config)).await?;
     if forward {
         let (sink, stream) = ws.split();
         return stream

@@ -1,4 +1,4 @@
-//! A response in any pieces: the same verdict however it is cut, bounded memory. And any request of a caller is refused or is what a server reads.
+//! A response in any pieces: the same verdict however it is cut, bounded memory, and only the answer to our key is taken. And any request of a caller is refused or is what a server reads.
 //!
 //! Input: a byte of switches, the size of pieces, then the response, or the request's parts between NULs.
 #![no_main]
@@ -23,11 +23,16 @@ fuzz_target!(|data: &[u8]| {
     };
     let offer = (switches & DEFLATE != 0).then(|| Policy::default().window_bits(9 + (switches >> 5)).offer());
     let whole = read(&response, response.len().max(1), offer);
+    if let Ok(Some(_)) = &whole {
+        assert!(response.windows(ACCEPT.len()).any(|part| part == ACCEPT), "an answer to another key was taken");
+    }
     let (held, cut) = bytes_held(|| read(&response, size.max(response.len() / 512), offer));
     assert_eq!(show(&whole), show(&cut), "the same bytes, cut differently");
     assert!(held <= 4 * HEAD_BYTES_MAX + 8 * response.len() + 16 * 1024, "{held} bytes held for {}", response.len());
 });
 
+/// What answers the key that [`read`] sends (RFC 6455 §4.2.2).
+const ACCEPT: &[u8] = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 const LONG: u8 = 1;
 const DEFLATE: u8 = 2;
 const REQUEST: u8 = 4;

@@ -1,4 +1,5 @@
-//! A request in any pieces: the same verdict however it is cut, at most 64 KiB held, an answer that a client understands.
+//! A request in any pieces: the same verdict however it is cut, at most 64 KiB held, no control character in a header, an answer that a client
+//! understands.
 //!
 //! Input: a byte of switches, the size of pieces, then the request. With the switch `LONG`, each of the first NULs stands for 16 KiB of letters, so
 //! that the limit is within reach; pieces are larger then, for the sake of time.
@@ -56,6 +57,11 @@ fn read(bytes: &[u8], size: usize) -> (Result<Option<ServerRequest>, Rejection>,
 /// Whatever may be upgraded is answered so that the client of that key is content.
 fn upgrade(request: &ServerRequest) {
     assert!(request.headers.iter().count() > 0);
+    for (name, value) in request.headers.iter() {
+        // RFC 9110 §5.5: what a value may hold, without the spaces around it.
+        let good = value.iter().all(|byte| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f));
+        assert!(good, "{name}: {value:?}");
+    }
     // A header that is no list is refused, not a reason to fall over.
     drop(request.upgrade.deflate(&Policy::default()));
     let written = request.upgrade.key.as_ref().expect("over HTTP/1.1 there is a key");

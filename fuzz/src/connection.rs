@@ -65,7 +65,7 @@ impl Answers {
 
 fn limits(choice: u8) -> Limits {
     Limits {
-        message_bytes_max: [64, 1_000, 20_000, 65_536][usize::from(choice & 3)],
+        message_bytes_max: [64, 1_000, 65_536, 16 << 20][usize::from(choice & 3)],
         frame_bytes_max: [usize::MAX, 100, 5_000, 65_536][usize::from(choice >> 2 & 3)],
         fragments_max: [1_024, 3][usize::from(choice >> 4 & 1)],
     }

@@ -181,6 +181,11 @@ def native_chromium() -> tuple[int, int]:
     return switchboard("native-chromium", command, chromium=environment.chromium())
 
 
+def pusher_js() -> tuple[int, int]:
+    # Its WebSockets take no certificates but the system's.
+    return switchboard("pusher-js", [*environment.node(), str(HERE / "server/pusher_js.mjs")], schemes=("ws",))
+
+
 def bad_input() -> tuple[int, int]:
     return switchboard("bad-input", [*environment.python(), str(HERE / "server/bad_input.py")])
 
@@ -210,6 +215,7 @@ SUITES: dict[str, Callable[[], tuple[int, int]]] = {
     "native-websockets": native_websockets,
     "native-ws": native_ws,
     "native-chromium": native_chromium,
+    "pusher-js": pusher_js,
     "bad-input": bad_input,
     "drain": drain,
     "durability": durability,

@@ -18,6 +18,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::cell::RefCell;
 use std::rc::Rc;
+use switchboard_core::Disconnect;
 use switchboard_hub::SubscriberId;
 use switchboard_session::Client;
 use switchboard_session::admission::{self, Admission, Refusal, UpgradeRequest};
@@ -136,7 +137,7 @@ pub(crate) async fn decide<T, B: ShardBroker>(
     let opened = Opened::new(admission, deflate, &shared.state);
     // Whoever sees the connection open may rely on being subscribed where that is all that it is for.
     shared.state.ready(opened.id).await;
-    if let Some(disconnect) = shared.state.sessions.borrow().closing(opened.id) {
+    if let Some(disconnect) = refusal_before_opening(opened.id, &shared.state) {
         shared.state.count(|stats| stats.refused_upgrades += 1);
         let refusal = json_error(StatusCode::FORBIDDEN, "permission_denied", &disconnect.reason);
         return Decision::Refuse(refusal);
@@ -218,6 +219,13 @@ fn upgrading(
         }
     }
     Ok(response)
+}
+
+/// Why a session has ended before it has a connection, unless its dialect has put that into words of its own.
+fn refusal_before_opening<B: ShardBroker>(id: SubscriberId, state: &State<B>) -> Option<Disconnect> {
+    let mut sessions = state.sessions.borrow_mut();
+    let silent = sessions.outbox(id).is_none_or(|outbox| outbox.is_empty());
+    sessions.closing(id).filter(|_| silent).cloned()
 }
 
 async fn begin<B: ShardBroker>(upgraded: hyper::upgrade::Upgraded, opened: Opened<B>, permit: Permit) {

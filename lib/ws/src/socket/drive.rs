@@ -1,0 +1,251 @@
+//! The work behind every method of a [`WebSocket`]: reading, writing, the timer, and the end. Knows nothing of what a caller asked for.
+
+use std::future::{Future, poll_fn};
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BufMut, BytesMut};
+use switchboard_ws_proto::{Connection, Event, SendError, Transmit};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+
+use super::WebSocket;
+use crate::{Error, pool};
+
+impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
+    /// `next` asks the state machine; `wanted` gives what is told to the caller, and all else is handled here.
+    #[inline(always)]
+    pub(crate) fn poll_events<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        next: impl Fn(&mut Connection) -> Option<Event>,
+        wanted: impl Fn(Event) -> Result<T, Event>,
+    ) -> Poll<Option<Result<T, Error>>> {
+        loop {
+            if self.ended {
+                return Poll::Ready(self.error.take().map(Err));
+            }
+            // Nothing but this is inlined: the more the loop holds, the more the compiler prepares for it that is then not needed.
+            while let Some(event) = next(&mut self.connection) {
+                match wanted(event) {
+                    Ok(wanted) => return Poll::Ready(Some(Ok(wanted))),
+                    Err(event) => self.on_event(event),
+                }
+            }
+            ready!(self.poll_io(cx));
+        }
+    }
+
+    /// Writes what is queued and reads, or waits for the first thing to happen. Ready when there may be something to tell.
+    #[inline(never)]
+    fn poll_io(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // The buffer that was just read, for the read that follows.
+        let buffer = self.connection.reclaim_input();
+        let written = self.poll_write(cx);
+        if !self.connection.is_open() && ready!(self.poll_closing(cx, written.is_ready())) {
+            return Poll::Ready(());
+        }
+        // Read even while output is stuck: two peers that both send and wait for the other to read would wait for ever. What may be queued
+        // is bounded where it is queued, in `feed`; and what the protocol itself answers is bounded in the state machine.
+        if !self.read_ended && self.poll_read(cx, buffer).is_ready() {
+            return Poll::Ready(());
+        }
+        self.timer.poll(&mut self.connection, cx)
+    }
+
+    #[cold]
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Close(frame) => self.close_frame = frame.map(Box::new),
+            Event::Failed(error) => self.error = Some(error.into()),
+            Event::Unresponsive => self.error = Some(Error::Unresponsive),
+            Event::Eof { clean: false } if self.error.is_none() => {
+                self.error = Some(self.write_error.take().map_or(Error::ConnectionLost, Error::Io));
+            }
+            _ => {}
+        }
+    }
+
+    /// Once closing has begun: ends our side of the stream when all is said. Ready with whether the state has changed.
+    #[cold]
+    fn poll_closing(&mut self, cx: &mut Context<'_>, written: bool) -> Poll<bool> {
+        if !self.connection.is_finished() {
+            if written && self.connection.should_shut_down_write() && !self.shut_down {
+                self.shut_down = Pin::new(&mut self.io).poll_shutdown(cx).is_ready();
+            }
+            return Poll::Ready(false);
+        }
+        // With no timeout running, the peer is gone or was given up: nothing is waited for.
+        let gone = self.connection.poll_timeout().is_none();
+        let unwritten = !written && !gone;
+        if unwritten || (!self.shut_down && Pin::new(&mut self.io).poll_shutdown(cx).is_pending() && !gone) {
+            return self.timer.poll(&mut self.connection, cx).map(|()| true);
+        }
+        if self.error.is_none() && !self.connection.close_received() {
+            self.error = Some(Error::CloseTimedOut);
+        }
+        self.ended = true;
+        Poll::Ready(true)
+    }
+
+    /// Ready when something was read, the end of the stream and a failure among it.
+    #[inline]
+    fn poll_read(&mut self, cx: &mut Context<'_>, spare: Option<BytesMut>) -> Poll<()> {
+        let read = if let Some(buffer) = self.connection.read_buffer() {
+            if let Some(spare) = spare {
+                pool::give_input(spare);
+            }
+            ready!(poll_read_buf(&mut self.io, &mut buffer.limit(DIRECT_READ_BYTES_MAX), cx))
+        } else {
+            let mut buffer = spare.map_or_else(pool::take_input, pool::renew_input);
+            let read = poll_read_buf(&mut self.io, &mut buffer, cx);
+            if matches!(read, Poll::Ready(Ok(1..))) {
+                self.connection.receive(buffer);
+            } else {
+                pool::give_input(buffer);
+            }
+            ready!(read)
+        };
+        if !matches!(read, Ok(1..)) {
+            self.on_read_end(read.err());
+        }
+        Poll::Ready(())
+    }
+
+    #[cold]
+    fn on_read_end(&mut self, error: Option<io::Error>) {
+        // Behind a Close it does not matter how the stream ends.
+        if let Some(error) = error.filter(|_| !self.connection.close_received() && self.error.is_none()) {
+            self.error = Some(error.into());
+        }
+        self.read_ended = true;
+        self.connection.receive_eof();
+    }
+
+    /// Writes until all is written or the socket takes no more. Never fails: see `write_error`.
+    #[inline(always)]
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.connection.transmit_len() == 0 && !self.unflushed {
+            return Poll::Ready(());
+        }
+        self.poll_write_queued(cx)
+    }
+
+    #[inline(never)]
+    fn poll_write_queued(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.write_error.is_none()
+            && let Err(error) = ready!(self.poll_write_all(cx))
+        {
+            self.write_error = Some(error);
+        }
+        if self.write_error.is_some() {
+            self.drop_output();
+        }
+        if let Some(buffer) = self.connection.reclaim_transmit() {
+            pool::give_output(buffer);
+        }
+        Poll::Ready(())
+    }
+
+    /// Nothing can be written any more.
+    #[cold]
+    fn drop_output(&mut self) {
+        self.unflushed = false;
+        let lost = self.connection.transmit_len();
+        let transmit = self.connection.transmit();
+        transmit.advance(lost.min(transmit.remaining()));
+    }
+
+    #[inline]
+    fn poll_write_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.connection.transmit_len() > 0 {
+            let transmit = self.connection.transmit();
+            let io = Pin::new(&mut self.io);
+            let count = if transmit.chunk().len() == transmit.remaining() || !io.is_write_vectored() {
+                ready!(io.poll_write(cx, transmit.chunk()))?
+            } else {
+                ready!(poll_write_vectored(io, transmit, cx))?
+            };
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            transmit.advance(count);
+            self.unflushed = true;
+        }
+        ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+        self.unflushed = false;
+        Poll::Ready(Ok(()))
+    }
+
+    pub(crate) fn poll_flush_output(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let written = self.poll_write(cx);
+        if let Some(error) = &self.write_error {
+            // Told to whoever sends, and again by `recv` once what the peer had sent is read.
+            return Poll::Ready(Err(Error::Io(error.kind().into())));
+        }
+        written.map(Ok)
+    }
+
+    /// Ready when the queue is below its bound.
+    #[inline]
+    pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if self.connection.transmit_len() <= self.output_bytes_max && self.write_error.is_none() {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_flush_output(cx)
+    }
+
+    pub(crate) fn queued_len(&self) -> usize {
+        self.connection.transmit_len()
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended || self.write_error.is_some()
+    }
+
+    #[inline]
+    pub(super) async fn room(&mut self) -> Result<(), Error> {
+        if self.connection.transmit_len() <= self.output_bytes_max && self.write_error.is_none() {
+            return Ok(());
+        }
+        poll_fn(|cx| self.poll_room(cx)).await
+    }
+
+    #[inline]
+    pub(crate) fn queue(&mut self, queue: impl FnOnce(&mut Connection) -> Result<(), SendError>) -> Result<(), Error> {
+        if !self.connection.is_open() {
+            return Err(SendError::Closing.into());
+        }
+        if self.connection.transmit_len() == 0 {
+            self.connection.lend_transmit(pool::take_output());
+        }
+        Ok(queue(&mut self.connection)?)
+    }
+}
+
+fn poll_read_buf<S: AsyncRead + Unpin>(
+    io: &mut S,
+    buffer: &mut impl BufMut,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    // This future has no state of its own, and reads into capacity that nobody filled with zeros.
+    pin!(io.read_buf(buffer)).poll(cx)
+}
+
+/// Apart, so that its array is not part of every caller's frame.
+#[inline(never)]
+fn poll_write_vectored<S: AsyncWrite>(
+    io: Pin<&mut S>,
+    transmit: &Transmit,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+    let count = transmit.chunks_vectored(&mut slices);
+    io.poll_write_vectored(cx, slices.get(..count).unwrap_or_default())
+}
+
+/// What one read of a large message may bring: what is unmasked right after is still in the cache then.
+const DIRECT_READ_BYTES_MAX: usize = 128 * 1024;
+
+/// Pieces for one system call.
+const SLICES_MAX: usize = 64;

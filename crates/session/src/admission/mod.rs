@@ -131,7 +131,10 @@ pub fn admit(
     let query = Query::parse(request.query.unwrap_or_default())?;
     let (app, mut target) = route.resolve(&query, directory)?;
     target.check_served(&app, directory)?;
-    check_origin(request.headers, &app, directory)?;
+    // Without an application there is nothing to protect, and a page is told what is wrong as anybody is.
+    if target.has_app() {
+        check_origin(request.headers, &app, directory)?;
+    }
     let subprotocols = Subprotocols::parse(request.headers)?;
     let identity = match token::find(request.headers, &subprotocols, &query, &app, directory)? {
         Some(token) => Some(authenticate(&app, &token, directory, now)?),

@@ -79,6 +79,11 @@ impl Target {
         }
     }
 
+    /// Whether an application was found by what the address says.
+    pub(super) fn has_app(&self) -> bool {
+        !matches!(self, Self::Own(_, Some(NoApp::Unknown)))
+    }
+
     /// The subprotocol to select if it is offered.
     pub(super) fn subprotocol(&self) -> Option<&'static str> {
         match self {

@@ -239,6 +239,9 @@ fn clients_of_pusher_are_refused_in_their_own_way() {
     ] {
         assert_eq!(admitted(address, &[]).opening, Opening::Pusher { refused }, "{address}");
     }
+    let page = admitted("/app/nokey?protocol=7", &[(ORIGIN, "https://evil.example")]);
+    assert_eq!(page.opening, Opening::Pusher { refused: Some(Refused::UnknownApp) });
+    assert_eq!(refused("/app/k2?protocol=7", &[(ORIGIN, "https://evil.example")]), (403, "origin_not_allowed"));
     assert_eq!(refused("/app/k1?protocol=7&protocol=7", &[]), (400, "bad_request"));
     assert_eq!(refused("/app/k1?protocol=7", &[(ORIGIN, "https://evil.example")]), (403, "origin_not_allowed"));
     assert!(try_admit("/app/k1/x?protocol=7", &[], true).unwrap().is_none());

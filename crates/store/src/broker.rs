@@ -495,7 +495,8 @@ impl Broker for DurableBroker {
     }
 
     fn guarantees(&self) -> Guarantees {
-        Guarantees { survives_restart: true, crosses_nodes: false }
+        // Under the other settings a crash may take the latest with it.
+        Guarantees { survives_restart: self.fsync == Fsync::Always, crosses_nodes: false }
     }
 }
 

@@ -1,7 +1,8 @@
 //! What a client asks for and what it is answered, in no protocol's words.
 
 use crate::{
-    ChannelName, ChannelPattern, Operations, Payload, Position, PresentUser, Publication, Reject, Time, UserId,
+    ChannelName, ChannelPattern, Occupancy, Operations, Payload, Position, PresentUser, Publication, Reject, Time,
+    UserId,
 };
 use std::sync::Arc;
 
@@ -81,6 +82,20 @@ pub enum Command {
         channel: ChannelName,
         /// Where to read.
         from: ReadFrom,
+        /// How many at most.
+        limit: usize,
+    },
+    /// How many are on a channel, and where is it? For the application itself.
+    Channel {
+        /// The channel.
+        channel: ChannelName,
+    },
+    /// Which channels are occupied? For the application itself.
+    Channels {
+        /// What their names begin with.
+        prefix: Box<str>,
+        /// Only those behind this name in the order of names.
+        after: Option<Box<str>>,
         /// How many at most.
         limit: usize,
     },
@@ -248,6 +263,22 @@ pub enum Outcome {
         /// In order.
         publications: Vec<Arc<Publication>>,
         /// Whether there are others beyond these.
+        more: bool,
+    },
+    /// How it is with one channel.
+    Channel {
+        /// How many are on it; a channel that nobody uses is no error.
+        occupancy: Occupancy,
+        /// Its position now.
+        position: Position,
+        /// Whether it has a cached value.
+        cached: bool,
+    },
+    /// The occupied channels.
+    Channels {
+        /// In the order of their names.
+        channels: Vec<Occupancy>,
+        /// Whether there are others behind these.
         more: bool,
     },
     /// Refused.

@@ -12,6 +12,7 @@ mod format;
 mod grant;
 mod ids;
 mod limits;
+mod occupancy;
 mod options;
 mod pattern;
 mod payload;
@@ -28,6 +29,7 @@ pub use format::{Encode, Encoded, FrameKind, Framing, FramingId, Mark, WireForma
 pub use grant::{Grant, Identity, Operations};
 pub use ids::{AppId, ClientInfo, OpId, SessionId, UserId, UserIdError};
 pub use limits::Limits;
+pub use occupancy::{Occupancy, PresenceCount};
 pub use options::{ChannelOptions, Channels, ConflateBy, Overflow};
 pub use pattern::{ChannelPattern, ChannelPatternError};
 pub use payload::Payload;

@@ -53,12 +53,7 @@ impl<B: Broker + History> Shard<B> {
         let keys: Vec<ChannelKey> = keys.map(|channel| channel.key.clone()).collect();
         for key in keys {
             let home = key.home(self.config.shards);
-            let letter = Letter::Check { key, shard: self.config.id };
-            if home == self.config.id {
-                self.handle_letter(now, letter);
-            } else if let Some(outgoing) = self.outgoing.get_mut(home.0 as usize) {
-                outgoing.push(letter);
-            }
+            self.send_to(now, home, Letter::Check { key, shard: self.config.id });
         }
     }
 

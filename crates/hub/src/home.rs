@@ -6,6 +6,7 @@ use crate::address::{ChannelKey, ReturnAddress, ShardId};
 use crate::broker::{Broker, BrokerEvent, History, Load, PublishRequest, Read, Slice};
 use crate::cache::Cache;
 use crate::mail::{Letter, Reply, Request, RequestKind, SubscribeRequest, Subscribed};
+use crate::occupancy::{Listing, Names};
 use crate::patterns::Watched;
 use crate::presence::{Left, Member, Members};
 use crate::settings::Portions;
@@ -15,8 +16,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use switchboard_core::canary::{Canary, is_planted};
 use switchboard_core::{
-    App, CacheEffect, ChannelOptions, Outcome, Position, PresenceChange, Publication, ReadFrom, Reject, RejectCode,
-    Since, Time, UserId,
+    App, CacheEffect, ChannelName, ChannelOptions, Occupancy, Outcome, Position, PresenceChange, PresenceCount,
+    Publication, ReadFrom, Reject, RejectCode, Since, Time, UserId,
 };
 
 /// The channels whose home is this shard.
@@ -24,6 +25,7 @@ use switchboard_core::{
 pub(crate) struct Homes<B> {
     pub(crate) broker: B,
     channels: HashMap<ChannelKey, Home, foldhash::fast::RandomState>,
+    names: Names,
     cache: Cache,
     pub(crate) watched: Watched,
     /// Users whose grace ends then, unless they have returned.
@@ -66,6 +68,7 @@ impl<B: Broker + History> Homes<B> {
         Self {
             broker,
             channels: HashMap::default(),
+            names: Names::default(),
             loading: HashMap::default(),
             cache: Cache::new(portions.cache_bytes_max),
             watched: Watched::default(),
@@ -129,6 +132,7 @@ impl<B: Broker + History> Homes<B> {
                 let (total, connections) = members.map_or((0, 0), |members| (members.users(), members.connections()));
                 Reply::Outcome(Outcome::Presence { channel: key.channel, users, total, connections })
             }
+            RequestKind::Channel => Reply::Outcome(self.channel(now, &app, &key)),
             RequestKind::History { from, limit } => Reply::Outcome(self.history(now, key, from, limit)),
         };
         self.letters.push((from.shard, Letter::Reply { to: from, reply }));
@@ -150,7 +154,10 @@ impl<B: Broker + History> Homes<B> {
         {
             slice.publications.retain(|publication| publication.timestamp < now);
         }
-        let home = self.channels.entry_ref(&key).or_insert_with(|| Home::new(app, &key));
+        let home = self.channels.entry_ref(&key).or_insert_with(|| {
+            self.names.insert(&key);
+            Home::new(app, &key)
+        });
         match home.feeds.iter_mut().find(|feed| feed.shard == shard) {
             Some(feed) => feed.subscriptions += 1,
             None => home.feeds.push(Feed { shard, subscriptions: 1, sent: position.offset, behind: false }),
@@ -193,7 +200,7 @@ impl<B: Broker + History> Homes<B> {
         if home.feeds.is_empty() {
             // Whoever is in the grace is still present, even if nobody is there to see it.
             if home.members.is_empty() {
-                self.channels.remove(key);
+                self.forget(key);
             }
             self.broker.release(now, key);
         }
@@ -216,10 +223,15 @@ impl<B: Broker + History> Homes<B> {
                 announce(&mut self.letters, home, &key, &change);
             }
             if home.feeds.is_empty() && home.members.is_empty() {
-                self.channels.remove(&key);
+                self.forget(&key);
             }
         }
         self.drain_broker(now);
+    }
+
+    fn forget(&mut self, key: &ChannelKey) {
+        self.channels.remove(key);
+        self.names.remove(key);
     }
 
     fn history(&mut self, now: Time, key: ChannelKey, from: ReadFrom, limit: usize) -> Outcome {
@@ -233,6 +245,26 @@ impl<B: Broker + History> Homes<B> {
                 Outcome::Rejected(Reject::new(RejectCode::HistoryLost, message).at(position))
             }
         }
+    }
+
+    fn channel(&self, now: Time, app: &App, key: &ChannelKey) -> Outcome {
+        let position = self.broker.position(key);
+        let cached = self.cache.find(now, key).is_some();
+        let occupancy = match self.channels.get(key) {
+            Some(home) => home.occupancy(&key.channel),
+            None => Home::new(app, key).occupancy(&key.channel),
+        };
+        Outcome::Channel { occupancy, position, cached }
+    }
+
+    /// The occupied channels that were asked for, and one more if there are others.
+    pub(crate) fn occupied(&self, listing: &Listing) -> Vec<Occupancy> {
+        let homes = self.names.find(listing).filter_map(|name| {
+            let key = ChannelKey::new(listing.app.clone(), name.clone());
+            self.channels.get(&key).map(|home| home.occupancy(name))
+        });
+        // Whoever is in the grace is present, and yet nobody subscribes.
+        homes.filter(Occupancy::is_occupied).take(listing.limit + 1).collect()
     }
 
     /// Takes what the broker has ordered to whoever subscribes and to whoever asked.
@@ -337,6 +369,17 @@ impl Home {
     fn new(app: &App, key: &ChannelKey) -> Self {
         let options = Arc::clone(app.channels.of(&key.channel));
         Self { options, feeds: SmallVec::new(), members: Members::default(), published: 0 }
+    }
+
+    fn occupancy(&self, channel: &ChannelName) -> Occupancy {
+        Occupancy {
+            channel: channel.clone(),
+            subscribers: self.feeds.iter().map(|feed| u64::from(feed.subscriptions)).sum(),
+            presence: self
+                .options
+                .presence
+                .then(|| PresenceCount { users: self.members.users(), connections: self.members.connections() }),
+        }
     }
 }
 

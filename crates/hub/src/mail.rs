@@ -4,6 +4,8 @@
 //! channel is marked *behind* for that shard, and the rest is read from history when there is room again.
 
 use crate::address::{ChannelKey, ReturnAddress, ShardId};
+use crate::gather::Part;
+use crate::occupancy::Listing;
 use crate::presence::Member;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -32,6 +34,8 @@ pub(crate) enum Letter {
     Watch { app: AppId, pattern: ChannelPattern, shard: ShardId, to: Option<ReturnAddress> },
     /// To a shard with subscribers: these offsets cannot be delivered any more.
     Gap { key: ChannelKey, from: u64, to: u64 },
+    /// To every home: which of its channels are occupied?
+    List { listing: Arc<Listing>, to: ReturnAddress },
     /// To a channel's home: what has it published?
     Check { key: ChannelKey, shard: ShardId },
     /// To a shard with subscribers: everything up to this offset was sent to it.
@@ -85,12 +89,14 @@ pub(crate) enum RequestKind {
         from: ReadFrom,
         limit: usize,
     },
+    /// How many are on it, where is it?
+    Channel,
 }
 
 impl RequestKind {
     /// Whether the channel's history is needed for it.
     pub(crate) fn reads(&self) -> bool {
-        matches!(self, Self::Subscribe(_) | Self::History { .. })
+        matches!(self, Self::Subscribe(_) | Self::History { .. } | Self::Channel)
     }
 }
 
@@ -105,6 +111,8 @@ pub(crate) enum Reply {
     Watched {
         pattern: ChannelPattern,
     },
+    /// What one of several shards has to say.
+    Part(Part),
     /// Anything else goes to the caller as it is.
     Outcome(Outcome),
 }

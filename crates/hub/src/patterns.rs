@@ -121,11 +121,7 @@ impl<B: Broker + History> Shard<B> {
         for home in (0..self.config.shards).map(ShardId) {
             let shard = self.config.id;
             let letter = Letter::Watch { app: app.clone(), pattern: pattern.clone(), shard, to };
-            if home == shard {
-                self.handle_letter(now, letter);
-            } else if let Some(outgoing) = self.outgoing.get_mut(home.0 as usize) {
-                outgoing.push(letter);
-            }
+            self.send_to(now, home, letter);
         }
         self.route(now);
     }

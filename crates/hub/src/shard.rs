@@ -8,6 +8,7 @@ use crate::broker::{Broker, History};
 use crate::check::Checks;
 use crate::fanout::{self, Effects};
 use crate::figures::{Backlog, ShardStats};
+use crate::gather::Gathers;
 use crate::home::Homes;
 use crate::mail::{Letter, Mail, Outgoing, Reply, Request, RequestKind, SubscribeRequest, Subscribed};
 use crate::outbox::Outbox;
@@ -44,6 +45,7 @@ pub struct Shard<B> {
     replaying: Vec<u32>,
     pub(crate) checks: Checks,
     pub(crate) watchers: Watchers,
+    pub(crate) gathers: Gathers,
     publications: u64,
     overflows: u64,
     pub(crate) losses: u64,
@@ -66,6 +68,7 @@ impl<B: Broker + History> Shard<B> {
             replaying: Vec::new(),
             checks: Checks::default(),
             watchers: Watchers::default(),
+            gathers: Gathers::default(),
             publications: 0,
             overflows: 0,
             losses: 0,
@@ -410,7 +413,15 @@ impl<B: Broker + History> Shard<B> {
         self.subscribers.get_mut(id.slot as usize).filter(|subscriber| subscriber.session.serial == id.serial)
     }
 
-    fn request(&mut self, now: Time, caller: Caller, op: OpId, app: &Arc<App>, key: ChannelKey, kind: RequestKind) {
+    pub(crate) fn request(
+        &mut self,
+        now: Time,
+        caller: Caller,
+        op: OpId,
+        app: &Arc<App>,
+        key: ChannelKey,
+        kind: RequestKind,
+    ) {
         if let Caller::Subscriber(id) = caller {
             let Some(subscriber) = self.subscriber(id) else { return };
             subscriber.pending += 1;
@@ -421,11 +432,18 @@ impl<B: Broker + History> Shard<B> {
 
     fn send_home(&mut self, now: Time, request: Request) {
         let home = request.key.home(self.config.shards);
+        self.send_to(now, home, Letter::Request(request));
         if home == self.config.id {
-            self.handle_letter(now, Letter::Request(request));
             self.route(now);
-        } else if let Some(outgoing) = self.outgoing.get_mut(home.0 as usize) {
-            outgoing.push(Letter::Request(request));
+        }
+    }
+
+    /// Hands a letter to this shard, or to the mail. What handling it makes is left to [`route`](Self::route).
+    pub(crate) fn send_to(&mut self, now: Time, to: ShardId, letter: Letter) {
+        if to == self.config.id {
+            self.handle_letter(now, letter);
+        } else if let Some(outgoing) = self.outgoing.get_mut(to.0 as usize) {
+            outgoing.push(letter);
         }
     }
 
@@ -477,6 +495,7 @@ impl<B: Broker + History> Shard<B> {
             Letter::DeliverWatched { key, publication } => self.watchers.enqueue(key, publication, &mut self.roster),
             Letter::WatchedLost => self.lose_watchers(),
             Letter::Watch { app, pattern, shard, to } => self.handle_watch(&app, pattern, shard, to),
+            Letter::List { listing, to } => self.handle_list(&listing, to),
             Letter::Check { key, shard } => self.answer_check(key, shard),
             Letter::Checked { key, offset } => self.compare(&key, offset),
             Letter::Presence { key, change } => self.roster.enqueue_change(&key, change),
@@ -484,7 +503,11 @@ impl<B: Broker + History> Shard<B> {
         }
     }
 
-    fn handle_reply(&mut self, now: Time, to: ReturnAddress, reply: Reply) {
+    fn handle_reply(&mut self, now: Time, to: ReturnAddress, mut reply: Reply) {
+        if let Reply::Part(part) = reply {
+            let Some(whole) = self.gathers.add(to.caller, to.op, part) else { return };
+            reply = Reply::Outcome(whole);
+        }
         let Caller::Subscriber(id) = to.caller else {
             if let Reply::Outcome(outcome) = reply {
                 self.answers.push_back((to.caller, to.op, outcome));
@@ -510,6 +533,8 @@ impl<B: Broker + History> Shard<B> {
             }
             Reply::Watched { pattern } => self.handle_watched(id, to.op, pattern),
             Reply::Outcome(outcome) => Some(outcome),
+            // It was put together above.
+            Reply::Part(_) => None,
         };
         if self.subscriber(id).is_some_and(|subscriber| subscriber.closing) {
             self.finish_closing(now, id);

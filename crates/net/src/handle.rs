@@ -67,13 +67,18 @@ impl HubHandle {
 
 fn channel_of(command: &Command) -> Option<&ChannelName> {
     match command {
-        Command::Authenticate { .. } | Command::SignIn { .. } | Command::Watch { .. } | Command::Unwatch { .. } => None,
+        Command::Authenticate { .. }
+        | Command::SignIn { .. }
+        | Command::Watch { .. }
+        | Command::Unwatch { .. }
+        | Command::Channels { .. } => None,
         Command::Authorize { channel, .. }
         | Command::Subscribe { channel, .. }
         | Command::Unsubscribe { channel }
         | Command::Publish { channel, .. }
         | Command::Presence { channel, .. }
-        | Command::History { channel, .. } => Some(channel),
+        | Command::History { channel, .. }
+        | Command::Channel { channel } => Some(channel),
     }
 }
 

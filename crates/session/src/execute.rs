@@ -80,6 +80,10 @@ impl<B: Broker + History> Sessions<B> {
                 let caller = Caller::Subscriber(session.id);
                 self.shard.history(now, caller, op, &session.app, key(&session.app, channel), from, limit);
             }
+            Command::Channel { .. } | Command::Channels { .. } => {
+                let message = "only the application itself can ask for this";
+                return Err(Reject::new(RejectCode::PermissionDenied, message));
+            }
         }
         session.pending += 1;
         Ok(())
@@ -215,6 +219,10 @@ pub(crate) fn external<B: Broker + History>(
         Command::Presence { channel, limit } => shard.presence(now, caller, op, app, key(app, channel), limit),
         Command::History { channel, from, limit } => {
             shard.history(now, caller, op, app, key(app, channel), from, limit);
+        }
+        Command::Channel { channel } => shard.channel(now, caller, op, app, key(app, channel)),
+        Command::Channels { prefix, after, limit } => {
+            shard.channels(now, caller, op, &app.id, prefix, after, limit);
         }
         Command::Authenticate { .. }
         | Command::Authorize { .. }

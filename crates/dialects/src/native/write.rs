@@ -89,8 +89,12 @@ pub(super) fn ok(id: Option<&str>, outcome: &Outcome, out: &mut Writer<'_>) {
                 });
                 object.raw("more", if *more { "true" } else { "false" });
             }
-            // Refusals are errors, not answers of this kind; signatures are not of this protocol.
-            Outcome::Rejected(_) | Outcome::Authorized { .. } | Outcome::SignedIn { .. } => {}
+            // Refusals are errors, not answers of this kind; signatures are not of this protocol, and the others are the application's.
+            Outcome::Rejected(_)
+            | Outcome::Authorized { .. }
+            | Outcome::SignedIn { .. }
+            | Outcome::Channel { .. }
+            | Outcome::Channels { .. } => {}
         }
         object.end();
     });

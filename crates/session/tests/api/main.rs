@@ -6,6 +6,7 @@ mod limits;
 mod losses;
 mod model;
 mod noise;
+mod occupancy;
 mod patterns;
 mod presence;
 mod rights;

@@ -5,6 +5,7 @@
 
 mod brokers;
 mod deferred;
+mod dialects;
 mod directory;
 mod framing;
 mod rng;
@@ -12,6 +13,7 @@ mod world;
 
 pub use brokers::{Rig, check_broker};
 pub use deferred::{Ask, DeferredBroker};
+pub use dialects::{Ability, Heard, Speech, Use, Wish, check_dialect};
 pub use directory::FakeDirectory;
 pub use framing::{Received, TestFraming};
 pub use rng::Rng;

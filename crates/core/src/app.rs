@@ -1,6 +1,6 @@
 //! An application, as far as the message path needs to know it. Keys and secrets are not here.
 
-use crate::{AppId, ChannelName, Channels, Grant, Identity, Limits, Operations, Time};
+use crate::{AppId, ChannelName, Channels, Grant, Identity, Limits, Notices, Operations, Time};
 
 /// A tenant: its name, its limits and its channels' options.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,12 +16,21 @@ pub struct App {
     pub protected: Vec<Box<str>>,
     /// How its channels behave.
     pub channels: Channels,
+    /// What its own servers are told about them.
+    pub notices: Notices,
 }
 
 impl App {
     /// An application with default limits whose clients must show a token.
     pub fn new(id: AppId) -> Self {
-        Self { id, limits: Limits::default(), anonymous: None, protected: Vec::new(), channels: Channels::default() }
+        Self {
+            id,
+            limits: Limits::default(),
+            anonymous: None,
+            protected: Vec::new(),
+            channels: Channels::default(),
+            notices: Notices::default(),
+        }
     }
 
     /// Whether a client may do this now: by a grant of its token (or of those without one), or by what its namespace allows everybody.

@@ -12,6 +12,7 @@ mod format;
 mod grant;
 mod ids;
 mod limits;
+mod notice;
 mod occupancy;
 mod options;
 mod pattern;
@@ -29,6 +30,7 @@ pub use format::{Encode, Encoded, FrameKind, Framing, FramingId, Mark, WireForma
 pub use grant::{Grant, Identity, Operations};
 pub use ids::{AppId, ClientInfo, OpId, SessionId, UserId, UserIdError};
 pub use limits::Limits;
+pub use notice::{Happened, Notice, NoticeKinds, Notices};
 pub use occupancy::{Occupancy, PresenceCount};
 pub use options::{ChannelOptions, Channels, ConflateBy, Overflow};
 pub use pattern::{ChannelPattern, ChannelPatternError};

@@ -10,7 +10,8 @@ use serde_json::Map;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use switchboard_core::{
-    App, AppId, ChannelMatch, ChannelName, Grant, Identity, Operations, Reject, RejectCode, Signed, Time, UserId,
+    App, AppId, ChannelMatch, ChannelName, Grant, Identity, Notices, Operations, Reject, RejectCode, Signed, Time,
+    UserId,
 };
 use switchboard_session::admission::OriginPattern;
 use switchboard_session::{DIALECTS, Directory};
@@ -195,6 +196,7 @@ fn development_app(config: &Config) -> anyhow::Result<AppConfig> {
         anonymous: Some(vec![Grant::new(ChannelMatch::all(), Operations::ALL)]),
         protected: protected(&every_protocol()),
         channels: config.channels.clone(),
+        notices: Notices::default(),
     };
     Ok(AppConfig {
         app: Arc::new(app),

@@ -15,6 +15,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("switchboard-hub", &["switchboard-core"]),
     ("switchboard-session", &["switchboard-dialects", "switchboard-hub", "switchboard-core"]),
     ("switchboard-store", &["switchboard-hub", "switchboard-core"]),
+    ("switchboard-webhooks", &["switchboard-dialects", "switchboard-core"]),
     ("switchboard-broker-redis", &["switchboard-hub", "switchboard-core"]),
     ("switchboard-broker-nats", &["switchboard-hub", "switchboard-core"]),
     (
@@ -29,6 +30,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
             "switchboard-ws",
             "switchboard-session",
             "switchboard-store",
+            "switchboard-webhooks",
             "switchboard-broker-redis",
             "switchboard-broker-nats",
             "switchboard-hub",

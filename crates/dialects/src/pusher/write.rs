@@ -6,6 +6,7 @@ use crate::json::write_string;
 use crate::writer::Writer;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use std::borrow::Cow;
 use std::sync::Arc;
 use switchboard_core::{ChannelName, Payload, PresenceChange, PresentUser, Publication};
 
@@ -84,7 +85,6 @@ pub(super) fn signed_in(user_data: &str, out: &mut Writer<'_>) {
 
 /// A run of publications, each a message of its own.
 pub(crate) fn write_publications(publications: &[Arc<Publication>], out: &mut Writer<'_>) {
-    let mut scratch = Vec::new();
     for publication in publications {
         let kind = Kind::of(publication.channel.as_str());
         out.text(|json| {
@@ -93,7 +93,7 @@ pub(crate) fn write_publications(publications: &[Arc<Publication>], out: &mut Wr
             json.extend_from_slice(b",\"channel\":");
             write_string(json, &names::to_pusher(publication.channel.as_str()));
             json.extend_from_slice(b",\"data\":");
-            write_payload(json, &publication.payload, &mut scratch);
+            write_payload(json, &publication.payload);
             // Who sent a client event is told where everybody is known anyway.
             if kind.presence
                 && let Some(publisher) = &publication.publisher
@@ -138,23 +138,30 @@ fn write_event_name(json: &mut Vec<u8>, event: Option<&str>) {
 }
 
 /// `data`: a text which, read as Pusher's libraries read it, gives the content.
-fn write_payload(json: &mut Vec<u8>, payload: &Payload, scratch: &mut Vec<u8>) {
+fn write_payload(json: &mut Vec<u8>, payload: &Payload) {
+    write_string(json, &data_text(payload));
+    if matches!(payload, Payload::Binary(_)) {
+        json.extend_from_slice(b",\"encoding\":\"base64\"");
+    }
+}
+
+/// What `data` says of a payload; of bytes, their base64.
+pub fn data_text(payload: &Payload) -> Cow<'_, str> {
     match payload {
-        Payload::Json(text) => write_string(json, text),
-        Payload::Text(text) if matches!(payload_of_text(text), Payload::Text(read) if read == *text) => {
-            write_string(json, text);
-        }
+        Payload::Json(text) => Cow::Borrowed(text),
+        Payload::Text(text) if is_read_as_text(text) => Cow::Borrowed(text),
         // Text that would be read as something else, such as a number.
         Payload::Text(text) => {
-            scratch.clear();
-            write_string(scratch, text);
-            write_string(json, core::str::from_utf8(scratch).unwrap_or_default());
+            let mut quoted = Vec::new();
+            write_string(&mut quoted, text);
+            Cow::Owned(String::from_utf8(quoted).unwrap_or_default())
         }
-        Payload::Binary(bytes) => {
-            write_string(json, &STANDARD.encode(bytes));
-            json.extend_from_slice(b",\"encoding\":\"base64\"");
-        }
+        Payload::Binary(bytes) => Cow::Owned(STANDARD.encode(bytes)),
     }
+}
+
+fn is_read_as_text(text: &str) -> bool {
+    matches!(payload_of_text(text), Payload::Text(read) if *read == *text)
 }
 
 fn event(name: &str, channel: Option<&str>, out: &mut Writer<'_>, data: impl FnOnce(&mut Vec<u8>)) {

@@ -12,7 +12,9 @@ use core::ops::RangeInclusive;
 use core::time::Duration;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use switchboard_core::{App, AppId, ChannelMatch, ChannelName, ChannelOptions, Channels, Grant, Limits, Operations};
+use switchboard_core::{
+    App, AppId, ChannelMatch, ChannelName, ChannelOptions, Channels, Grant, Limits, Notices, Operations,
+};
 use switchboard_net::{Compression, Http2};
 use switchboard_session::admission::{Network, OriginPattern, TrustedProxies};
 use switchboard_store::Fsync;
@@ -257,7 +259,8 @@ impl Checker<'_> {
         let api_keys = api_keys.collect();
         let protocols = self.protocols(at, raw);
         let protected = protected(&protocols);
-        let app = App { id: AppId::new(&raw.id), limits: limits.clone(), anonymous, protected, channels };
+        let notices = Notices::default();
+        let app = App { id: AppId::new(&raw.id), limits: limits.clone(), anonymous, protected, channels, notices };
         AppConfig {
             app: Arc::new(app),
             key,

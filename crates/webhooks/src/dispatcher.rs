@@ -1,0 +1,496 @@
+//! Who is told what, when: it joins queues, paces and what is written down.
+//!
+//! One request at a time for each webhook, whose events keep their order: so each channel's events arrive in the order of its home, and what follows a failure
+//! waits behind it. Time and randomness are given.
+
+use crate::form;
+use crate::journal::{self, Recovered};
+use crate::pace::{Answer, Breaker, Pace};
+use crate::queue::Queue;
+use crate::settings::{Settings, Webhook};
+use std::sync::Arc;
+use switchboard_core::{Notice, Time};
+
+/// Tells webhooks. Feed it notices and answers, take requests and lines.
+#[derive(Debug)]
+pub struct Dispatcher {
+    settings: Settings,
+    hooks: Vec<Hook>,
+    next_number: u32,
+    /// What is to be written down, if anybody does.
+    lines: Option<String>,
+    draining: bool,
+}
+
+#[derive(Debug)]
+struct Hook {
+    number: u32,
+    webhook: Webhook,
+    queue: Queue,
+    pace: Pace,
+    /// The losses that the request on its way tells of.
+    told: u64,
+    stats: WebhookStats,
+}
+
+/// A request to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Which webhook, for [`Dispatcher::handle_answer`].
+    pub number: u32,
+    /// JSON.
+    pub body: String,
+    /// Events that were dropped since the receiver last took something.
+    pub lost: u64,
+}
+
+/// How one webhook goes: counters since the start and gauges now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WebhookStats {
+    /// Events that were taken.
+    pub delivered: u64,
+    /// Requests that were not, and are made again.
+    pub failed: u64,
+    /// Events that the receiver refused for good.
+    pub refused: u64,
+    /// Events that found no room, or made it.
+    pub dropped: u64,
+    /// Events that were not worth telling any more.
+    pub expired: u64,
+    /// Gauge: events that wait.
+    pub queue_events: u64,
+    /// Gauge: their bytes.
+    pub queue_bytes: u64,
+}
+
+/// What an answer meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Answered {
+    /// Events that will not be sent again.
+    pub done: u64,
+    /// They were given up.
+    pub refused: bool,
+    /// The breaker has opened.
+    pub opened: bool,
+    /// When the request is made again, if it is.
+    pub again: Option<Time>,
+}
+
+impl Dispatcher {
+    /// Nothing waits. `keeps` says whether somebody writes down what [`take_lines`](Self::take_lines) gives.
+    pub fn new(webhooks: Vec<Webhook>, settings: Settings, keeps: bool) -> Self {
+        let lines = keeps.then(String::new);
+        let mut this = Self { settings, hooks: Vec::new(), next_number: 0, lines, draining: false };
+        this.configure(webhooks);
+        this
+    }
+
+    /// Takes other webhooks. What waits for one that stays goes on waiting; returns how many events waited for those that are gone.
+    ///
+    /// What was written down must be written anew, from [`snapshot`](Self::snapshot).
+    pub fn configure(&mut self, webhooks: Vec<Webhook>) -> usize {
+        let mut known = core::mem::take(&mut self.hooks);
+        for webhook in webhooks {
+            let same = |hook: &Hook| hook.webhook.app == webhook.app && hook.webhook.url == webhook.url;
+            let hook = match known.iter().position(same) {
+                Some(index) => Hook { webhook, ..known.swap_remove(index) },
+                None => {
+                    self.next_number += 1;
+                    let number = self.next_number - 1;
+                    let (queue, pace, stats) = Default::default();
+                    Hook { number, webhook, queue, pace, told: 0, stats }
+                }
+            };
+            self.hooks.push(hook);
+        }
+        known.iter().map(|hook| hook.queue.len()).sum()
+    }
+
+    /// Takes up what waited when it was last written down. Returns how many events nobody is told of any more.
+    pub fn restore(&mut self, recovered: Recovered) -> usize {
+        let mut forgotten = 0;
+        for waiting in recovered.waiting {
+            let same = |hook: &&mut Hook| hook.webhook.app.as_str() == waiting.app && hook.webhook.url == waiting.url;
+            let Some(hook) = self.hooks.iter_mut().find(same) else {
+                forgotten += waiting.events.len();
+                continue;
+            };
+            hook.queue.lost += waiting.lost;
+            for (at, event) in waiting.events {
+                hook.push(at, &event.into(), &self.settings, &mut None);
+            }
+        }
+        forgotten
+    }
+
+    /// Something happened. It is written once, however many are told.
+    pub fn handle(&mut self, notice: &Notice) {
+        let kind = notice.what.kind();
+        let mut written: Option<Arc<str>> = None;
+        for hook in self.hooks.iter_mut().filter(|hook| hook.webhook.wants(&notice.app, &notice.channel, kind)) {
+            let event = written.get_or_insert_with(|| form::event(notice).into());
+            hook.push(notice.at, event, &self.settings, &mut self.lines);
+        }
+    }
+
+    /// So many notices were lost before they came here; nobody knows whose. Every webhook is told.
+    pub fn handle_lost(&mut self, count: u64) {
+        for hook in &mut self.hooks {
+            hook.lose(count, &mut self.lines);
+        }
+    }
+
+    /// The next request. Make it, and say what came of it.
+    pub fn poll_request(&mut self, now: Time) -> Option<Request> {
+        let Self { settings, hooks, lines, draining, .. } = self;
+        for hook in hooks {
+            hook.expire(now, settings, lines);
+            let due = hook.queue.due(settings).is_some_and(|due| due <= now || *draining);
+            if !due || !hook.pace.is_ready(now) {
+                continue;
+            }
+            let events: Vec<_> = hook.queue.begin(settings).collect();
+            let newest = events.iter().map(|entry| entry.at).max().unwrap_or_default();
+            let body = form::body(newest.as_millis(), events.iter().map(|entry| &*entry.event));
+            hook.told = hook.queue.lost;
+            return Some(Request { number: hook.number, body, lost: hook.queue.lost });
+        }
+        None
+    }
+
+    /// A request was answered, or could not be made ([`Answer::Failed`]).
+    pub fn handle_answer(&mut self, now: Time, number: u32, answer: Answer, random: u64) -> Answered {
+        let Some(hook) = self.hooks.iter_mut().find(|hook| hook.number == number) else { return Answered::default() };
+        if let Answer::Failed { retry_after } = answer {
+            hook.queue.end(false);
+            hook.stats.failed += 1;
+            let opened = hook.pace.fail(now, &self.settings, retry_after, random);
+            return Answered { opened, again: hook.pace.not_before(), ..Answered::default() };
+        }
+        let refused = answer == Answer::Refused;
+        let done = hook.queue.end(true);
+        hook.pace.succeed();
+        // It has read the header, whatever it thinks of the events.
+        hook.queue.lost = hook.queue.lost.saturating_sub(core::mem::take(&mut hook.told));
+        let count = done.map_or(0, |done| done.count);
+        *(if refused { &mut hook.stats.refused } else { &mut hook.stats.delivered }) += count;
+        if let (Some(lines), Some(done)) = (&mut self.lines, done) {
+            journal::gone(lines, hook.number, done.first, done.last);
+            journal::lost(lines, hook.number, hook.queue.lost);
+        }
+        Answered { done: count, refused, ..Answered::default() }
+    }
+
+    /// When [`poll_request`](Self::poll_request) wants to be called.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        let next = |hook: &Hook| {
+            let due = hook.queue.due(&self.settings).map(|due| if self.draining { Time::default() } else { due });
+            let due = due.map(|due| due.max(hook.pace.not_before().unwrap_or_default()));
+            let expires = hook.queue.oldest().map(|at| at + self.settings.expire_after);
+            due.into_iter().chain(expires).min()
+        };
+        self.hooks.iter().filter_map(next).min()
+    }
+
+    /// Nothing waits for company any more.
+    pub fn drain(&mut self) {
+        self.draining = true;
+    }
+
+    /// Whether nothing waits that a request could be made for without waiting for a receiver that fails.
+    pub fn is_drained(&self, now: Time) -> bool {
+        self.hooks.iter().all(|hook| hook.queue.len() == 0 || !hook.pace.is_ready(now))
+    }
+
+    /// How many events wait.
+    pub fn waiting(&self) -> usize {
+        self.hooks.iter().map(|hook| hook.queue.len()).sum()
+    }
+
+    /// A webhook by its number.
+    pub fn webhook(&self, number: u32) -> Option<&Webhook> {
+        self.hooks.iter().find(|hook| hook.number == number).map(|hook| &hook.webhook)
+    }
+
+    /// What is to be written behind what was written before.
+    pub fn take_lines(&mut self) -> String {
+        self.lines.as_mut().map(core::mem::take).unwrap_or_default()
+    }
+
+    /// All that is to be known after a restart, from the first line on. What [`take_lines`](Self::take_lines) would have given is in it.
+    pub fn snapshot(&mut self) -> String {
+        let mut out = String::new();
+        journal::begin(&mut out);
+        for hook in &self.hooks {
+            journal::webhook(&mut out, hook.number, &hook.webhook.app, &hook.webhook.url);
+            if hook.queue.lost > 0 {
+                journal::lost(&mut out, hook.number, hook.queue.lost);
+            }
+            for entry in hook.queue.iter() {
+                journal::event(&mut out, hook.number, entry.sequence, entry.at, &entry.event);
+            }
+        }
+        self.take_lines();
+        out
+    }
+
+    /// How each webhook goes.
+    pub fn stats(&self, now: Time) -> impl Iterator<Item = (&Webhook, WebhookStats, Breaker)> {
+        self.hooks.iter().map(move |hook| {
+            let (queue_events, queue_bytes) = (hook.queue.len() as u64, hook.queue.bytes() as u64);
+            let stats = WebhookStats { queue_events, queue_bytes, ..hook.stats };
+            (&hook.webhook, stats, hook.pace.breaker(now, &self.settings))
+        })
+    }
+}
+
+impl Hook {
+    fn push(&mut self, at: Time, event: &Arc<str>, settings: &Settings, lines: &mut Option<String>) {
+        let (kept, gone) = self.queue.push(at, Arc::clone(event), settings.queue_bytes);
+        if let (Some(lines), Some(sequence)) = (lines.as_mut(), kept) {
+            journal::event(lines, self.number, sequence, at, event);
+        }
+        let dropped = gone.len() as u64 + u64::from(kept.is_none());
+        if dropped == 0 {
+            return;
+        }
+        self.stats.dropped += dropped;
+        if let (Some(lines), Some(first), Some(last)) = (lines.as_mut(), gone.first(), gone.last()) {
+            journal::gone(lines, self.number, *first, *last);
+        }
+        self.lose(dropped, lines);
+    }
+
+    fn expire(&mut self, now: Time, settings: &Settings, lines: &mut Option<String>) {
+        let micros = u64::try_from(settings.expire_after.as_micros()).unwrap_or(u64::MAX);
+        let before = Time::from_micros(now.as_micros().saturating_sub(micros));
+        let Some(gone) = self.queue.expire(before) else { return };
+        self.stats.expired += gone.count;
+        if let Some(lines) = lines {
+            journal::gone(lines, self.number, gone.first, gone.last);
+        }
+        self.lose(gone.count, lines);
+    }
+
+    fn lose(&mut self, count: u64, lines: &mut Option<String>) {
+        self.queue.lost += count;
+        if let Some(lines) = lines {
+            journal::lost(lines, self.number, self.queue.lost);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use core::time::Duration;
+    use proptest::prelude::*;
+    use switchboard_core::{AppId, ChannelName, Happened, NoticeKinds};
+
+    fn hook(app: &str, url: &str, kinds: NoticeKinds, prefixes: &[&str]) -> Webhook {
+        let prefixes = prefixes.iter().map(|prefix| (*prefix).into()).collect();
+        Webhook { app: AppId::new(app), url: url.to_owned(), kinds, prefixes }
+    }
+
+    fn notice(app: &str, channel: &str, at: u64, what: Happened) -> Notice {
+        Notice { app: AppId::new(app), channel: ChannelName::parse(channel).unwrap(), at: Time::from_secs(at), what }
+    }
+
+    fn counted(channel: &str, at: u64, count: u64) -> Notice {
+        notice("a", channel, at, Happened::SubscriptionCount(count))
+    }
+
+    fn counts(request: &Request) -> Vec<u64> {
+        let body: serde_json::Value = serde_json::from_str(&request.body).unwrap();
+        body["events"].as_array().unwrap().iter().map(|event| event["subscription_count"].as_u64().unwrap()).collect()
+    }
+
+    const FAILED: Answer = Answer::Failed { retry_after: None };
+
+    #[test]
+    fn each_webhook_is_told_what_it_wants_and_nothing_else() {
+        let webhooks = vec![
+            hook("a", "all", NoticeKinds::ALL, &[]),
+            hook("a", "rooms", NoticeKinds::OCCUPIED, &["room:", "hall"]),
+            hook("b", "other", NoticeKinds::ALL, &[]),
+        ];
+        let mut dispatcher = Dispatcher::new(webhooks, Settings::default(), false);
+        for (channel, what) in
+            [("room:1", Happened::Occupied), ("room:1", Happened::Vacated), ("news", Happened::Occupied)]
+        {
+            dispatcher.handle(&notice("a", channel, 1, what));
+        }
+        dispatcher.handle(&notice("c", "room:1", 1, Happened::Occupied));
+        assert_eq!(dispatcher.poll_request(Time::from_secs(1)), None);
+        assert_eq!(dispatcher.poll_timeout(), Some(Time::from_millis(1_100)));
+        let now = Time::from_secs(2);
+        let requests: Vec<_> = core::iter::from_fn(|| dispatcher.poll_request(now)).collect();
+        let shown: Vec<_> = requests
+            .iter()
+            .map(|one| (dispatcher.webhook(one.number).unwrap().url.as_str(), one.body.as_str()))
+            .collect();
+        let all = r#"{"time_ms":1000,"events":[{"name":"channel_occupied","channel":"room=3A1","plain_channel":"room:1"},{"name":"channel_vacated","channel":"room=3A1","plain_channel":"room:1"},{"name":"channel_occupied","channel":"news"}]}"#;
+        let rooms =
+            r#"{"time_ms":1000,"events":[{"name":"channel_occupied","channel":"room=3A1","plain_channel":"room:1"}]}"#;
+        assert_eq!(shown, [("all", all), ("rooms", rooms)]);
+    }
+
+    #[test]
+    fn what_follows_a_failure_waits_behind_it_and_a_refusal_is_the_end() {
+        let mut dispatcher = Dispatcher::new(vec![hook("a", "x", NoticeKinds::ALL, &[])], Settings::default(), false);
+        dispatcher.handle(&counted("c", 1, 1));
+        let now = Time::from_secs(2);
+        let first = dispatcher.poll_request(now).unwrap();
+        dispatcher.handle(&counted("c", 2, 2));
+        assert_eq!((dispatcher.poll_request(Time::from_secs(9)), dispatcher.poll_timeout()), (None, None));
+        let answered = dispatcher.handle_answer(now, first.number, FAILED, u64::MAX);
+        assert_eq!((answered.done, answered.opened), (0, false));
+        assert_eq!(dispatcher.poll_request(now), None);
+        assert!(dispatcher.is_drained(now));
+        assert_eq!(dispatcher.poll_timeout(), answered.again);
+        let later = answered.again.unwrap();
+        assert_eq!(dispatcher.poll_request(later).unwrap(), first);
+        let refused = dispatcher.handle_answer(later, first.number, Answer::Refused, 0);
+        assert_eq!((refused.done, refused.refused), (1, true));
+        let second = dispatcher.poll_request(later).unwrap();
+        assert_eq!(counts(&second), [2]);
+        dispatcher.handle_answer(later, second.number, Answer::Accepted, 0);
+        let (_, stats, breaker) = dispatcher.stats(later).next().unwrap();
+        assert_eq!((stats.delivered, stats.failed, stats.refused, stats.queue_bytes), (1, 1, 1, 0));
+        assert_eq!(breaker, Breaker::Closed);
+    }
+
+    #[test]
+    fn what_is_dropped_or_too_old_is_counted_and_told_with_the_next_request_that_is_taken() {
+        let settings = Settings { queue_bytes: 700, batch_events: 2, ..Settings::default() };
+        let mut dispatcher = Dispatcher::new(vec![hook("a", "x", NoticeKinds::ALL, &[])], settings, false);
+        for count in 0..9 {
+            dispatcher.handle(&counted("c", 1, count));
+        }
+        let now = Time::from_secs(2);
+        let request = dispatcher.poll_request(now).unwrap();
+        assert_eq!((counts(&request), request.lost), (vec![4, 5], 4));
+        dispatcher.handle_lost(10);
+        dispatcher.handle_answer(now, request.number, FAILED, 0);
+        let request = dispatcher.poll_request(now).unwrap();
+        assert_eq!((counts(&request), request.lost), (vec![4, 5], 14));
+        dispatcher.handle_lost(1);
+        dispatcher.handle_answer(now, request.number, Answer::Accepted, 0);
+        let late = Time::from_secs(1 + 24 * 3600 + 1);
+        dispatcher.handle(&counted("c", late.as_secs(), 9));
+        dispatcher.drain();
+        let request = dispatcher.poll_request(late).unwrap();
+        assert_eq!((counts(&request), request.lost), (vec![9], 4));
+        dispatcher.handle_answer(late, request.number, Answer::Accepted, 0);
+        let (_, stats, _) = dispatcher.stats(late).next().unwrap();
+        assert_eq!((stats.dropped, stats.expired, stats.delivered), (4, 3, 3));
+        dispatcher.handle(&counted("c", late.as_secs(), 10));
+        assert_eq!(dispatcher.poll_request(late).unwrap().lost, 0);
+    }
+
+    #[test]
+    fn other_webhooks_leave_those_that_stay_alone() {
+        let webhooks = ["x", "y"].map(|url| hook("a", url, NoticeKinds::ALL, &[]));
+        let mut dispatcher = Dispatcher::new(webhooks.to_vec(), Settings::default(), true);
+        dispatcher.handle(&counted("c", 1, 1));
+        let webhooks = ["z", "y"].map(|url| hook("a", url, NoticeKinds::ALL, &["none"]));
+        assert_eq!(dispatcher.configure(webhooks.to_vec()), 1);
+        dispatcher.handle(&counted("c", 1, 2));
+        let request = dispatcher.poll_request(Time::from_secs(2)).unwrap();
+        assert_eq!((dispatcher.webhook(request.number).unwrap().url.as_str(), counts(&request)), ("y", vec![1]));
+        assert_eq!(dispatcher.handle_answer(Time::from_secs(2), 0, Answer::Accepted, 0), Answered::default());
+        let recovered = journal::read(dispatcher.snapshot().as_bytes()).unwrap();
+        let mut again = Dispatcher::new(vec![hook("a", "z", NoticeKinds::ALL, &[])], Settings::default(), true);
+        assert_eq!(again.restore(recovered), 1);
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Event { channel: u8 },
+        Request,
+        Answer { answer: u8 },
+        Wait { millis: u32 },
+        Restart { compacted: bool },
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => (0..3_u8).prop_map(|channel| Step::Event { channel }),
+            3 => Just(Step::Request),
+            3 => (0..4_u8).prop_map(|answer| Step::Answer { answer }),
+            2 => (0..40_000_u32).prop_map(|millis| Step::Wait { millis }),
+            1 => any::<bool>().prop_map(|compacted| Step::Restart { compacted }),
+        ]
+    }
+
+    proptest! {
+        /// However requests fail and whenever the process ends, what was queued is taken at least once, in order; only an end of the process makes something come again.
+        #[test]
+        fn nothing_is_lost_and_order_is_kept(steps in proptest::collection::vec(step(), 1..120)) {
+            let settings = Settings { batch_events: 3, ..Settings::default() };
+            let webhooks = vec![hook("a", "x", NoticeKinds::ALL, &[])];
+            let mut dispatcher = Dispatcher::new(webhooks.clone(), settings.clone(), true);
+            let mut file = dispatcher.snapshot();
+            let (mut now, mut sent, mut on_the_way) = (Time::from_secs(1), 0, None);
+            let mut taken: Vec<u64> = Vec::new();
+            let mut restarted = false;
+            for step in steps {
+                match step {
+                    Step::Event { channel } => {
+                        let mut notice = counted(&format!("c{channel}"), 0, sent);
+                        notice.at = now;
+                        dispatcher.handle(&notice);
+                        sent += 1;
+                    }
+                    Step::Request => {
+                        if let Some(request) = dispatcher.poll_request(now) {
+                            prop_assert!(on_the_way.is_none(), "two requests at once");
+                            on_the_way = Some(request);
+                        }
+                    }
+                    Step::Answer { answer } => {
+                        let Some(request) = on_the_way.take() else { continue };
+                        let answer = if answer == 0 { FAILED } else { Answer::Accepted };
+                        if answer == Answer::Accepted {
+                            taken.extend(counts(&request));
+                        }
+                        dispatcher.handle_answer(now, request.number, answer, 7 << 60);
+                    }
+                    Step::Wait { millis } => now = now + Duration::from_millis(millis.into()),
+                    Step::Restart { compacted } => {
+                        // The receiver may have taken what nobody heard the answer of.
+                        if let Some(request) = on_the_way.take() {
+                            taken.extend(counts(&request));
+                            restarted = true;
+                        }
+                        if compacted {
+                            file = dispatcher.snapshot();
+                        }
+                        dispatcher = Dispatcher::new(webhooks.clone(), settings.clone(), true);
+                        prop_assert_eq!(dispatcher.restore(journal::read(file.as_bytes()).unwrap()), 0);
+                        file = dispatcher.snapshot();
+                    }
+                }
+                file.push_str(&dispatcher.take_lines());
+            }
+            if let Some(request) = on_the_way.take() {
+                taken.extend(counts(&request));
+                dispatcher.handle_answer(now, request.number, Answer::Accepted, 0);
+            }
+            now = now + Duration::from_secs(1_000);
+            while let Some(request) = dispatcher.poll_request(now) {
+                taken.extend(counts(&request));
+                dispatcher.handle_answer(now, request.number, Answer::Accepted, 0);
+            }
+            prop_assert!(restarted || taken.len() as u64 == sent, "{taken:?} of {sent}");
+            let mut first_seen: Vec<u64> = Vec::new();
+            for one in taken {
+                if !first_seen.contains(&one) {
+                    first_seen.push(one);
+                }
+            }
+            prop_assert_eq!(first_seen, (0..sent).collect::<Vec<_>>());
+        }
+    }
+}

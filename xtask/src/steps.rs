@@ -120,6 +120,13 @@ const STEPS: &[Step] = &[
         run: console,
     },
     Step {
+        name: "typescript",
+        about: "the TypeScript client's own tests, and that its package builds",
+        tier: Tier::Full,
+        needs: &[Tool::Node],
+        run: typescript,
+    },
+    Step {
         name: "conformance",
         about: "Autobahn's testsuite against the library, as server and as client",
         tier: Tier::Full,
@@ -222,12 +229,22 @@ fn deny(root: &Path) -> Result<()> {
     )
 }
 
+/// The TypeScript client: its own tests, and that the package can be built from what is committed.
+fn typescript(root: &Path) -> Result<()> {
+    let npm = |arguments: &[&str], limit| npm(root, "sdk/typescript", arguments, limit);
+    npm(&["ci", "--no-audit", "--no-fund", "--ignore-scripts"], minutes(5))?;
+    npm(&["test"], minutes(5))?;
+    npm(&["run", "build"], minutes(5))
+}
+
+fn npm(root: &Path, folder: &str, arguments: &[&str], limit: Duration) -> Result<()> {
+    let mut command = Command::new("npm");
+    command.args(arguments).current_dir(root.join(folder));
+    process::run(&mut command, limit)
+}
+
 fn console(root: &Path) -> Result<()> {
-    let npm = |arguments: &[&str], limit| {
-        let mut command = Command::new("npm");
-        command.args(arguments).current_dir(root.join("console"));
-        process::run(&mut command, limit)
-    };
+    let npm = |arguments: &[&str], limit| npm(root, "console", arguments, limit);
     npm(&["ci", "--no-audit", "--no-fund"], minutes(5))?;
     npm(&["test"], minutes(5))?;
     let committed = contents(&root.join(CONSOLE_BUILD))?;

@@ -9,3 +9,4 @@ export type { Environment, Life } from "./environment.js";
 export { Subscription, type SubscriptionEvents } from "./subscription.js";
 export type { Connection, Listener, Target, Transport } from "./transports/transport.js";
 export type { WebSocketConstructor, WebSocketLike } from "./transports/websocket.js";
+export { ReconnectingWebSocket, type ProtocolsProvider, type ReconnectingOptions, type Sendable, type UrlProvider } from "./reconnecting.js";

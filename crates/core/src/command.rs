@@ -1,8 +1,8 @@
 //! What a client asks for and what it is answered, in no protocol's words.
 
 use crate::{
-    ChannelName, ChannelPattern, Occupancy, Operations, Payload, Position, PresentUser, Publication, Reject, Time,
-    UserId,
+    ChannelName, ChannelPattern, Occupancy, Operations, Payload, Position, PresentUser, Publication, Reject, SessionId,
+    Time, UserId,
 };
 use std::sync::Arc;
 
@@ -162,6 +162,8 @@ pub struct Publish {
     pub if_position: Option<Since>,
     /// What becomes of the channel's cached value.
     pub cache: CacheRequest,
+    /// A session that is not given it. Only the application itself names one; a client can leave out itself and nobody else.
+    pub exclude: Option<SessionId>,
 }
 
 /// What a publisher wants of a channel's cached value.
@@ -182,7 +184,15 @@ impl Publish {
 
     /// Just a content.
     pub fn new(payload: Payload) -> Self {
-        Self { payload, event: None, key: None, id: None, if_position: None, cache: CacheRequest::ByOptions }
+        Self {
+            payload,
+            event: None,
+            key: None,
+            id: None,
+            if_position: None,
+            cache: CacheRequest::ByOptions,
+            exclude: None,
+        }
     }
 }
 

@@ -6,6 +6,7 @@ mod read;
 
 use crate::answer::{ApiError, json_response};
 use crate::apps::Apps;
+use crate::pusher;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
@@ -51,7 +52,8 @@ pub(crate) fn router(apps: Arc<Apps>, hub: HubHandle) -> Router {
         .route("/api/v1/history", post(read::history).fallback(wrong_method))
         .route("/api/v1/presence", post(read::presence).fallback(wrong_method))
         .fallback(unknown_path)
-        .with_state(ApiState { apps, hub })
+        .with_state(ApiState { apps: Arc::clone(&apps), hub: hub.clone() })
+        .merge(pusher::router(apps, hub))
         .layer(from_fn(log_request))
 }
 
@@ -127,7 +129,7 @@ async fn submit(hub: &HubHandle, app: Arc<App>, channel: ChannelName, publish: P
     }
 }
 
-fn unexpected(outcome: &impl core::fmt::Debug) -> ApiError {
+pub(crate) fn unexpected(outcome: &impl core::fmt::Debug) -> ApiError {
     tracing::error!(?outcome, "a command was answered by something else");
     ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, RejectCode::Internal.as_str(), "an internal error")
 }
@@ -146,7 +148,7 @@ fn authenticate(apps: &Apps, headers: &HeaderMap) -> Result<Arc<App>, ApiError> 
         let message = "an API key is needed: send the header 'Authorization: Bearer KEY'";
         return Err(ApiError::new(StatusCode::UNAUTHORIZED, RejectCode::Unauthenticated.as_str(), message));
     };
-    let app = apps.by_api_key(key.trim()).cloned();
+    let app = apps.by_api_key(key.trim());
     app.ok_or_else(|| ApiError::new(StatusCode::UNAUTHORIZED, "bad_key", "this is no API key of any application"))
 }
 

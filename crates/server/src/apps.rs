@@ -4,6 +4,7 @@ use crate::config::{AppConfig, Config, RawRoute};
 use crate::pusher::signature;
 use crate::secret::Secret;
 use crate::token::{self, TokenKey};
+use arc_swap::ArcSwap;
 use core::net::SocketAddr;
 use core::time::Duration;
 use serde_json::Map;
@@ -16,15 +17,21 @@ use switchboard_core::{
 use switchboard_session::admission::OriginPattern;
 use switchboard_session::{DIALECTS, Directory};
 
-/// All applications of a server.
+/// All applications of a server, as the configuration has them now.
 #[derive(Debug)]
 pub struct Apps {
-    /// Never empty, and one of them is the default.
-    apps: Vec<AppConfig>,
-    raw: HashMap<String, (Arc<App>, ChannelName)>,
-    development: bool,
+    current: ArcSwap<Table>,
     /// The development application's pages: known only when the ports are.
     own_origins: OnceLock<Vec<OriginPattern>>,
+}
+
+/// The applications of one configuration.
+#[derive(Debug)]
+struct Table {
+    /// Never empty, and one of them is the default.
+    apps: Vec<Arc<AppConfig>>,
+    raw: HashMap<String, (Arc<App>, ChannelName)>,
+    development: bool,
 }
 
 /// How long a ready-made token of the development application lives.
@@ -43,36 +50,81 @@ impl Apps {
     /// # Errors
     /// The operating system gives no randomness.
     pub fn new(config: &Config) -> anyhow::Result<Self> {
+        let apps = match config.apps.is_empty() {
+            true => vec![Arc::new(development_app(config)?)],
+            false => config.apps.iter().cloned().map(Arc::new).collect(),
+        };
+        let table = Table::new(config, apps)?;
+        Ok(Self { current: ArcSwap::from_pointee(table), own_origins: OnceLock::new() })
+    }
+
+    /// Takes the applications of another configuration in place of those that there are. Returns the ids of those that are gone: their sessions are
+    /// still there.
+    ///
+    /// # Errors
+    /// The operating system gives no randomness. Nothing has changed then.
+    pub fn replace(&self, config: &Config) -> anyhow::Result<Vec<AppId>> {
+        let before = self.current.load_full();
+        let apps = match config.apps.is_empty() {
+            // Whoever develops keeps the keys.
+            true if before.development => before.apps.iter().map(|app| Arc::new(renewed(app, config))).collect(),
+            true => vec![Arc::new(development_app(config)?)],
+            false => config.apps.iter().cloned().map(Arc::new).collect(),
+        };
+        let after = Table::new(config, apps)?;
+        let gone = before.apps.iter().map(|app| &app.app.id).filter(|id| after.find(id.as_str()).is_none());
+        let gone = gone.cloned().collect();
+        self.current.store(Arc::new(after));
+        Ok(gone)
+    }
+
+    /// Whether there is only the generated one.
+    pub fn is_development(&self) -> bool {
+        self.current.load().development
+    }
+
+    /// Each, in the order of the configuration.
+    pub fn all(&self) -> Vec<Arc<AppConfig>> {
+        self.current.load().apps.clone()
+    }
+
+    /// The one with this id.
+    pub fn by_id(&self, id: &str) -> Option<Arc<AppConfig>> {
+        self.current.load().find(id).cloned()
+    }
+}
+
+impl Table {
+    fn new(config: &Config, apps: Vec<Arc<AppConfig>>) -> anyhow::Result<Self> {
         let development = config.apps.is_empty();
-        let apps = if development { vec![development_app(config)?] } else { config.apps.clone() };
         let mut routes = config.raw.clone();
         if development && !routes.iter().any(|route| route.path == DEVELOPMENT_CHAT.0) {
             let channel = ChannelName::parse(DEVELOPMENT_CHAT.1)?;
             routes.push(RawRoute { path: DEVELOPMENT_CHAT.0.to_owned(), channel, app: None });
         }
-        let mut this = Self { apps, raw: HashMap::new(), development, own_origins: OnceLock::new() };
+        let mut this = Self { apps, raw: HashMap::new(), development };
         for route in routes {
             let app = match &route.app {
-                Some(id) => this.find(&AppId::new(id)).map(|app| Arc::clone(&app.app)),
+                Some(id) => this.find(id),
                 None => this.default_app(),
             };
-            if let Some(app) = app {
+            if let Some(app) = app.map(|app| Arc::clone(&app.app)) {
                 this.raw.insert(route.path, (app, route.channel));
             }
         }
         Ok(this)
     }
 
-    /// Whether there is only the generated one.
-    pub fn is_development(&self) -> bool {
-        self.development
+    fn find(&self, id: &str) -> Option<&Arc<AppConfig>> {
+        self.apps.iter().find(|app| app.app.id.as_str() == id)
     }
 
-    /// Each, in the order of the configuration.
-    pub fn iter(&self) -> impl Iterator<Item = &AppConfig> {
-        self.apps.iter()
+    fn default_app(&self) -> Option<&Arc<AppConfig>> {
+        self.apps.iter().find(|app| app.default)
     }
+}
 
+impl Apps {
     /// Lets pages of these addresses connect to the development application. Has no effect on others.
     pub fn allow_own_pages(&self, addresses: &[SocketAddr]) {
         let hosts = |address: &SocketAddr| {
@@ -89,12 +141,12 @@ impl Apps {
     }
 
     /// The application that an API key belongs to. Looks at every key, so that the time it takes tells nothing.
-    pub fn by_api_key(&self, shown: &str) -> Option<&Arc<App>> {
+    pub fn by_api_key(&self, shown: &str) -> Option<Arc<App>> {
         let mut found = None;
-        for app in &self.apps {
+        for app in &self.current.load().apps {
             for key in &app.api_keys {
                 if key.matches(shown) {
-                    found = Some(&app.app);
+                    found = Some(Arc::clone(&app.app));
                 }
             }
         }
@@ -115,8 +167,9 @@ impl Apps {
     ) -> Result<(String, Time), Reject> {
         let none =
             || Reject::new(RejectCode::PermissionDenied, "tokens are made here for the development application only");
-        let found =
-            self.apps.first().filter(|known| self.development && app.is_none_or(|app| app == known.app.id.as_str()));
+        let table = self.current.load();
+        let named = |known: &&Arc<AppConfig>| app.is_none_or(|app| app == known.app.id.as_str());
+        let found = table.apps.first().filter(|known| table.development && named(known));
         let found = found.ok_or_else(none)?;
         let key = found.token_keys.first().ok_or_else(none)?;
         let user = UserId::parse(user).map_err(|error| Reject::new(RejectCode::BadRequest, error.to_string()))?;
@@ -124,46 +177,44 @@ impl Apps {
             token::NewToken { user: &user, channels, ttl, info: None::<Map<_, _>>, app: Some(found.app.id.as_str()) };
         token::sign(key, &new, now)
     }
-
-    fn find(&self, id: &AppId) -> Option<&AppConfig> {
-        self.apps.iter().find(|app| app.app.id == *id)
-    }
 }
 
 impl Directory for Apps {
     fn default_app(&self) -> Option<Arc<App>> {
-        self.apps.iter().find(|app| app.default).map(|app| Arc::clone(&app.app))
+        self.current.load().default_app().map(|app| Arc::clone(&app.app))
     }
 
     fn app_by_key(&self, key: &str) -> Option<Arc<App>> {
-        self.apps.iter().find(|app| app.key == key).map(|app| Arc::clone(&app.app))
+        self.current.load().apps.iter().find(|app| app.key == key).map(|app| Arc::clone(&app.app))
     }
 
     fn origin_allowed(&self, app: &AppId, origin: &str) -> bool {
-        let Some(app) = self.find(app) else { return false };
-        let own = self.own_origins.get().filter(|_| self.development);
+        let table = self.current.load();
+        let Some(app) = table.find(app.as_str()) else { return false };
+        let own = self.own_origins.get().filter(|_| table.development);
         app.origins.iter().chain(own.into_iter().flatten()).any(|pattern| pattern.matches(origin))
     }
 
     fn serves(&self, app: &AppId, protocol: &str) -> bool {
-        self.find(app).is_some_and(|app| app.protocols.iter().any(|known| known == protocol))
+        self.by_id(app.as_str()).is_some_and(|app| app.protocols.iter().any(|known| known == protocol))
     }
 
     fn query_token_allowed(&self, app: &AppId) -> bool {
-        self.find(app).is_some_and(|app| app.allow_query_token)
+        self.by_id(app.as_str()).is_some_and(|app| app.allow_query_token)
     }
 
     fn raw_path(&self, path: &str) -> Option<(Arc<App>, ChannelName)> {
-        self.raw.get(path).cloned()
+        self.current.load().raw.get(path).cloned()
     }
 
     fn authenticate(&self, app: &AppId, token: &str, now: Time) -> Result<Identity, Reject> {
-        let keys = self.find(app).map(|app| &*app.token_keys).unwrap_or_default();
+        let known = self.by_id(app.as_str());
+        let keys = known.as_ref().map(|app| &*app.token_keys).unwrap_or_default();
         token::verify(keys, app, token, now)
     }
 
     fn check_signed(&self, app: &AppId, signed: &Signed) -> Result<(), Reject> {
-        let good = self.find(app).is_some_and(|app| {
+        let good = self.by_id(app.as_str()).is_some_and(|app| {
             let mut secrets = app.token_keys.iter().map(|key| &key.secret);
             secrets.any(|secret| signature::is_signed_by(&app.key, secret, &signed.text, &signed.signature))
         });
@@ -187,6 +238,12 @@ pub(crate) fn every_protocol() -> Vec<String> {
 pub(crate) fn protected(protocols: &[String]) -> Vec<Box<str>> {
     let pusher = protocols.iter().any(|protocol| protocol == "pusher");
     if pusher { vec!["private-".into(), "presence-".into()] } else { Vec::new() }
+}
+
+/// The same application under another configuration.
+fn renewed(app: &AppConfig, config: &Config) -> AppConfig {
+    let known = App { limits: config.limits.clone(), channels: config.channels.clone(), ..(*app.app).clone() };
+    AppConfig { app: Arc::new(known), ..app.clone() }
 }
 
 fn development_app(config: &Config) -> anyhow::Result<AppConfig> {
@@ -260,7 +317,8 @@ mod tests {
         assert_eq!(apps.raw_path("/b").unwrap().0.id, b);
         assert!(apps.raw_path("/chat").is_none() && !apps.is_development());
 
-        let key = apps.apps.first().unwrap().token_keys.first().unwrap();
+        let all = apps.all();
+        let key = all.first().unwrap().token_keys.first().unwrap();
         let user = UserId::parse("ann").unwrap();
         let ttl = Duration::from_secs(60);
         let new = token::NewToken { user: &user, channels: &[], ttl, info: None, app: None };

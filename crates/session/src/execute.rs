@@ -214,7 +214,8 @@ pub(crate) fn external<B: Broker + History>(
     let op = OpId(0);
     match command {
         Command::Publish { channel, publish, .. } => {
-            shard.publish(now, caller, op, app, key(app, channel), publish, None, None);
+            let exclude = publish.exclude;
+            shard.publish(now, caller, op, app, key(app, channel), publish, None, exclude);
         }
         Command::Presence { channel, limit } => shard.presence(now, caller, op, app, key(app, channel), limit),
         Command::History { channel, from, limit } => {

@@ -29,6 +29,8 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
             // As a client: `connect`, `publish` and `subscribe` of the command line.
             "switchboard-ws",
             "switchboard-session",
+            // The names and payloads of protocols that have an HTTP API of their own.
+            "switchboard-dialects",
             "switchboard-store",
             "switchboard-webhooks",
             "switchboard-broker-redis",

@@ -203,12 +203,12 @@ impl<'a> Members<'a> {
 
     fn publish(self, payload: Payload) -> Result<Command, Reject> {
         let publish = Publish {
-            payload,
             event: label("event", self.event, LABEL_BYTES_MAX)?,
             key: label("key", self.key, LABEL_BYTES_MAX)?,
             id: self.idempotency_key()?,
             if_position: position("if_position", self.if_position)?,
             cache: self.cache()?,
+            ..Publish::new(payload)
         };
         let exclude_self = boolean("exclude_self", self.exclude_self)?;
         Ok(Command::Publish { channel: self.channel()?, publish, exclude_self })

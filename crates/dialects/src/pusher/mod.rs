@@ -8,6 +8,7 @@ mod read;
 mod write;
 
 pub use names::{Kind, NAME_BYTES_MAX, NameError, from_pusher, to_pusher};
+pub use read::{EVENT_BYTES_MAX, payload_of_text};
 pub use write::data_text;
 pub(crate) use write::{write_presence, write_publications};
 

@@ -27,7 +27,7 @@ pub(super) struct Fault {
 }
 
 /// The longest event name, in bytes.
-pub(super) const EVENT_BYTES_MAX: usize = 200;
+pub const EVENT_BYTES_MAX: usize = 200;
 /// The longest description of a member, in bytes: it is shown to everybody on the channel.
 const USER_INFO_BYTES_MAX: usize = 2_048;
 
@@ -136,7 +136,7 @@ pub(super) fn payload(data: &RawValue) -> Result<Payload, Fault> {
 }
 
 /// JSON other than a string stays as it is written; a JSON string and everything else is text.
-pub(crate) fn payload_of_text(text: &str) -> Payload {
+pub fn payload_of_text(text: &str) -> Payload {
     let trimmed = text.trim_matches([' ', '\t', '\r', '\n']);
     if trimmed.starts_with('"') {
         return match serde_json::from_str::<String>(trimmed) {

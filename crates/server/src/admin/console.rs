@@ -18,8 +18,8 @@ use switchboard_net::ShardStats;
 use switchboard_session::{DIALECTS, Directory};
 
 pub(super) async fn info(State(state): State<Arc<AdminState>>) -> Response {
-    let apps = &state.apps;
-    let list: Vec<Value> = apps
+    let (apps, all) = (&state.apps, state.apps.all());
+    let list: Vec<Value> = all
         .iter()
         .map(|app| {
             let anonymous = app.app.anonymous.is_some();
@@ -27,7 +27,7 @@ pub(super) async fn info(State(state): State<Arc<AdminState>>) -> Response {
         })
         .collect();
     // Generated keys are told to whoever can reach the machine's loopback; configured ones to nobody.
-    let generated = apps.iter().find(|_| apps.is_development());
+    let generated = all.first().filter(|_| apps.is_development());
     let api_key = generated.and_then(|app| app.api_keys.first()).map(|key| key.reveal().to_owned());
     let token = ready_made_token(&state);
     let (http, ws, host) = state.public_address();

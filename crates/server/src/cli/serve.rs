@@ -194,7 +194,7 @@ fn announce(running: &Running) {
     }
     println!("  WebSocket  {ws}://{host}/ws     the native protocol");
     println!("  HTTP API   {http}://{host}/api/v1/publish");
-    for key in apps.iter().flat_map(|app| app.api_keys.first()) {
+    for key in apps.all().iter().filter_map(|app| app.api_keys.first()) {
         println!("  API key    {}", key.reveal());
     }
     if let Ok((token, _)) = apps.development_token(None, "ann", &[everything()], DEVELOPMENT_TOKEN_TTL, clock::now()) {

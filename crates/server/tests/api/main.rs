@@ -15,6 +15,7 @@ mod binary;
 mod cli;
 mod history;
 mod http;
+mod pusher;
 mod secrets;
 mod shutdown;
 mod support;

@@ -1,0 +1,5 @@
+//! Pusher's HTTP API: who may ask, what reaches whom, and what is refused how.
+
+mod events;
+mod refusals;
+mod support;

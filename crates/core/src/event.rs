@@ -45,6 +45,15 @@ pub struct PresentUser {
     pub info: Option<Arc<str>>,
 }
 
+impl PresenceChange {
+    /// What it counts against limits, in bytes.
+    pub fn cost(&self) -> usize {
+        /// The structure itself and its place in a queue.
+        const FLAT: usize = 64;
+        FLAT + self.user.as_str().len() + self.info.as_ref().map_or(0, |info| info.len())
+    }
+}
+
 /// A user came to a channel or left it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PresenceChange {

@@ -36,6 +36,8 @@ pub struct ReturnAddress {
     pub caller: Caller,
     /// Which of the caller's operations.
     pub op: OpId,
+    /// What the request counts among those that the shard has unanswered, in bytes.
+    pub bytes: u32,
 }
 
 /// A channel of an application. Channels of two applications with the same name have nothing to do with each other.

@@ -56,7 +56,7 @@ pub(crate) fn fan_out(
             roster.mark_ready(number);
         } else {
             let more = !channel.pending.is_empty() || !channel.gaps.is_empty() || !channel.changes.is_empty();
-            roster.pending_bytes -= walk.publications.iter().map(|publication| publication.cost()).sum::<usize>();
+            roster.pending_bytes -= walk.cost();
             if more {
                 roster.mark_ready(number);
             }

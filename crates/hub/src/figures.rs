@@ -11,8 +11,10 @@ pub struct Backlog {
     pub replay_max: usize,
     /// The most that waits by key for one subscriber.
     pub conflated_max: usize,
-    /// Deliveries on the way to other shards: the fullest way.
+    /// Deliveries and changes of presence on the way to other shards: the fullest way.
     pub mail_max: usize,
+    /// Requests that are not answered.
+    pub unanswered: usize,
     /// Letters of any kind on the way to other shards: the fullest way, in letters.
     pub letters_max: usize,
 }

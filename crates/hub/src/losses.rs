@@ -28,6 +28,20 @@ impl<B: Broker + History> Shard<B> {
         fanout::push_gap(subscriber, id.slot, encoded, run, &mut self.effects);
     }
 
+    /// Changes of presence found no room on the way. Whoever watches them ends, since no history has them, and may come back to see who is there.
+    pub(crate) fn lose_presence(&mut self, key: &ChannelKey) {
+        let Some(channel) = self.roster.find(key).and_then(|number| self.roster.channels.get(number as usize)) else {
+            return;
+        };
+        for entry in channel.entries.iter().filter(|entry| entry.presence_from != u64::MAX) {
+            if let Some(subscriber) =
+                self.subscribers.get_mut(entry.slot as usize).filter(|subscriber| !subscriber.lost)
+            {
+                fanout::lose(subscriber, entry.slot, &mut self.effects);
+            }
+        }
+    }
+
     /// Tells whoever subscribes what the way to this shard has lost, now that all before it is fanned out.
     pub(crate) fn report_lost(&mut self) {
         for (number, from, to) in core::mem::take(&mut self.effects.lost) {

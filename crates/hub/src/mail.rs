@@ -1,13 +1,14 @@
 //! What shards write to each other, and the bounded queue of one shard's mail for another.
 //!
-//! Requests and answers are bounded by the sessions' pending operations. Deliveries are bounded here: when they are too many, the
-//! channel is marked *behind* for that shard, and the rest is read from history when there is room again.
+//! Requests are bounded by whoever asks, in number for each session and in bytes for a shard, until they are answered; answers by the requests. Deliveries and
+//! changes of presence are bounded here. When they are too many, the channel is marked *behind* for that shard, and the rest is read from history when there
+//! is room again; what is in no history is lost, and the subscribers are told.
 
 use crate::address::{ChannelKey, ReturnAddress, ShardId};
 use crate::gather::Part;
 use crate::occupancy::Listing;
 use crate::presence::Member;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use switchboard_core::{
     App, AppId, ChannelPattern, ClientInfo, Outcome, Position, PresenceChange, PresentUser, Publication, Publish,
@@ -42,6 +43,8 @@ pub(crate) enum Letter {
     Checked { key: ChannelKey, offset: u64 },
     /// To a shard with subscribers: somebody came or left.
     Presence { key: ChannelKey, change: PresenceChange },
+    /// To the same: some of those found no room.
+    PresenceLost { key: ChannelKey },
 }
 
 /// Something that a channel's home is asked for.
@@ -94,6 +97,21 @@ pub(crate) enum RequestKind {
 }
 
 impl RequestKind {
+    /// What it counts until it is answered, in bytes.
+    pub(crate) fn cost(&self) -> u32 {
+        /// A letter, its place in queues and tables.
+        const FLAT: usize = 256;
+        let text = |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| text.len());
+        let variable = match self {
+            Self::Publish { publish, .. } => {
+                publish.payload.len() + text(&publish.event) + text(&publish.key) + text(&publish.id)
+            }
+            Self::Subscribe(request) => request.member.as_ref().map_or(0, |member| text(&member.info)),
+            Self::Unsubscribe { .. } | Self::Presence { .. } | Self::History { .. } | Self::Channel => 0,
+        };
+        u32::try_from(FLAT + variable).unwrap_or(u32::MAX)
+    }
+
     /// Whether the channel's history is needed for it.
     pub(crate) fn reads(&self) -> bool {
         matches!(self, Self::Subscribe(_) | Self::History { .. } | Self::Channel)
@@ -133,37 +151,50 @@ pub(crate) struct Subscribed {
     pub(crate) request: Box<SubscribeRequest>,
 }
 
-/// The mail for one other shard that the driver has not taken yet.
+/// The mail for one other shard that the driver has not taken yet. Where anything is lost, something waits in front of it.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     queue: VecDeque<Mail>,
+    /// Deliveries and changes of presence.
     bytes: usize,
-    /// Deliveries that may wait, in bytes.
     bytes_max: usize,
     /// Channels whose deliveries wait in history, each once.
     behind: VecDeque<ChannelKey>,
     /// Deliveries to watchers have found no room, and the shard is told so.
     watched_lost: bool,
+    /// Channels whose changes of presence have found no room.
+    presence_lost: BTreeSet<ChannelKey>,
 }
 
 impl Outgoing {
     pub(crate) fn new(bytes_max: usize) -> Self {
-        Self { queue: VecDeque::new(), bytes: 0, bytes_max, behind: VecDeque::new(), watched_lost: false }
+        Self {
+            queue: VecDeque::new(),
+            bytes: 0,
+            bytes_max,
+            behind: VecDeque::new(),
+            watched_lost: false,
+            presence_lost: BTreeSet::new(),
+        }
     }
 
     pub(crate) fn push(&mut self, letter: Letter) {
-        if let Letter::Deliver { publication, .. } | Letter::DeliverWatched { publication, .. } = &letter {
-            self.bytes += publication.cost();
-        }
+        self.bytes += match &letter {
+            Letter::Deliver { publication, .. } | Letter::DeliverWatched { publication, .. } => publication.cost(),
+            Letter::Presence { change, .. } => change.cost(),
+            _ => 0,
+        };
         self.queue.push_back(Mail(letter));
     }
 
-    /// Deliveries to watchers cannot be caught up with: the first that finds no room stands for all.
+    /// Deliveries to watchers cannot be caught up with: one notice stands for all that find no room until it goes.
     pub(crate) fn lose_watched(&mut self) {
-        if !self.watched_lost {
-            self.watched_lost = true;
-            self.queue.push_back(Mail(Letter::WatchedLost));
-        }
+        self.watched_lost = true;
+    }
+
+    /// The same for a channel's changes of presence.
+    pub(crate) fn lose_presence(&mut self, key: ChannelKey) {
+        self.presence_lost.insert(key);
     }
 
     /// Whether another delivery may wait here.
@@ -179,7 +210,7 @@ impl Outgoing {
         self.behind.pop_front()
     }
 
-    /// Deliveries that wait, in bytes.
+    /// Deliveries and changes of presence that wait, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -193,9 +224,14 @@ impl Outgoing {
         self.queue.is_empty() && self.behind.is_empty()
     }
 
+    /// What is lost is told last: whoever came while there was no room may have missed something too.
     pub(crate) fn take(&mut self) -> Vec<Mail> {
         self.bytes = 0;
-        self.watched_lost = false;
+        if core::mem::take(&mut self.watched_lost) {
+            self.queue.push_back(Mail(Letter::WatchedLost));
+        }
+        let lost = core::mem::take(&mut self.presence_lost);
+        self.queue.extend(lost.into_iter().map(|key| Mail(Letter::PresenceLost { key })));
         core::mem::take(&mut self.queue).into()
     }
 }

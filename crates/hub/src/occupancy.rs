@@ -82,7 +82,7 @@ impl<B: Broker + History> Shard<B> {
         }
         let limit = limit.min(CHANNELS_MAX);
         self.gathers.begin(caller, op, self.config.shards);
-        let to = ReturnAddress { shard: self.config.id, caller, op };
+        let to = ReturnAddress { shard: self.config.id, caller, op, bytes: 0 };
         let listing = Arc::new(Listing { app: app.clone(), prefix, after, limit });
         for home in (0..self.config.shards).map(ShardId) {
             self.send_to(now, home, Letter::List { listing: Arc::clone(&listing), to });

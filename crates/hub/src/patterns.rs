@@ -86,7 +86,7 @@ impl<B: Broker + History> Shard<B> {
         subscriber.patterns.push(pattern.clone());
         let app = subscriber.app.id.clone();
         self.watchers.apps.entry(app.clone()).or_default().change(pattern, |watchers| watchers.push(id));
-        let to = ReturnAddress { shard: self.config.id, caller: Caller::Subscriber(id), op };
+        let to = ReturnAddress { shard: self.config.id, caller: Caller::Subscriber(id), op, bytes: 0 };
         self.tell_homes(now, &app, pattern, Some(to));
     }
 

@@ -17,7 +17,7 @@ pub(crate) struct Roster {
     index: HashMap<ChannelKey, u32, foldhash::fast::RandomState>,
     /// Channels with something to fan out, each once.
     pub(crate) ready: VecDeque<u32>,
-    /// Publications that wait for their fan-out, in bytes.
+    /// Publications and changes of presence that wait for their fan-out, in bytes.
     pub(crate) pending_bytes: usize,
     /// Counts the channels that have come to life here.
     generation: u64,
@@ -70,6 +70,14 @@ pub(crate) struct Walk {
     pub(crate) cursor: usize,
 }
 
+impl Walk {
+    /// What it holds, in bytes.
+    pub(crate) fn cost(&self) -> usize {
+        let publications = self.publications.iter().map(|publication| publication.cost()).sum::<usize>();
+        publications + self.changes.iter().map(PresenceChange::cost).sum::<usize>()
+    }
+}
+
 impl Roster {
     pub(crate) fn find(&self, key: &ChannelKey) -> Option<u32> {
         self.index.get(key).copied()
@@ -109,8 +117,9 @@ impl Roster {
         channel.remove(number, index as usize, subscribers);
         if channel.entries.is_empty() {
             let channel = self.channels.remove(number as usize);
-            let waiting = channel.walk.iter().flat_map(|walk| &walk.publications).chain(&channel.pending);
-            self.pending_bytes -= waiting.map(|publication| publication.cost()).sum::<usize>();
+            let waiting = channel.pending.iter().map(|publication| publication.cost()).sum::<usize>();
+            let changes = channel.changes.iter().map(PresenceChange::cost).sum::<usize>();
+            self.pending_bytes -= waiting + changes + channel.walk.as_ref().map_or(0, Walk::cost);
             self.index.remove(&channel.key);
             if channel.ready {
                 self.ready.retain(|ready| *ready != number);
@@ -150,6 +159,7 @@ impl Roster {
         let Some(number) = self.find(key) else { return };
         let Some(channel) = self.channels.get_mut(number as usize) else { return };
         if channel.watchers > 0 {
+            self.pending_bytes += change.cost();
             channel.changes.push(change);
             self.mark_ready(number);
         }

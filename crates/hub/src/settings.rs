@@ -32,8 +32,11 @@ pub struct Portions {
     pub replay_bytes_max: usize,
     /// Deliveries from history to a shard that is behind, in bytes a turn.
     pub catch_up_bytes: usize,
-    /// Publications that may wait for their fan-out, in bytes, before the shard takes no more input.
+    /// Publications and changes of presence that may wait for their fan-out, in bytes, before the shard takes no more input.
     pub pending_bytes_max: usize,
+    /// Requests that may be unanswered, wherever they are, in bytes, before the shard takes no more of them. From half of it on, a session that asks waits
+    /// for its answers before it is read again.
+    pub unanswered_bytes_max: usize,
     /// The cached values of all channels whose home is here, in bytes.
     pub cache_bytes_max: usize,
     /// How often each channel's subscribers are compared with what its home has published; zero never.
@@ -48,6 +51,7 @@ impl Default for Portions {
             replay_bytes_max: 16 * 1024 * 1024,
             catch_up_bytes: 256 * 1024,
             pending_bytes_max: 8 * 1024 * 1024,
+            unanswered_bytes_max: 8 * 1024 * 1024,
             cache_bytes_max: 32 * 1024 * 1024,
             position_check: Duration::from_secs(30),
         }

@@ -36,6 +36,8 @@ pub struct Shard<B> {
     next_serial: u64,
     /// Mail by shard.
     pub(crate) outgoing: Vec<Outgoing>,
+    /// What this shard has asked and not been answered, in bytes.
+    unanswered: usize,
     pub(crate) answers: VecDeque<(Caller, OpId, Outcome)>,
     pub(crate) events: VecDeque<(SubscriberId, Event)>,
     pub(crate) effects: Effects,
@@ -61,6 +63,7 @@ impl<B: Broker + History> Shard<B> {
             subscribers: Slab::new(),
             next_serial: config.first_serial,
             outgoing: (0..config.shards).map(|_| Outgoing::new(config.mailbox_bytes)).collect(),
+            unanswered: 0,
             answers: VecDeque::new(),
             events: VecDeque::new(),
             effects: Effects::default(),
@@ -290,6 +293,17 @@ impl<B: Broker + History> Shard<B> {
         self.roster.pending_bytes > self.config.portions.pending_bytes_max || self.homes.broker.is_congested()
     }
 
+    /// Whether so much that was asked here is unanswered that nobody shall ask more. Mail, which brings the answers, is taken all the same: two shards that
+    /// wait for each other would wait for ever.
+    pub fn is_waiting(&self) -> bool {
+        self.unanswered >= self.config.portions.unanswered_bytes_max
+    }
+
+    /// Whether whoever asks now shall have its answers before it asks again, so that a few do not bring it to where everybody waits.
+    pub fn is_strained(&self) -> bool {
+        self.unanswered >= self.config.portions.unanswered_bytes_max / 2
+    }
+
     /// Queues an answer's or event's bytes for a subscriber.
     pub fn push(&mut self, id: SubscriberId, encoded: Encoded) {
         if let Some(subscriber) = self.subscribers.get_mut(id.slot as usize)
@@ -389,7 +403,8 @@ impl<B: Broker + History> Shard<B> {
 
     /// What waits here now. It looks at every subscriber.
     pub fn backlog(&self) -> Backlog {
-        let mut backlog = Backlog { pending: self.roster.pending_bytes, ..Backlog::default() };
+        let (pending, unanswered) = (self.roster.pending_bytes, self.unanswered);
+        let mut backlog = Backlog { pending, unanswered, ..Backlog::default() };
         for (_, subscriber) in &self.subscribers {
             backlog.outbox_max = backlog.outbox_max.max(subscriber.outbox.len());
             let conflated = subscriber.conflation.as_ref().map_or(0, |conflation| conflation.bytes);
@@ -426,7 +441,9 @@ impl<B: Broker + History> Shard<B> {
             let Some(subscriber) = self.subscriber(id) else { return };
             subscriber.pending += 1;
         }
-        let from = ReturnAddress { shard: self.config.id, caller, op };
+        let bytes = kind.cost();
+        self.unanswered += bytes as usize;
+        let from = ReturnAddress { shard: self.config.id, caller, op, bytes };
         self.send_home(now, Request { key, app: Arc::clone(app), from, kind });
     }
 
@@ -466,6 +483,12 @@ impl<B: Broker + History> Shard<B> {
             outgoing.lose_watched();
             return;
         }
+        if let Letter::Presence { key, .. } = &letter
+            && !outgoing.has_room()
+        {
+            outgoing.lose_presence(key.clone());
+            return;
+        }
         if let Letter::Deliver { key, publication } = &letter {
             if self.homes.is_behind(key, to) {
                 return;
@@ -499,11 +522,13 @@ impl<B: Broker + History> Shard<B> {
             Letter::Check { key, shard } => self.answer_check(key, shard),
             Letter::Checked { key, offset } => self.compare(&key, offset),
             Letter::Presence { key, change } => self.roster.enqueue_change(&key, change),
+            Letter::PresenceLost { key } => self.lose_presence(&key),
             Letter::Gap { key, from, to } => self.roster.enqueue_gap(&key, from, to),
         }
     }
 
     fn handle_reply(&mut self, now: Time, to: ReturnAddress, mut reply: Reply) {
+        self.unanswered -= to.bytes as usize;
         if let Reply::Part(part) = reply {
             let Some(whole) = self.gathers.add(to.caller, to.op, part) else { return };
             reply = Reply::Outcome(whole);
@@ -609,7 +634,7 @@ impl<B: Broker + History> Shard<B> {
             let Some(channel) = self.roster.channels.get(subscription.channel as usize) else { continue };
             let key = channel.key.clone();
             self.roster.remove(subscription.channel, subscription.index, &mut self.subscribers);
-            let from = ReturnAddress { shard: self.config.id, caller: Caller::Subscriber(id), op: OpId(0) };
+            let from = ReturnAddress { shard: self.config.id, caller: Caller::Subscriber(id), op: OpId(0), bytes: 0 };
             let kind = RequestKind::Unsubscribe {
                 answer: false,
                 member: subscription.member.filter(|_| !is_planted(Canary::LeaveLost)),

@@ -268,7 +268,7 @@ impl<B: ShardBroker> ConnectionTask<B> {
             if self.eof || self.connection.broken.get() {
                 return Poll::Pending;
             }
-            if self.state.sessions.borrow().is_congested() {
+            if !self.state.sessions.borrow().takes_requests() {
                 self.state.wait_for_room(&self.connection);
                 return Poll::Pending;
             }

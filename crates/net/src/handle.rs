@@ -177,4 +177,6 @@ counters! {
     slow_consumers,
     /// Clients that were silent for too long.
     unresponsive,
+    /// Times that something was lost on the way inside, and subscribers were told.
+    losses,
 }

@@ -22,4 +22,4 @@ pub use backend::{Backed, Backend, REQUESTS_MAX, ShardBroker};
 pub use compression::Compression;
 pub use handle::{HubHandle, ShardStats, Stats};
 pub use server::{Bound, Server, bind};
-pub use settings::{Http2, Settings};
+pub use settings::{Http2, POSITION_CHECK, Settings};

@@ -7,6 +7,9 @@ use core::time::Duration;
 use std::sync::Arc;
 use switchboard_session::admission::TrustedProxies;
 
+/// How often positions are compared unless somebody chooses otherwise.
+pub const POSITION_CHECK: Duration = Duration::from_secs(30);
+
 /// How to listen and how many shards to run.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -28,6 +31,8 @@ pub struct Settings {
     pub compression: Option<Compression>,
     /// History that all channels together may keep in memory, in bytes.
     pub history_bytes_max: usize,
+    /// How often each channel's subscribers are compared with what was published; zero never.
+    pub position_check: Duration,
     /// HTTP/2, beside HTTP/1.1 on the same port.
     pub http2: Http2,
     /// Random: epochs and session names begin there.
@@ -47,6 +52,7 @@ impl Settings {
             header_timeout: Duration::from_secs(10),
             compression: None,
             history_bytes_max: 256 * 1024 * 1024,
+            position_check: POSITION_CHECK,
             http2: Http2::default(),
             seed,
         }

@@ -219,7 +219,7 @@ async fn unblock_mail<B: ShardBroker>(state: Rc<State<B>>) {
 
 async fn read_mail<B: ShardBroker>(state: Rc<State<B>>, mut mail: mpsc::Receiver<Vec<Mail>>) {
     loop {
-        state.room().await;
+        state.room_for_mail().await;
         let Some(letters) = mail.recv().await else { return };
         let now = state.clock.now();
         for letter in letters {
@@ -289,7 +289,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// Takes what the application itself asks for. It waits where clients wait.
 async fn take_submissions<B: ShardBroker>(state: Rc<State<B>>, mut submissions: mpsc::Receiver<Submission>) {
     loop {
-        state.room().await;
+        state.room_for_requests().await;
         let Some(Submission { app, command, reply }) = submissions.recv().await else { return };
         let ticket = state.next_ticket.get();
         state.next_ticket.set(ticket + 1);

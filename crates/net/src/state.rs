@@ -38,9 +38,9 @@ pub(crate) struct State<B: ShardBroker> {
     pub(crate) turn_wanted: Cell<bool>,
     /// The task that waits for room on full ways.
     unblocker: RefCell<Option<Waker>>,
-    /// Told at the end of each turn after which the shard is not congested.
+    /// Told at the end of each turn after which the shard is not congested: mail is read, and whoever submits looks again.
     has_room: Notify,
-    /// Connections that are not read while the shard is congested.
+    /// Connections that are not read while the shard takes no requests.
     waiting_for_room: RefCell<Vec<Rc<Connection>>>,
     /// Set at the end of a turn, for the task that carries the broker's requests.
     pub(crate) requests_wanted: Notify,
@@ -157,6 +157,8 @@ impl<B: ShardBroker> State<B> {
         let sessions = self.sessions.borrow();
         if !sessions.is_congested() {
             self.has_room.notify_waiters();
+        }
+        if sessions.takes_requests() {
             for connection in self.waiting_for_room.take() {
                 connection.waits_for_room.set(false);
                 connection.wake();
@@ -165,18 +167,27 @@ impl<B: ShardBroker> State<B> {
         more || sessions.wants_turn()
     }
 
-    /// Waits until the shard is not congested.
-    pub(crate) async fn room(&self) {
+    /// Waits until the shard takes mail.
+    pub(crate) async fn room_for_mail(&self) {
+        self.room(|sessions| !sessions.is_congested()).await;
+    }
+
+    /// Waits until the shard takes requests.
+    pub(crate) async fn room_for_requests(&self) {
+        self.room(Sessions::takes_requests).await;
+    }
+
+    async fn room(&self, has_room: impl Fn(&Sessions<B>) -> bool) {
         loop {
             let told = self.has_room.notified();
-            if !self.sessions.borrow().is_congested() {
+            if has_room(&self.sessions.borrow()) {
                 return;
             }
             told.await;
         }
     }
 
-    /// Has a connection read again after the turn in which the shard gets rid of enough.
+    /// Has a connection read again after the turn that makes room for requests.
     pub(crate) fn wait_for_room(&self, connection: &Rc<Connection>) {
         if !connection.waits_for_room.replace(true) {
             self.waiting_for_room.borrow_mut().push(Rc::clone(connection));
@@ -249,6 +260,7 @@ impl<B: ShardBroker> State<B> {
         stats.publications = sessions.hub.publications;
         stats.rejects = sessions.rejects;
         stats.slow_consumers = sessions.hub.overflows;
+        stats.losses = sessions.hub.losses;
         stats.sessions = sessions.sessions;
         [stats.compressed, stats.compressed_bytes_before, stats.compressed_bytes_after] = self.compression.read();
         self.counters.write(&stats);

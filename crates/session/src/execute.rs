@@ -86,6 +86,7 @@ impl<B: Broker + History> Sessions<B> {
             }
         }
         session.pending += 1;
+        session.held |= self.shard.is_strained();
         Ok(())
     }
 

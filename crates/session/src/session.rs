@@ -43,6 +43,8 @@ pub(crate) struct Session {
     pub(crate) timer: Option<Time>,
     /// The driver was told not to read.
     pub(crate) paused: bool,
+    /// Asked when the shard had much unanswered: it is not read before it has all its answers.
+    pub(crate) held: bool,
 }
 
 /// What will happen when, unless something comes before.
@@ -93,6 +95,11 @@ impl Session {
             Some(_) => limits.message_bytes,
             None => limits.message_bytes.min(limits.message_bytes_unauthenticated),
         }
+    }
+
+    /// Whether it shall not be read for now.
+    pub(crate) fn must_wait(&self) -> bool {
+        self.held || self.deadlines.pace.is_some() || self.pending >= self.app.limits.operations_pending
     }
 
     pub(crate) fn allows(&self, now: Time, channel: &ChannelName, operations: Operations) -> bool {

@@ -109,6 +109,7 @@ impl<B: Broker + History> Sessions<B> {
             deadlines: Deadlines { heartbeat: Some(now + app.limits.heartbeat), ..Deadlines::default() },
             timer: None,
             paused: false,
+            held: false,
             app,
             dialect,
             format,
@@ -241,8 +242,7 @@ impl<B: Broker + History> Sessions<B> {
     /// Whether the transport shall read no more of this client for now; [`poll_resumed`](Self::poll_resumed) tells when it may again.
     pub fn pause(&mut self, id: SubscriberId) -> bool {
         let Some(Some(session)) = self.sessions.get_mut(id.slot as usize) else { return false };
-        session.paused = session.id == id
-            && (session.deadlines.pace.is_some() || session.pending >= session.app.limits.operations_pending);
+        session.paused = session.id == id && session.must_wait();
         session.paused
     }
 
@@ -254,6 +254,11 @@ impl<B: Broker + History> Sessions<B> {
     /// Whether so much waits for its fan-out that nothing shall be read, neither from clients nor from other shards, before the next turn.
     pub fn is_congested(&self) -> bool {
         self.shard.is_congested()
+    }
+
+    /// Whether a client may be read, and the application may submit. Mail is taken as long as the shard is not congested.
+    pub fn takes_requests(&self) -> bool {
+        !self.shard.is_congested() && !self.shard.is_waiting()
     }
 
     /// Takes mail from another shard.
@@ -411,8 +416,7 @@ impl<B: Broker + History> Sessions<B> {
     }
 
     fn resume(&mut self, session: &mut Session) {
-        if session.paused && session.deadlines.pace.is_none() && session.pending < session.app.limits.operations_pending
-        {
+        if session.paused && !session.must_wait() {
             session.paused = false;
             self.resumed.push(session.id);
         }
@@ -425,6 +429,7 @@ impl<B: Broker + History> Sessions<B> {
                 Caller::Subscriber(id) => {
                     let Some(mut session) = self.take(id) else { continue };
                     session.pending = session.pending.saturating_sub(1);
+                    session.held &= session.pending > 0;
                     if let Outcome::Rejected(_) = outcome {
                         self.forget_refused(now, &mut session, op);
                     }

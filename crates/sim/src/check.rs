@@ -11,6 +11,10 @@ use switchboard_hub::Backlog;
 /// The largest publication of a plan, with what it costs to keep and what its envelope takes.
 const PUBLICATION: usize = 1_600;
 
+/// What comes beyond the bound of what is unanswered: requests that no client makes anew (a token takes subscriptions away, the application
+/// asks) or that one message makes.
+const UNASKED: usize = 16_000;
+
 type Members = BTreeMap<(usize, String), BTreeMap<String, u64>>;
 
 impl World<'_> {
@@ -37,6 +41,7 @@ impl World<'_> {
             ("bounds: outbox", backlog.outbox_max, outbox.max(answer) + portions.run_bytes + PUBLICATION),
             ("bounds: replay", backlog.replay_max, replay),
             ("bounds: mailbox", backlog.mail_max, batch),
+            ("bounds: unanswered", backlog.unanswered, portions.unanswered_bytes_max + UNASKED),
             ("bounds: history", is_kept, kept),
         ];
         match bounds.iter().find(|(_, is, bound)| is > bound) {

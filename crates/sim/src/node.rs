@@ -125,10 +125,13 @@ impl World<'_> {
         }
         self.send_mail(shard);
         let one = &mut self.node.shards[shard];
-        if !one.sessions.is_congested() {
+        if one.sessions.takes_requests() {
             let links = core::mem::take(&mut one.waiting_links);
-            let mail = core::mem::take(&mut one.waiting_mail);
             links.into_iter().for_each(|link| self.after(Duration::ZERO, Due::ToServer(link)));
+        }
+        let one = &mut self.node.shards[shard];
+        if !one.sessions.is_congested() {
+            let mail = core::mem::take(&mut one.waiting_mail);
             mail.into_iter().for_each(|from| self.after(Duration::ZERO, Due::Mail { from, to: shard }));
         }
         if more || self.node.shards[shard].sessions.wants_turn() {
@@ -208,7 +211,7 @@ impl World<'_> {
             if sessions.pause(self.links[link].id) {
                 return;
             }
-            if sessions.is_congested() {
+            if !sessions.takes_requests() {
                 self.node.shards[shard].waiting_links.push(link);
                 self.want_turn(shard);
                 return;

@@ -216,6 +216,8 @@ impl Setup {
             pending_bytes_max: pick(rng, &[2_000, 20_000, 8 * 1024 * 1024]),
             ..Portions::default()
         };
+        let unanswered_bytes_max = portions.replay_bytes_max / 2;
+        let portions = Portions { unanswered_bytes_max, ..portions };
         let tokens = Token::all();
         let mut setup = Self {
             shards: u16::try_from(shards).unwrap_or(1),

@@ -391,7 +391,7 @@ impl<B: Broker + History> Bench<B> {
         let app = Arc::new(App { channels: self.options.clone().into(), ..App::new(AppId::new("app")) });
         for (n, ask) in asks.into_iter().enumerate() {
             let op = OpId(n as u64);
-            let origin = ReturnAddress { shard: ShardId(0), caller: Caller::External(7), op };
+            let origin = ReturnAddress { shard: ShardId(0), caller: Caller::External(7), op, bytes: 0 };
             let publish = Publish {
                 id: ask.id.map(Into::into),
                 if_position: ask.at,

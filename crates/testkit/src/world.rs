@@ -130,7 +130,7 @@ impl World {
     /// Whether a client may send.
     pub fn may_send(&mut self, client: ClientId) -> bool {
         let Connected { shard, id, open, .. } = self.clients[client.0];
-        open && !self.shards[shard].pause(id) && !self.shards[shard].is_congested()
+        open && !self.shards[shard].pause(id) && self.shards[shard].takes_requests()
     }
 
     /// Bytes that wait for a client.

@@ -5,7 +5,7 @@ use crate::{bind, block_on};
 use core::time::Duration;
 use std::sync::Arc;
 use switchboard_core::{App, ChannelName, Command, Limits, Outcome, Payload, Publish};
-use switchboard_hub::MemoryBroker;
+use switchboard_hub::{MemoryBroker, Portions};
 use switchboard_net::{Backed, Backend, HubHandle, Server};
 use switchboard_testkit::{Ask, DeferredBroker};
 use tokio::sync::{Semaphore, mpsc};
@@ -97,34 +97,52 @@ fn nothing_is_told_before_the_backend_has_it() {
     server.stop();
 }
 
+/// The writer's shard is the channel's home.
 #[test]
 fn a_full_broker_holds_up_those_who_publish_and_all_arrives_in_the_end() {
-    // The writer's shard is the channel's home: another's holds up its clients only by the requests that each may leave unanswered.
-    let (server, ends) = start(1, 4);
+    // What was read together with the last that was let in may still come.
+    check_back_pressure(1, 1, 8);
+}
+
+/// Some of the writers' shards are not the channel's home: they hold their clients up at half of the bytes that they may leave unanswered.
+#[test]
+fn so_it_does_from_other_shards() {
+    let half = Portions::default().unanswered_bytes_max / 2 / 60_000;
+    // On each shard: what it may leave unanswered, what is taken at the home, and one message more of each writer.
+    check_back_pressure(4, 4, 8 + half as u64 + 2 * 4);
+}
+
+fn check_back_pressure(shards: u16, writers: usize, shard_max: u64) {
+    let (server, ends) = start(shards, 4);
     block_on(async {
         let permits = Arc::new(Semaphore::new(0));
         let _answering = answer(ends, &permits);
         let mut reader = Client::connect(&server, "/raw/room").await;
-        let mut writer = Client::connect(&server, "/ws").await;
         let text = format!(r#"{{"type":"publish","channel":"room","data":"{}"}}"#, "x".repeat(60_000));
-        let writing = tokio::spawn(async move {
-            for _ in 0..200 {
-                writer.send(text.clone()).await;
-            }
-            writer
-        });
+        let mut writing = JoinSet::new();
+        for _ in 0..writers {
+            let mut writer = Client::connect(&server, "/ws").await;
+            let text = text.clone();
+            writing.spawn(async move {
+                for _ in 0..200 {
+                    writer.send(text.clone()).await;
+                }
+                writer
+            });
+        }
         while server.hub().stats().total.publications < 4 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
-        // What was read together with the last that was let in may still come.
         let taken = server.hub().stats().total.messages_in;
-        assert!(taken <= 8, "{taken} messages were read");
-        permits.add_permits(200);
-        for _ in 0..200 {
+        assert!(taken <= shard_max * u64::from(shards), "{taken} messages were read");
+        // As fast as the reader takes them: its outbox is not what is looked at.
+        permits.add_permits(4);
+        for _ in 0..200 * writers {
             assert_eq!(reader.text().await.len(), 60_000);
+            permits.add_permits(1);
         }
-        drop(writing);
+        writing.join_all().await;
     });
     server.stop();
 }

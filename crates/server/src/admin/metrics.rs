@@ -88,6 +88,11 @@ impl Collector for Shards {
             ("requests_refused", "Requests of clients that were refused", total.rejects),
             ("protocol_errors", "Connections whose client broke the WebSocket protocol", total.protocol_errors),
             ("disconnects_slow", "Clients given up because they read too slowly", total.slow_consumers),
+            (
+                "losses",
+                "Times that publications were lost inside the server and their subscribers were told: a fault of the server",
+                total.losses,
+            ),
             ("disconnects_silent", "Clients given up because they were silent for too long", total.unresponsive),
         ];
         for (name, help, value) in counters {

@@ -21,6 +21,7 @@ use switchboard_store::Fsync;
 
 /// The shortest API key, in bytes.
 const API_KEY_BYTES_MIN: usize = 16;
+const SECOND: Duration = Duration::from_secs(1);
 /// Paths that are, or will be, somebody else's.
 const RESERVED_PATHS: [&str; 14] = [
     "/",
@@ -90,6 +91,7 @@ impl Checker<'_> {
                 server.connections_per_address,
             ),
             header_timeout: self.span("server.header_timeout", Duration::from_millis(100), server.header_timeout),
+            position_check: self.position_check(server.position_check),
             http2: self.http2(&raw.http2),
             compression: self.compression(&raw.compression),
             history_bytes_max: raw.history.total_bytes.0,
@@ -102,6 +104,11 @@ impl Checker<'_> {
         };
         self.exposure(&config);
         config
+    }
+
+    /// Zero is never.
+    fn position_check(&mut self, written: Span) -> Duration {
+        if written.0.is_zero() { Duration::ZERO } else { self.span("server.position_check", SECOND, written) }
     }
 
     fn limits(&mut self, raw: &RawConfig) -> Limits {
@@ -119,7 +126,7 @@ impl Checker<'_> {
                 format!("{outbox} is less than limits.message_bytes: no such message could be delivered"),
             );
         }
-        let second = Duration::from_secs(1);
+        let second = SECOND;
         Limits {
             message_bytes,
             message_bytes_unauthenticated: unauthenticated,

@@ -50,6 +50,8 @@ pub struct Config {
     pub connections_per_address: usize,
     /// How long a client may take for its TLS handshake, and again for its request's head.
     pub header_timeout: Duration,
+    /// How often what subscribers were given is compared with what was published; zero never.
+    pub position_check: Duration,
     /// HTTP/2, beside HTTP/1.1.
     pub http2: Http2,
     /// Whether and how messages are compressed for clients that offer it.

@@ -77,6 +77,8 @@ table! {
         connections_per_address: Count = Count(10_000),
         /// How long a client may take for its TLS handshake, and again for its request's head.
         header_timeout: Span = Span(core::time::Duration::from_secs(10)),
+        /// How often what subscribers were given is compared with what was published.
+        position_check: Span = Span(switchboard_net::POSITION_CHECK),
     }
 }
 

@@ -171,6 +171,7 @@ fn wrong_values_name_their_key() {
         ),
         ("[http2]\nstreams_max = 0".to_owned(), "http2.streams_max: 0"),
         ("[http2]\nping_interval = \"10ms\"".to_owned(), "http2.ping_interval: 10ms is less than 1s"),
+        ("[server]\nposition_check = \"999ms\"".to_owned(), "server.position_check: 999ms is less than 1s"),
         ("[server]\nheader_timeout = \"0s\"".to_owned(), "server.header_timeout: 0s is less than 100ms"),
         ("[tls]\ncert = \"x\"".to_owned(), "tls.key: is missing"),
         ("[tls]\nkey = \"x\"".to_owned(), "tls.cert: is missing"),

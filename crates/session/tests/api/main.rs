@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 #![allow(clippy::disallowed_methods, reason = "the number of random runs comes from the environment")]
 
+mod bounds;
 mod dialects;
 mod limits;
 mod losses;

@@ -85,7 +85,7 @@ impl Node {
         let key = key(channel);
         let shard = key.home(SHARDS);
         let publish = Publish { id: id.map(Into::into), if_position, ..Publish::new(Payload::Text(text.into())) };
-        let origin = ReturnAddress { shard, caller: Caller::External(number), op: OpId(number) };
+        let origin = ReturnAddress { shard, caller: Caller::External(number), op: OpId(number), bytes: 0 };
         let app = Arc::clone(&self.app);
         let request = PublishRequest { key, app, publish, publisher: None, exclude: None, origin: Some(origin) };
         self.brokers[usize::from(shard.0)].publish(self.now, request);

@@ -26,6 +26,7 @@ mod settings;
 mod shard;
 mod slow;
 mod subscriber;
+mod subscriptions;
 mod trie;
 
 pub use address::{Caller, ChannelKey, ReturnAddress, ShardId, SubscriberId};

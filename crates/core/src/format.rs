@@ -78,4 +78,7 @@ pub trait Encode {
 
     /// Appends a run of one channel's presence changes, in order.
     fn presence(&mut self, format: WireFormat, channel: &ChannelName, changes: &[PresenceChange], out: &mut BytesMut);
+
+    /// Appends how many subscribe to a channel; nothing in formats that cannot express it.
+    fn count(&mut self, format: WireFormat, channel: &ChannelName, count: u64, out: &mut BytesMut);
 }

@@ -14,5 +14,5 @@ mod writer;
 
 pub use dialect::{Commands, Dialect, Incoming, Welcome};
 pub use endpoint::{Endpoint, NoApp};
-pub use registry::{AnyDialect, Opening, write_presence, write_publications};
+pub use registry::{AnyDialect, Opening, write_count, write_presence, write_publications};
 pub use writer::Writer;

@@ -100,6 +100,13 @@ pub fn write_presence(format: u8, channel: &ChannelName, changes: &[PresenceChan
     }
 }
 
+/// Writes how many subscribe to a channel in a format. Formats that cannot express it write nothing.
+pub fn write_count(format: u8, channel: &ChannelName, count: u64, out: &mut Writer<'_>) {
+    if format == PUSHER {
+        pusher::write_count(channel, count, out);
+    }
+}
+
 macro_rules! each {
     ($self:ident, $dialect:ident => $call:expr) => {
         match $self {

@@ -20,6 +20,8 @@ impl Encode for Encoder {
     }
 
     fn presence(&mut self, _: WireFormat, _: &ChannelName, _: &[PresenceChange], _: &mut BytesMut) {}
+
+    fn count(&mut self, _: WireFormat, _: &ChannelName, _: u64, _: &mut BytesMut) {}
 }
 
 fn main() {

@@ -12,7 +12,7 @@ use bytes::BytesMut;
 use slab::Slab;
 use smallvec::SmallVec;
 use std::sync::Arc;
-use switchboard_core::{Encode, Encoded, Mark, Overflow, Publication, WireFormat};
+use switchboard_core::{ChannelName, Encode, Encoded, Mark, Overflow, Publication, WireFormat};
 
 /// Where fan-out puts what it cannot do itself.
 #[derive(Debug, Default)]
@@ -55,7 +55,7 @@ pub(crate) fn fan_out(
             channel.walk = Some(walk);
             roster.mark_ready(number);
         } else {
-            let more = !channel.pending.is_empty() || !channel.gaps.is_empty() || !channel.changes.is_empty();
+            let more = !channel.is_idle() || !channel.gaps.is_empty();
             roster.pending_bytes -= walk.cost();
             if more {
                 roster.mark_ready(number);
@@ -66,6 +66,11 @@ pub(crate) fn fan_out(
 }
 
 impl LocalChannel {
+    /// Whether nothing waits that a walk would carry.
+    fn is_idle(&self) -> bool {
+        self.pending.is_empty() && self.changes.is_empty() && self.count.is_none()
+    }
+
     /// A gap whose turn it is: everything before it is in the outboxes.
     fn next_gap(&mut self) -> Option<(u64, u64)> {
         let (from, _) = *self.gaps.front()?;
@@ -81,7 +86,7 @@ impl LocalChannel {
     }
 
     fn begin_walk(&mut self, config: &ShardConfig) -> Option<Walk> {
-        if self.pending.is_empty() && self.changes.is_empty() {
+        if self.is_idle() {
             return None;
         }
         let mut bytes = 0;
@@ -105,9 +110,11 @@ impl LocalChannel {
         Some(Walk {
             publications,
             changes: core::mem::take(&mut self.changes),
+            count: self.count.take(),
             excluded,
             blocks: SmallVec::new(),
             presence_blocks: SmallVec::new(),
+            count_blocks: SmallVec::new(),
             cursor: 0,
         })
     }
@@ -152,6 +159,12 @@ impl Walk {
             if !self.changes.is_empty() && entry.presence_from != u64::MAX {
                 self.visit_presence(channel, entry, subscriber, encode, effects);
             }
+            if let Some(count) = self.count {
+                let block = self.count_block(entry.format, &channel.key.channel, count, encode);
+                if !block.is_empty() {
+                    push_event(subscriber, entry.slot, block, effects);
+                }
+            }
         }
         channel.entries = entries;
         self.cursor = end;
@@ -165,6 +178,23 @@ impl Walk {
         encode.publications(format, &self.publications, Mark::Live, &mut out);
         let block = Encoded::new(out.freeze());
         self.blocks.push((format, block.clone()));
+        block
+    }
+
+    fn count_block(
+        &mut self,
+        format: WireFormat,
+        channel: &ChannelName,
+        count: u64,
+        encode: &mut dyn Encode,
+    ) -> Encoded {
+        if let Some((_, block)) = self.count_blocks.iter().find(|(known, _)| *known == format) {
+            return block.clone();
+        }
+        let mut out = BytesMut::new();
+        encode.count(format, channel, count, &mut out);
+        let block = Encoded::new(out.freeze());
+        self.count_blocks.push((format, block.clone()));
         block
     }
 

@@ -2,22 +2,23 @@
 //!
 //! Owns the order between a subscription and the publications around it. Knows nothing of subscribers but the shard they are on.
 
-use crate::address::{ChannelKey, ReturnAddress, ShardId};
+use crate::address::{Caller, ChannelKey, ReturnAddress, ShardId};
 use crate::broker::{Broker, BrokerEvent, History, Load, PublishRequest, Read, Slice};
 use crate::cache::Cache;
+use crate::herald::Herald;
 use crate::mail::{Letter, Reply, Request, RequestKind, SubscribeRequest, Subscribed};
 use crate::occupancy::{Listing, Names};
 use crate::patterns::Watched;
 use crate::presence::{Left, Member, Members};
-use crate::settings::Portions;
+use crate::settings::ShardConfig;
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use switchboard_core::canary::{Canary, is_planted};
 use switchboard_core::{
-    App, CacheEffect, ChannelName, ChannelOptions, Occupancy, Outcome, Position, PresenceChange, PresenceCount,
-    Publication, ReadFrom, Reject, RejectCode, Since, Time, UserId,
+    App, CacheEffect, ChannelName, ChannelOptions, Happened, NoticeKinds, Occupancy, Outcome, Position, PresenceChange,
+    PresenceCount, Publication, ReadFrom, Reject, RejectCode, SessionId, Since, Time, UserId,
 };
 
 /// The channels whose home is this shard.
@@ -28,6 +29,9 @@ pub(crate) struct Homes<B> {
     names: Names,
     cache: Cache,
     pub(crate) watched: Watched,
+    pub(crate) herald: Herald,
+    /// This node, for the names of sessions.
+    node: u32,
     /// Users whose grace ends then, unless they have returned.
     leaving: BTreeSet<(Time, ChannelKey, UserId)>,
     /// What waits for a channel to be loaded, in order. Bounded by the operations that sessions may have pending.
@@ -64,7 +68,8 @@ const HISTORY_BYTES_MAX: usize = 256 * 1024;
 const HISTORY_LIMIT_MAX: usize = 1_000;
 
 impl<B: Broker + History> Homes<B> {
-    pub(crate) fn new(broker: B, portions: &Portions) -> Self {
+    pub(crate) fn new(broker: B, config: &ShardConfig) -> Self {
+        let portions = &config.portions;
         Self {
             broker,
             channels: HashMap::default(),
@@ -72,6 +77,8 @@ impl<B: Broker + History> Homes<B> {
             loading: HashMap::default(),
             cache: Cache::new(portions.cache_bytes_max),
             watched: Watched::default(),
+            herald: Herald::new(portions.notice_bytes_max),
+            node: config.node,
             leaving: BTreeSet::new(),
             letters: Vec::new(),
             catch_up_bytes: portions.catch_up_bytes,
@@ -113,6 +120,7 @@ impl<B: Broker + History> Homes<B> {
                 Reply::Subscribed(Box::new(self.subscribe(now, &app, key, from.shard, request)))
             }
             RequestKind::Unsubscribe { answer, member } => {
+                self.herald.ignores(&app);
                 self.unsubscribe(now, &key, from.shard, member.as_ref());
                 if !answer {
                     return;
@@ -120,6 +128,7 @@ impl<B: Broker + History> Homes<B> {
                 Reply::Unsubscribed { key }
             }
             RequestKind::Publish { publish, publisher, exclude } => {
+                self.herald.ignores(&app);
                 let origin = Some(from);
                 self.broker.publish(now, PublishRequest { key, app, publish, publisher, exclude, origin });
                 self.drain_broker(now);
@@ -142,7 +151,7 @@ impl<B: Broker + History> Homes<B> {
     fn subscribe(
         &mut self,
         now: Time,
-        app: &App,
+        app: &Arc<App>,
         key: ChannelKey,
         shard: ShardId,
         request: Box<SubscribeRequest>,
@@ -165,13 +174,25 @@ impl<B: Broker + History> Homes<B> {
         let users_max = home.options.presence_members;
         let recovered = missed.as_ref().map(Option::is_some);
         let wants_cached = (request.cached || home.options.cache) && recovered != Some(true);
+        let told = !self.herald.ignores(app);
+        if told {
+            self.herald.subscribed(now, &key, home.subscribers());
+        }
         if let Some(change) = request.member.as_ref().and_then(|member| home.members.join(member, users_max)) {
             announce(&mut self.letters, home, &key, &change);
+            self.herald.tell(now, &key, Happened::MemberAdded(change.user));
+        }
+        let cached = wants_cached.then(|| self.cache.find(now, &key).cloned()).flatten();
+        if wants_cached && cached.is_none() {
+            self.herald.tell(now, &key, Happened::CacheMiss);
+        }
+        if told {
+            self.herald.count(now, &key);
         }
         Subscribed {
             position,
             recovered,
-            cached: wants_cached.then(|| self.cache.find(now, &key).cloned()).flatten(),
+            cached,
             missed: missed.flatten().map_or_else(Vec::new, |slice| slice.publications),
             users: request.presence.then(|| home.members.snapshot(app.limits.presence_users)),
             presence_serial: if request.presence { home.members.serial() } else { u64::MAX },
@@ -193,10 +214,15 @@ impl<B: Broker + History> Homes<B> {
         if let Some(member) = member {
             match home.members.leave(now, member, home.options.presence_grace) {
                 Left::Nothing => {}
-                Left::Gone(change) => announce(&mut self.letters, home, key, &change),
+                Left::Gone(change) => {
+                    announce(&mut self.letters, home, key, &change);
+                    self.herald.tell(now, key, Happened::MemberRemoved(change.user));
+                }
                 Left::Later(at) => _ = self.leaving.insert((at, key.clone(), member.user.clone())),
             }
         }
+        let present = if home.members.is_empty() { now } else { now + home.options.presence_grace };
+        self.herald.unsubscribed(now, key, home.subscribers(), present);
         if home.feeds.is_empty() {
             // Whoever is in the grace is still present, even if nobody is there to see it.
             if home.members.is_empty() {
@@ -208,7 +234,8 @@ impl<B: Broker + History> Homes<B> {
 
     pub(crate) fn poll_timeout(&self) -> Option<Time> {
         let leaving = self.leaving.first().map(|(at, ..)| *at);
-        [self.broker.poll_timeout(), self.cache.poll_timeout(), leaving].into_iter().flatten().min()
+        let told = self.herald.poll_timeout();
+        [self.broker.poll_timeout(), self.cache.poll_timeout(), leaving, told].into_iter().flatten().min()
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Time) {
@@ -221,11 +248,14 @@ impl<B: Broker + History> Homes<B> {
             let Some(home) = self.channels.get_mut(&key) else { continue };
             if let Some(change) = home.members.expire(now, &user) {
                 announce(&mut self.letters, home, &key, &change);
+                self.herald.tell(now, &key, Happened::MemberRemoved(change.user));
             }
             if home.feeds.is_empty() && home.members.is_empty() {
                 self.forget(&key);
             }
         }
+        // Behind the users who leave now.
+        self.herald.handle_timeout(now);
         self.drain_broker(now);
     }
 
@@ -285,6 +315,7 @@ impl<B: Broker + History> Homes<B> {
                         let (key, publication) = (key.clone(), Arc::clone(&publication));
                         self.letters.push((shard, Letter::DeliverWatched { key, publication }));
                     }
+                    self.tell_published(now, &key, &publication, origin);
                     if let Some(to) = origin {
                         let (channel, position) = (key.channel, publication.position);
                         self.reply(to, Outcome::Published { channel, position, duplicate: false });
@@ -296,6 +327,37 @@ impl<B: Broker + History> Homes<B> {
                 BrokerEvent::Loaded { key, result } => self.loaded(now, &key, &result),
                 BrokerEvent::Refused { origin: Some(to), reject } => self.reply(to, Outcome::Rejected(reject)),
                 BrokerEvent::Duplicate { origin: None, .. } | BrokerEvent::Refused { origin: None, .. } => {}
+            }
+        }
+    }
+
+    /// What clients publish is told, what the application publishes itself is not.
+    fn tell_published(
+        &mut self,
+        now: Time,
+        key: &ChannelKey,
+        publication: &Publication,
+        origin: Option<ReturnAddress>,
+    ) {
+        let Some(ReturnAddress { shard, caller: Caller::Subscriber(id), .. }) = origin else { return };
+        if !self.herald.wants(key, NoticeKinds::CLIENT_EVENT) {
+            return;
+        }
+        let event = Happened::ClientEvent {
+            event: publication.event.clone(),
+            payload: publication.payload.clone(),
+            publisher: publication.publisher.as_ref().map(|publisher| publisher.user.clone()),
+            session: Some(SessionId { node: self.node, shard: shard.0, serial: id.serial }),
+        };
+        self.herald.tell(now, key, event);
+    }
+
+    /// Takes counts of subscribers to the shards that have some.
+    pub(crate) fn send_counts(&mut self) {
+        while let Some((key, count)) = self.herald.poll_count() {
+            let Some(home) = self.channels.get(&key) else { continue };
+            for feed in &home.feeds {
+                self.letters.push((feed.shard, Letter::Count { key: key.clone(), count }));
             }
         }
     }
@@ -371,10 +433,14 @@ impl Home {
         Self { options, feeds: SmallVec::new(), members: Members::default(), published: 0 }
     }
 
+    fn subscribers(&self) -> u64 {
+        self.feeds.iter().map(|feed| u64::from(feed.subscriptions)).sum()
+    }
+
     fn occupancy(&self, channel: &ChannelName) -> Occupancy {
         Occupancy {
             channel: channel.clone(),
-            subscribers: self.feeds.iter().map(|feed| u64::from(feed.subscriptions)).sum(),
+            subscribers: self.subscribers(),
             presence: self
                 .options
                 .presence

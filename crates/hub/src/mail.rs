@@ -41,6 +41,8 @@ pub(crate) enum Letter {
     Check { key: ChannelKey, shard: ShardId },
     /// To a shard with subscribers: everything up to this offset was sent to it.
     Checked { key: ChannelKey, offset: u64 },
+    /// To a shard with subscribers: so many there are on all shards.
+    Count { key: ChannelKey, count: u64 },
     /// To a shard with subscribers: somebody came or left.
     Presence { key: ChannelKey, change: PresenceChange },
     /// To the same: some of those found no room.

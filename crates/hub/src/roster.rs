@@ -38,6 +38,8 @@ pub(crate) struct LocalChannel {
     /// Offsets that never reached this shard, first and last, each gap at its place among what is pending.
     pub(crate) gaps: VecDeque<(u64, u64)>,
     pub(crate) changes: Vec<PresenceChange>,
+    /// How many subscribe on all shards, where that is told and has changed.
+    pub(crate) count: Option<u64>,
     pub(crate) watchers: u32,
     pub(crate) walk: Option<Walk>,
     pub(crate) ready: bool,
@@ -61,11 +63,13 @@ pub(crate) struct Entry {
 pub(crate) struct Walk {
     pub(crate) publications: Vec<Arc<Publication>>,
     pub(crate) changes: Vec<PresenceChange>,
+    pub(crate) count: Option<u64>,
     /// Serials of this shard's subscribers that some publication excludes.
     pub(crate) excluded: SmallVec<[u64; 4]>,
     /// The run in each format that was met.
     pub(crate) blocks: SmallVec<[(WireFormat, Encoded); 2]>,
     pub(crate) presence_blocks: SmallVec<[(WireFormat, Encoded); 2]>,
+    pub(crate) count_blocks: SmallVec<[(WireFormat, Encoded); 2]>,
     /// The next entry to visit.
     pub(crate) cursor: usize,
 }
@@ -165,6 +169,15 @@ impl Roster {
         }
     }
 
+    /// Queues the number of subscribers. A newer one replaces one that waits.
+    pub(crate) fn enqueue_count(&mut self, key: &ChannelKey, count: u64) {
+        let Some(number) = self.find(key) else { return };
+        if let Some(channel) = self.channels.get_mut(number as usize) {
+            channel.count = Some(count);
+            self.mark_ready(number);
+        }
+    }
+
     pub(crate) fn mark_ready(&mut self, number: u32) {
         if let Some(channel) = self.channels.get_mut(number as usize)
             && !channel.ready
@@ -187,6 +200,7 @@ impl LocalChannel {
             received: 0,
             gaps: VecDeque::new(),
             changes: Vec::new(),
+            count: None,
             watchers: 0,
             walk: None,
             ready: false,

@@ -39,6 +39,8 @@ pub struct Portions {
     pub unanswered_bytes_max: usize,
     /// The cached values of all channels whose home is here, in bytes.
     pub cache_bytes_max: usize,
+    /// What is to be told to the applications' servers and the driver has not taken, in bytes. What exceeds it is lost, and counted.
+    pub notice_bytes_max: usize,
     /// How often each channel's subscribers are compared with what its home has published; zero never.
     pub position_check: Duration,
 }
@@ -53,6 +55,7 @@ impl Default for Portions {
             pending_bytes_max: 8 * 1024 * 1024,
             unanswered_bytes_max: 8 * 1024 * 1024,
             cache_bytes_max: 32 * 1024 * 1024,
+            notice_bytes_max: 4 * 1024 * 1024,
             position_check: Duration::from_secs(30),
         }
     }

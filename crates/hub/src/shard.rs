@@ -9,6 +9,7 @@ use crate::check::Checks;
 use crate::fanout::{self, Effects};
 use crate::figures::{Backlog, ShardStats};
 use crate::gather::Gathers;
+use crate::herald::NoticeBatch;
 use crate::home::Homes;
 use crate::mail::{Letter, Mail, Outgoing, Reply, Request, RequestKind, SubscribeRequest};
 use crate::outbox::Outbox;
@@ -57,7 +58,7 @@ impl<B: Broker + History> Shard<B> {
     pub fn new(config: ShardConfig, broker: B) -> Self {
         Self {
             config,
-            homes: Homes::new(broker, &config.portions),
+            homes: Homes::new(broker, &config),
             roster: Roster::default(),
             subscribers: Slab::new(),
             next_serial: config.first_serial,
@@ -367,6 +368,16 @@ impl<B: Broker + History> Shard<B> {
         self.route(now);
     }
 
+    /// What the applications' servers shall be told. Call it when the way there has room.
+    pub fn take_notices(&mut self) -> NoticeBatch {
+        self.homes.herald.take()
+    }
+
+    /// Whether there is something to tell.
+    pub fn has_notices(&self) -> bool {
+        self.homes.herald.has_notices()
+    }
+
     /// Counters and gauges.
     pub fn stats(&self) -> ShardStats {
         ShardStats {
@@ -444,6 +455,7 @@ impl<B: Broker + History> Shard<B> {
 
     /// Takes the homes' letters to this shard or into the mail. Handling one may make others.
     pub(crate) fn route(&mut self, now: Time) {
+        self.homes.send_counts();
         while !self.homes.letters.is_empty() {
             for (to, letter) in core::mem::take(&mut self.homes.letters) {
                 if to == self.config.id {
@@ -501,6 +513,7 @@ impl<B: Broker + History> Shard<B> {
             Letter::Checked { key, offset } => self.compare(&key, offset),
             Letter::Presence { key, change } => self.roster.enqueue_change(&key, change),
             Letter::PresenceLost { key } => self.lose_presence(&key),
+            Letter::Count { key, count } => self.roster.enqueue_count(&key, count),
             Letter::Gap { key, from, to } => self.roster.enqueue_gap(&key, from, to),
         }
     }

@@ -180,6 +180,8 @@ mod tests {
         }
 
         fn presence(&mut self, _: WireFormat, _: &ChannelName, _: &[PresenceChange], _: &mut BytesMut) {}
+
+        fn count(&mut self, _: WireFormat, _: &ChannelName, _: u64, _: &mut BytesMut) {}
     }
 
     #[test]

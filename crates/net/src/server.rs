@@ -201,7 +201,7 @@ impl<B: ShardBroker> Start<B> {
         let framings = framings(self.settings.compression, &compression);
         let sessions = Sessions::new(Shard::new(config, self.broker), Arc::clone(&self.directory), framings);
         Rc::new(Shared {
-            state: Rc::new(State::new(sessions, self.counters, compression, self.ways)),
+            state: Rc::new(State::new(sessions, self.counters, compression, self.ways, self.settings.notices.clone())),
             settings: self.settings,
             directory: self.directory,
             limits: self.limits,

@@ -5,7 +5,9 @@ use arc_swap::ArcSwap;
 use core::net::SocketAddr;
 use core::time::Duration;
 use std::sync::Arc;
+use switchboard_hub::NoticeBatch;
 use switchboard_session::admission::TrustedProxies;
+use tokio::sync::mpsc;
 
 /// How often positions are compared unless somebody chooses otherwise.
 pub const POSITION_CHECK: Duration = Duration::from_secs(30);
@@ -35,6 +37,8 @@ pub struct Settings {
     pub position_check: Duration,
     /// HTTP/2, beside HTTP/1.1 on the same port.
     pub http2: Http2,
+    /// Who tells the applications' servers what happens to their channels, if somebody does.
+    pub notices: Option<mpsc::Sender<NoticeBatch>>,
     /// Random: epochs and session names begin there.
     pub seed: u64,
 }
@@ -54,6 +58,7 @@ impl Settings {
             history_bytes_max: 256 * 1024 * 1024,
             position_check: POSITION_CHECK,
             http2: Http2::default(),
+            notices: None,
             seed,
         }
     }

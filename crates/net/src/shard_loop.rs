@@ -279,6 +279,7 @@ async fn keep_time<B: ShardBroker>(state: Rc<State<B>>) {
                 let wait = next.map_or(TICK, |next| next.since(now).min(TICK));
                 tokio::time::sleep(wait).await;
                 state.clock.end_turn();
+                state.send_notices();
             }
         }
     }

@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use switchboard_core::Outcome;
-use switchboard_hub::{Mail, ShardId, SubscriberId};
+use switchboard_hub::{Mail, NoticeBatch, ShardId, SubscriberId};
 use switchboard_session::Sessions;
 use tokio::sync::{Notify, mpsc, oneshot};
 
@@ -44,6 +44,8 @@ pub(crate) struct State<B: ShardBroker> {
     waiting_for_room: RefCell<Vec<Rc<Connection>>>,
     /// Set at the end of a turn, for the task that carries the broker's requests.
     pub(crate) requests_wanted: Notify,
+    /// The way to whoever tells the applications' servers.
+    notices: Option<mpsc::Sender<NoticeBatch>>,
     /// Clients that wait for their session to be ready.
     opening: RefCell<Vec<Waker>>,
     /// Empty read buffers: a connection owns one only while it holds unread bytes.
@@ -61,6 +63,7 @@ impl<B: ShardBroker> State<B> {
         counters: Arc<Counters>,
         compression: Arc<Counts>,
         mail: Vec<Option<mpsc::Sender<Vec<Mail>>>>,
+        notices: Option<mpsc::Sender<NoticeBatch>>,
     ) -> Self {
         Self {
             clock: Clock::new(),
@@ -78,6 +81,7 @@ impl<B: ShardBroker> State<B> {
             has_room: Notify::new(),
             waiting_for_room: RefCell::default(),
             requests_wanted: Notify::new(),
+            notices,
             opening: RefCell::default(),
             buffers: RefCell::default(),
         }
@@ -151,6 +155,7 @@ impl<B: ShardBroker> State<B> {
         self.wake_resumed();
         self.opening.borrow_mut().drain(..).for_each(Waker::wake);
         self.send_mail();
+        self.send_notices();
         self.publish_stats();
         self.clock.end_turn();
         self.requests_wanted.notify_one();
@@ -237,6 +242,22 @@ impl<B: ShardBroker> State<B> {
             {
                 waker.wake_by_ref();
             }
+        }
+    }
+
+    /// Hands over what is to be told, if there is room. If not it is tried again, at the end of a turn or soon; what waits is bounded.
+    pub(crate) fn send_notices(&self) {
+        let mut sessions = self.sessions.borrow_mut();
+        if !sessions.has_notices() {
+            return;
+        }
+        match &self.notices {
+            Some(way) => {
+                if let Ok(permit) = way.try_reserve() {
+                    permit.send(sessions.take_notices());
+                }
+            }
+            None => drop(sessions.take_notices()),
         }
     }
 

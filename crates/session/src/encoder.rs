@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 use std::sync::Arc;
 use switchboard_core::{ChannelName, Encode, Framing, FramingId, Mark, PresenceChange, Publication, WireFormat};
-use switchboard_dialects::{Writer, write_presence, write_publications};
+use switchboard_dialects::{Writer, write_count, write_presence, write_publications};
 
 /// The transports' framings, by number, and a buffer that every message is made in.
 #[derive(Debug)]
@@ -40,6 +40,12 @@ impl Encode for Encoder {
     fn presence(&mut self, format: WireFormat, channel: &ChannelName, changes: &[PresenceChange], out: &mut BytesMut) {
         if let Some(mut writer) = self.writer(format.framing, out) {
             write_presence(format.dialect, channel, changes, &mut writer);
+        }
+    }
+
+    fn count(&mut self, format: WireFormat, channel: &ChannelName, count: u64, out: &mut BytesMut) {
+        if let Some(mut writer) = self.writer(format.framing, out) {
+            write_count(format.dialect, channel, count, &mut writer);
         }
     }
 }

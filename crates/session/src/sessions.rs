@@ -17,7 +17,9 @@ use switchboard_core::{
     SessionId, Time, UserId, WireFormat,
 };
 use switchboard_dialects::{AnyDialect, Commands, Dialect, Incoming, Opening, Welcome};
-use switchboard_hub::{Backlog, Broker, Caller, History, Mail, Outbox, Shard, ShardId, ShardStats, SubscriberId};
+use switchboard_hub::{
+    Backlog, Broker, Caller, History, Mail, NoticeBatch, Outbox, Shard, ShardId, ShardStats, SubscriberId,
+};
 
 /// A client that was admitted.
 #[derive(Debug)]
@@ -287,6 +289,16 @@ impl<B: Broker + History> Sessions<B> {
     pub fn handle_broker_reply(&mut self, now: Time, reply: B::Reply) {
         self.shard.handle_broker_reply(now, reply);
         self.drain_answers(now);
+    }
+
+    /// What the applications' servers shall be told; call it when the way there has room.
+    pub fn take_notices(&mut self) -> NoticeBatch {
+        self.shard.take_notices()
+    }
+
+    /// Whether there is something to tell.
+    pub fn has_notices(&self) -> bool {
+        self.shard.has_notices()
     }
 
     /// Ends the turn: answers, events and publications go to their outboxes. Then flush, and call again if it returns `true`.

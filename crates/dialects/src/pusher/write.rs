@@ -126,6 +126,16 @@ pub(crate) fn write_presence(channel: &ChannelName, changes: &[PresenceChange], 
     }
 }
 
+/// How many subscribe. Presence channels tell who, instead.
+pub(crate) fn write_count(channel: &ChannelName, count: u64, out: &mut Writer<'_>) {
+    if Kind::of(channel.as_str()).presence {
+        return;
+    }
+    event("pusher_internal:subscription_count", Some(&names::to_pusher(channel.as_str())), out, |data| {
+        data.extend_from_slice(format!("{{\"subscription_count\":{count}}}").as_bytes());
+    });
+}
+
 /// The protocol's own events come from the server alone: a publication that bears such a name gets a mark before it.
 fn write_event_name(json: &mut Vec<u8>, event: Option<&str>) {
     match event {

@@ -7,7 +7,7 @@ use crate::address::ChannelKey;
 use hashbrown::HashMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use switchboard_core::{App, AppId, Happened, Notice, NoticeKinds, Notices, Time};
+use switchboard_core::{App, AppId, Happened, Notice, NoticeKinds, Notices, Time, UserId};
 
 /// Notices of one shard's homes, each channel's in order.
 #[derive(Debug, Default)]
@@ -123,10 +123,7 @@ impl Herald {
         }
         let Some(told) = self.told.get_mut(key) else { return };
         if told.count_from > now {
-            if !told.count_waits {
-                told.count_waits = true;
-                self.timers.insert((told.count_from, key.clone(), Timer::Count));
-            }
+            self.count_later(key);
             return;
         }
         told.count_from = now + notices.count_interval;
@@ -136,6 +133,22 @@ impl Herald {
             self.counts.push((key.clone(), subscribers));
         }
         self.tell(now, key, Happened::SubscriptionCount(subscribers));
+    }
+
+    /// A count is told, or told again, as soon as it may be.
+    pub(crate) fn count_later(&mut self, key: &ChannelKey) {
+        if let Some(told) = self.told.get_mut(key)
+            && !core::mem::replace(&mut told.count_waits, true)
+        {
+            self.timers.insert((told.count_from, key.clone(), Timer::Count));
+        }
+    }
+
+    /// A user came or left. Whoever has shown nothing is no user that an application knows.
+    pub(crate) fn member(&mut self, now: Time, key: &ChannelKey, joined: bool, user: UserId) {
+        if !user.is_guest() {
+            self.tell(now, key, if joined { Happened::MemberAdded(user) } else { Happened::MemberRemoved(user) });
+        }
     }
 
     /// Queues a notice, if the application wants such. One that finds no room is lost, and counted.

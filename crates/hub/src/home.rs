@@ -180,7 +180,7 @@ impl<B: Broker + History> Homes<B> {
         }
         if let Some(change) = request.member.as_ref().and_then(|member| home.members.join(member, users_max)) {
             announce(&mut self.letters, home, &key, &change);
-            self.herald.tell(now, &key, Happened::MemberAdded(change.user));
+            self.herald.member(now, &key, true, change.user);
         }
         let cached = wants_cached.then(|| self.cache.find(now, &key).cloned()).flatten();
         if wants_cached && cached.is_none() {
@@ -216,7 +216,7 @@ impl<B: Broker + History> Homes<B> {
                 Left::Nothing => {}
                 Left::Gone(change) => {
                     announce(&mut self.letters, home, key, &change);
-                    self.herald.tell(now, key, Happened::MemberRemoved(change.user));
+                    self.herald.member(now, key, false, change.user);
                 }
                 Left::Later(at) => _ = self.leaving.insert((at, key.clone(), member.user.clone())),
             }
@@ -248,7 +248,7 @@ impl<B: Broker + History> Homes<B> {
             let Some(home) = self.channels.get_mut(&key) else { continue };
             if let Some(change) = home.members.expire(now, &user) {
                 announce(&mut self.letters, home, &key, &change);
-                self.herald.tell(now, &key, Happened::MemberRemoved(change.user));
+                self.herald.member(now, &key, false, change.user);
             }
             if home.feeds.is_empty() && home.members.is_empty() {
                 self.forget(&key);

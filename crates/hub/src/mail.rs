@@ -184,6 +184,7 @@ impl Outgoing {
         self.bytes += match &letter {
             Letter::Deliver { publication, .. } | Letter::DeliverWatched { publication, .. } => publication.cost(),
             Letter::Presence { change, .. } => change.cost(),
+            Letter::Count { .. } => size_of::<Letter>(),
             _ => 0,
         };
         self.queue.push_back(Mail(letter));

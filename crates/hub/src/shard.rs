@@ -473,6 +473,12 @@ impl<B: Broker + History> Shard<B> {
             outgoing.lose_watched();
             return;
         }
+        if let Letter::Count { key, .. } = &letter
+            && !outgoing.has_room()
+        {
+            self.homes.herald.count_later(key);
+            return;
+        }
         if let Letter::Presence { key, .. } = &letter
             && !outgoing.has_room()
         {

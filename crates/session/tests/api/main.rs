@@ -8,6 +8,7 @@ mod limits;
 mod losses;
 mod model;
 mod noise;
+mod notices;
 mod occupancy;
 mod patterns;
 mod presence;

@@ -31,6 +31,8 @@ impl Disconnect {
     pub const fn refused(reason: Cow<'static, str>) -> Self {
         Self { code: 4004, reason, after: None }
     }
+    /// The application is not served any longer.
+    pub const APPLICATION_REMOVED: Self = Self::fixed(4005, "the application is not served here any longer");
     /// The outbox was full.
     pub const SLOW_CONSUMER: Self = Self::fixed(4100, "the client reads too slowly");
     /// Silence for longer than the heartbeat allows.

@@ -3,7 +3,7 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use std::sync::Arc;
-use switchboard_core::{App, ChannelName, Command, Outcome, Reject, RejectCode};
+use switchboard_core::{App, AppId, ChannelName, Command, Disconnect, Outcome, Reject, RejectCode};
 use switchboard_hub::ChannelKey;
 use switchboard_session::DIALECTS;
 use tokio::sync::{mpsc, oneshot};
@@ -21,6 +21,8 @@ pub(crate) struct Submission {
 pub(crate) enum Control {
     /// Stop accepting, send everybody away over the window, and say when all are gone.
     Drain { window: Duration, done: oneshot::Sender<()> },
+    /// End all sessions of an application.
+    EndApp { app: AppId, disconnect: Disconnect },
 }
 
 /// A way into the hub from any thread. Cheap to clone.
@@ -52,6 +54,16 @@ impl HubHandle {
             return unavailable();
         }
         answer.await.unwrap_or_else(|_| unavailable())
+    }
+
+    /// Ends all sessions of an application. Whoever is admitted to it afterwards stays.
+    ///
+    /// Cancel safety: some shards may not be told if the future is dropped.
+    pub async fn end_app(&self, app: &AppId, disconnect: &Disconnect) {
+        for shard in &*self.shards {
+            // An error is a shard that has stopped, and its sessions with it.
+            let _ = shard.control.send(Control::EndApp { app: app.clone(), disconnect: disconnect.clone() }).await;
+        }
     }
 
     /// Counters since the start and gauges now.

@@ -311,6 +311,10 @@ async fn obey<B: ShardBroker>(shared: Rc<Shared<B>>, mut control: mpsc::Receiver
                 state.want_turn();
                 spawn_local(report_drained(Rc::clone(state), window, done));
             }
+            Control::EndApp { app, disconnect } => {
+                state.sessions.borrow_mut().end_app(&app, &disconnect);
+                state.want_turn();
+            }
         }
     }
 }

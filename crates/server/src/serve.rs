@@ -14,6 +14,7 @@ use core::time::Duration;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use switchboard_core::{AppId, Disconnect};
 use switchboard_net::{HubHandle, Server, Settings};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
@@ -174,6 +175,21 @@ impl Running {
     /// Has the certificate read again.
     pub fn reload(&self) {
         self.reload.notify_one();
+    }
+
+    /// Takes the applications of another configuration, with their channels and limits. Clients stay connected as they are, but for those of
+    /// applications that are gone.
+    ///
+    /// # Errors
+    /// The operating system gives no randomness. Nothing has changed then.
+    pub async fn reconfigure(&self, config: &Config) -> anyhow::Result<()> {
+        let gone = self.apps.replace(config)?;
+        for app in &gone {
+            self.server.hub().end_app(app, &Disconnect::APPLICATION_REMOVED).await;
+        }
+        let removed: Vec<&str> = gone.iter().map(AppId::as_str).collect();
+        tracing::info!(apps = self.apps.all().len(), ?removed, "the configuration was read again");
+        Ok(())
     }
 
     /// Readiness goes off, clients are sent away over `window`, everything stops. Returns when nothing runs any longer.

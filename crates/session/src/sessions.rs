@@ -13,7 +13,7 @@ use core::time::Duration;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use switchboard_core::{
-    App, Command, Disconnect, Encoded, Event, Framing, FramingId, Identity, OpId, Outcome, Reject, RejectCode,
+    App, AppId, Command, Disconnect, Encoded, Event, Framing, FramingId, Identity, OpId, Outcome, Reject, RejectCode,
     SessionId, Time, UserId, WireFormat,
 };
 use switchboard_dialects::{AnyDialect, Commands, Dialect, Incoming, Opening, Welcome};
@@ -344,6 +344,18 @@ impl<B: Broker + History> Sessions<B> {
             self.put_back(session);
         }
         self.drain_answers(now);
+    }
+
+    /// Ends all sessions of an application.
+    pub fn end_app(&mut self, app: &AppId, disconnect: &Disconnect) {
+        for slot in 0..self.sessions.len() {
+            let place = self.sessions.get_mut(slot);
+            let Some(mut session) = place.and_then(|place| place.take_if(|session| session.app.id == *app)) else {
+                continue;
+            };
+            self.end(&mut session, disconnect);
+            self.put_back(session);
+        }
     }
 
     /// Sends every session away, spread over `window`.

@@ -310,6 +310,7 @@ fn close_code(disconnect: &Disconnect) -> u16 {
     match disconnect.code {
         1001 | 1012 => 4200,
         4101 => 4201,
+        4005 => 4001,
         _ if disconnect.reconnect() => 4100,
         _ => 4009,
     }

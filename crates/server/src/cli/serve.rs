@@ -2,7 +2,7 @@
 
 use super::exit::Failure;
 use crate::apps::{DEVELOPMENT_CHAT, DEVELOPMENT_TOKEN_TTL, everything};
-use crate::config::{self, Config, Count};
+use crate::config::{self, Config, Count, RawConfig};
 use crate::serve::{Running, reachable, start};
 use crate::{clock, supervisor};
 use clap::{Args, ValueEnum};
@@ -57,12 +57,14 @@ enum LogFormat {
 
 impl Serve {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let config = self.config()?;
+        let raw = self.raw_config()?;
+        let config = check(&raw)?;
         self.start_logging()?;
-        super::block_on(run(config))
+        super::block_on(run(&self, raw, config))
     }
 
-    fn config(&self) -> Result<Config, Failure> {
+    /// What is written, in the file, in the environment and on the command line.
+    fn raw_config(&self) -> Result<RawConfig, Failure> {
         let mut raw = super::config::load(self.config.as_deref())?;
         if let Some(listen) = &self.listen {
             raw.server.listen.clone_from(listen);
@@ -76,7 +78,26 @@ impl Serve {
         raw.tls.cert = self.tls_cert.clone().or(raw.tls.cert);
         raw.tls.key = self.tls_key.clone().or(raw.tls.key);
         raw.history.data_dir = self.data_dir.clone().or(raw.history.data_dir).filter(|_| !self.ephemeral);
-        config::check(&raw, |name| std::env::var(name).ok()).map_err(|error| Failure::usage(error.to_string()))
+        Ok(raw)
+    }
+
+    /// Reads the configuration again. What is no good leaves everything as it was.
+    async fn reload(&self, raw: &RawConfig, running: &Running) {
+        running.reload();
+        let outcome = async {
+            let mut read = self.raw_config()?;
+            let fixed = config::keep_fixed(raw, &mut read).map_err(|error| Failure::other(error.to_string()))?;
+            let config = check(&read)?;
+            if !fixed.is_empty() {
+                tracing::warn!(keys = fixed.join(", "), "changed in the configuration, and taken only by a restart");
+            }
+            running.reconfigure(&config).await.map_err(|error| Failure::other(format!("{error:#}")))
+        };
+        if let Err(failure) = outcome.await {
+            for problem in failure.message().unwrap_or_default().lines() {
+                tracing::error!(problem, "the configuration is no good; the old one stays in use");
+            }
+        }
     }
 
     fn start_logging(&self) -> Result<(), Failure> {
@@ -93,7 +114,11 @@ impl Serve {
     }
 }
 
-async fn run(config: Config) -> Result<(), Failure> {
+fn check(raw: &RawConfig) -> Result<Config, Failure> {
+    config::check(raw, |name| std::env::var(name).ok()).map_err(|error| Failure::usage(error.to_string()))
+}
+
+async fn run(serve: &Serve, raw: RawConfig, config: Config) -> Result<(), Failure> {
     // Before anything is announced: whoever reads the announcement may send a signal.
     let mut signals = Signals::new().map_err(|error| Failure::other(format!("cannot receive signals: {error}")))?;
     let running = start(&config).await.map_err(|error| Failure::other(format!("{error:#}")))?;
@@ -102,7 +127,7 @@ async fn run(config: Config) -> Result<(), Failure> {
     loop {
         tokio::select! {
             asked = signals.next() => match asked {
-                Asked::Reload => running.reload(),
+                Asked::Reload => serve.reload(&raw, &running).await,
                 Asked::Stop(_) => break,
             },
             // Whoever supervises the process shall start it again: a part of the channels is gone.

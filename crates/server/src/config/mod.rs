@@ -4,6 +4,7 @@ mod channels;
 mod check;
 mod load;
 mod raw;
+mod reload;
 mod values;
 
 #[cfg(test)]
@@ -16,6 +17,7 @@ pub use raw::{
     RawApp, RawCompression, RawConfig, RawGrant, RawHeartbeat, RawHistory, RawHttp2, RawLimits, RawPath, RawSecret,
     RawServer, RawTls,
 };
+pub use reload::keep_fixed;
 pub use values::{Count, Size, Span};
 
 use crate::secret::Secret;

@@ -16,6 +16,7 @@ mod cli;
 mod history;
 mod http;
 mod pusher;
+mod reload;
 mod secrets;
 mod shutdown;
 mod support;

@@ -2,4 +2,4 @@
 
 mod events;
 mod refusals;
-mod support;
+pub mod support;

@@ -33,7 +33,8 @@ impl App {
         }
     }
 
-    /// Whether a client may do this now: by a grant of its token (or of those without one), or by what its namespace allows everybody.
+    /// Whether a client may do this now: by a grant of its token (or of those without one), or by what its namespace allows everybody. Users' own channels are
+    /// no matter of grants.
     pub fn allows(
         &self,
         identity: Option<&Identity>,
@@ -41,6 +42,9 @@ impl App {
         channel: &ChannelName,
         operations: Operations,
     ) -> bool {
+        if channel.user().is_some() {
+            return false;
+        }
         let protected = self.protected.iter().find(|prefix| channel.as_str().starts_with(&***prefix));
         let by_grant = match identity {
             Some(identity) => identity.grants.iter().any(|grant| grant.allows(now, channel, operations)),

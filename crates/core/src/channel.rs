@@ -1,10 +1,14 @@
 //! Channel names, and the patterns that rights are given for.
 
+use crate::UserId;
 use core::borrow::Borrow;
 use core::fmt;
 use std::sync::Arc;
 
 /// A channel's name: 1 to 200 bytes of UTF-8, no control characters, no `+` or `#` (they are wildcards of topic filters).
+///
+/// Beside these there are users' own channels, on which the application reaches one user: their names are made from the user's, and [`parse`](Self::parse)
+/// makes none of them. No pattern and no grant covers them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChannelName(Arc<str>);
 
@@ -33,6 +37,8 @@ impl ChannelName {
     pub const BYTES_MAX: usize = 200;
     /// The most levels (parts between `/`) of a name.
     pub const LEVELS_MAX: usize = 32;
+    /// The namespace of users' own channels.
+    pub const USERS: &str = "#user";
 
     /// Checks a name.
     pub fn parse(raw: &str) -> Result<Self, ChannelNameError> {
@@ -57,13 +63,44 @@ impl ChannelName {
         Ok(Self(raw.into()))
     }
 
+    /// The user's own channel.
+    pub fn of_user(user: &UserId) -> Self {
+        Self(format!("#{user}").into())
+    }
+
+    /// The own channel of whoever asks, whose name need not be known: it stands for another name, and is none itself.
+    pub fn own() -> Self {
+        Self("#".into())
+    }
+
+    /// Whether it is [`own`](Self::own).
+    pub fn is_own(&self) -> bool {
+        &*self.0 == "#"
+    }
+
+    /// The user's name, if it is a user's own channel.
+    pub fn user(&self) -> Option<&str> {
+        self.0.strip_prefix('#')
+    }
+
+    /// Takes back what [`as_str`](Self::as_str) gave, users' own channels included: for what this process has written itself.
+    pub fn restore(raw: &str) -> Option<Self> {
+        match raw.strip_prefix('#') {
+            Some(user) => UserId::parse(user).ok().map(|user| Self::of_user(&user)),
+            None => Self::parse(raw).ok(),
+        }
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The part before the first `:` or `/`; `None` for a name without either.
+    /// The part before the first `:` or `/`; `None` for a name without either. Users' own channels are all in [`USERS`](Self::USERS).
     pub fn namespace(&self) -> Option<&str> {
+        if self.user().is_some() {
+            return Some(Self::USERS);
+        }
         let end = self.0.bytes().position(|byte| matches!(byte, b':' | b'/'))?;
         self.0.get(..end)
     }
@@ -113,6 +150,9 @@ impl ChannelMatch {
 
     /// Whether the right covers this channel.
     pub fn matches(&self, channel: &ChannelName) -> bool {
+        if channel.user().is_some() {
+            return false;
+        }
         match self {
             Self::Exact(name) => **name == *channel.as_str(),
             Self::Prefix(prefix) => channel.as_str().starts_with(&**prefix),
@@ -141,6 +181,23 @@ mod tests {
         assert!(ChannelName::parse(&"/".repeat(31)).is_ok());
         assert_eq!(ChannelName::parse(&"/".repeat(32)), Err(ChannelNameError::TooDeep));
         assert!(ChannelName::parse("Zürich:☀").is_ok());
+    }
+
+    #[test]
+    fn a_users_own_channel_is_nobody_elses_and_no_grant_covers_it() {
+        let user = |name| UserId::parse(name).expect("a name");
+        let own = ChannelName::of_user(&user("room:ann/1"));
+        assert_eq!((own.user(), own.namespace()), (Some("room:ann/1"), Some("#user")));
+        assert!(ChannelName::parse(own.as_str()).is_err());
+        assert_eq!(ChannelName::restore(own.as_str()), Some(own.clone()));
+        for pattern in ["*", "#*", "#room:ann/1", "room:*"] {
+            assert!(!ChannelMatch::parse(pattern).matches(&own), "{pattern}");
+        }
+        for pattern in ["#", "+/1", "+/+"] {
+            assert!(!crate::ChannelPattern::parse(pattern).expect("a pattern").matches(&own), "{pattern}");
+        }
+        assert!(ChannelName::own().is_own() && ChannelName::restore("#").is_none());
+        assert_eq!(ChannelName::restore("room:1"), Some(name("room:1")));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! What a client asks for and what it is answered, in no protocol's words.
 
 use crate::{
-    ChannelName, ChannelPattern, Occupancy, Operations, Payload, Position, PresentUser, Publication, Reject, SessionId,
-    Time, UserId,
+    ChannelName, ChannelPattern, Control, Occupancy, Operations, Payload, Position, PresentUser, Publication,
+    Recipient, Reject, SessionId, Time, UserId,
 };
 use std::sync::Arc;
 
@@ -85,6 +85,19 @@ pub enum Command {
         /// How many at most.
         limit: usize,
     },
+    /// Send to one session, or to those of a user, that subscribe to the same channel, past its history.
+    Signal {
+        /// The channel.
+        channel: ChannelName,
+        /// To whom.
+        whom: Recipient,
+        /// A name by which receivers tell kinds apart.
+        event: Option<Arc<str>>,
+        /// What.
+        payload: Payload,
+    },
+    /// Do something to sessions. For the application itself.
+    Control(Control),
     /// How many are on a channel, and where is it? For the application itself.
     Channel {
         /// The channel.
@@ -99,6 +112,48 @@ pub enum Command {
         /// How many at most.
         limit: usize,
     },
+}
+
+impl Command {
+    /// The channel that it names.
+    pub const fn channel(&self) -> Option<&ChannelName> {
+        match self {
+            Self::Authenticate { .. }
+            | Self::SignIn { .. }
+            | Self::Watch { .. }
+            | Self::Unwatch { .. }
+            | Self::Control(_)
+            | Self::Channels { .. } => None,
+            Self::Authorize { channel, .. }
+            | Self::Subscribe { channel, .. }
+            | Self::Unsubscribe { channel }
+            | Self::Publish { channel, .. }
+            | Self::Presence { channel, .. }
+            | Self::History { channel, .. }
+            | Self::Signal { channel, .. }
+            | Self::Channel { channel } => Some(channel),
+        }
+    }
+
+    /// The same, to be replaced.
+    pub const fn channel_mut(&mut self) -> Option<&mut ChannelName> {
+        match self {
+            Self::Authenticate { .. }
+            | Self::SignIn { .. }
+            | Self::Watch { .. }
+            | Self::Unwatch { .. }
+            | Self::Control(_)
+            | Self::Channels { .. } => None,
+            Self::Authorize { channel, .. }
+            | Self::Subscribe { channel, .. }
+            | Self::Unsubscribe { channel }
+            | Self::Publish { channel, .. }
+            | Self::Presence { channel, .. }
+            | Self::History { channel, .. }
+            | Self::Signal { channel, .. }
+            | Self::Channel { channel } => Some(channel),
+        }
+    }
 }
 
 /// A text with a signature of the application's server. Which key it names and whether it is good is the directory's to say.
@@ -290,6 +345,11 @@ pub enum Outcome {
         channels: Vec<Occupancy>,
         /// Whether there are others behind these.
         more: bool,
+    },
+    /// It is done.
+    Affected {
+        /// How many sessions of this node it concerned.
+        sessions: u64,
     },
     /// Refused.
     Rejected(Reject),

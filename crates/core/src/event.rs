@@ -1,6 +1,6 @@
 //! What happens to a session without its having asked.
 
-use crate::{ChannelName, Time, UserId};
+use crate::{ChannelName, Signal, Time, UserId};
 use std::sync::Arc;
 
 /// Something that a client is told, besides publications and presence.
@@ -27,6 +27,8 @@ pub enum Event {
         /// Why.
         code: crate::RejectCode,
     },
+    /// Somebody sends something to this client alone.
+    Signal(Signal),
     /// The token is about to end.
     TokenExpiring {
         /// When.

@@ -21,6 +21,8 @@ impl Operations {
     pub const HISTORY: Self = Self(8);
     /// Send to one other client, past the history.
     pub const SIGNAL: Self = Self(16);
+    /// Receive, see who is there and read what was.
+    pub const READ: Self = Self(1 | 4 | 8);
     /// All of them.
     pub const ALL: Self = Self(31);
 

@@ -38,6 +38,24 @@ pub struct SessionId {
     pub serial: u64,
 }
 
+impl SessionId {
+    /// Reads what [`Display`](fmt::Display) wrote. The session need not exist.
+    pub fn parse(raw: &str) -> Option<Self> {
+        let (node, rest) = match raw.split_once('.') {
+            Some((node, rest)) => (u32::try_from(hex(node)?).ok()?, rest),
+            None => (0, raw),
+        };
+        let (shard, serial) = rest.split_once('-')?;
+        Some(Self { node, shard: u16::try_from(hex(shard)?).ok()?, serial: hex(serial)? })
+    }
+}
+
+/// from_str_radix would take a sign.
+fn hex(digits: &str) -> Option<u64> {
+    let plain = !digits.is_empty() && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    plain.then(|| u64::from_str_radix(digits, 16).ok())?
+}
+
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.node != 0 {
@@ -132,5 +150,13 @@ mod tests {
     fn a_session_shows_its_shard_and_its_node_only_if_there_are_several() {
         assert_eq!(SessionId { node: 0, shard: 3, serial: 255 }.to_string(), "3-ff");
         assert_eq!(SessionId { node: 10, shard: 3, serial: 1 }.to_string(), "a.3-1");
+        let last = SessionId { node: u32::MAX, shard: u16::MAX, serial: u64::MAX };
+        for session in [SessionId { node: 0, shard: 3, serial: 255 }, SessionId { node: 10, shard: 0, serial: 1 }, last]
+        {
+            assert_eq!(SessionId::parse(&session.to_string()), Some(session));
+        }
+        for bad in ["", "-", "1", "1-", "-1", "g-1", "+1-1", "10000-1", "0-10000000000000000", ".0-1", "0-1-1", "A-1"] {
+            assert_eq!(SessionId::parse(bad), None, "{bad:?}");
+        }
     }
 }

@@ -78,6 +78,9 @@ impl ChannelPattern {
 
     /// Whether it stands for this channel.
     pub fn matches(&self, channel: &ChannelName) -> bool {
+        if channel.user().is_some() {
+            return false;
+        }
         let mut levels = channel.as_str().split('/');
         let hidden = channel.as_str().starts_with('$');
         for (depth, wanted) in self.levels().enumerate() {

@@ -47,6 +47,8 @@ pub enum RejectCode {
     BadToken,
     /// No grant covers it.
     PermissionDenied,
+    /// The application has ended it.
+    Removed,
     /// The session has this subscription already.
     AlreadySubscribed,
     /// The session has no such subscription.
@@ -76,6 +78,7 @@ impl RejectCode {
             Self::Unauthenticated => "unauthenticated",
             Self::BadToken => "bad_token",
             Self::PermissionDenied => "permission_denied",
+            Self::Removed => "removed",
             Self::AlreadySubscribed => "already_subscribed",
             Self::NotSubscribed => "not_subscribed",
             Self::LimitExceeded => "limit_exceeded",

@@ -46,8 +46,9 @@ pub trait Dialect {
     #[must_use]
     fn answer(&mut self, op: OpId, outcome: &Outcome, out: &mut Writer<'_>) -> Option<Disconnect>;
 
-    /// Something happened.
-    fn on_event(&mut self, event: &Event, out: &mut Writer<'_>);
+    /// Something happened. Returns how the connection ends if it does not survive that.
+    #[must_use]
+    fn on_event(&mut self, event: &Event, out: &mut Writer<'_>) -> Option<Disconnect>;
 
     /// Nothing was sent for the length of a heartbeat.
     fn on_silence(&mut self, out: &mut Writer<'_>);

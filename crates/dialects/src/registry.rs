@@ -130,8 +130,8 @@ impl Dialect for AnyDialect {
         each!(self, dialect => dialect.answer(op, outcome, out))
     }
 
-    fn on_event(&mut self, event: &Event, out: &mut Writer<'_>) {
-        each!(self, dialect => dialect.on_event(event, out));
+    fn on_event(&mut self, event: &Event, out: &mut Writer<'_>) -> Option<Disconnect> {
+        each!(self, dialect => dialect.on_event(event, out))
     }
 
     fn on_silence(&mut self, out: &mut Writer<'_>) {

@@ -4,8 +4,8 @@ use crate::address::{ChannelKey, ReturnAddress};
 use core::fmt::Debug;
 use std::sync::Arc;
 use switchboard_core::{
-    App, CacheEffect, CacheRequest, ClientInfo, Position, Publication, Publish, ReadFrom, Reject, RejectCode,
-    SessionId, Time,
+    App, AppId, CacheEffect, CacheRequest, ClientInfo, Control, Position, Publication, Publish, ReadFrom, Reject,
+    RejectCode, SessionId, Time,
 };
 
 /// Takes publications and gives each its place. Publishing is one atomic step: idempotency, comparison, order, append, position.
@@ -20,6 +20,7 @@ use switchboard_core::{
 /// - A publication whose [id](PublishRequest::id_key) is remembered is a duplicate. That is looked at before [`if_position`](Publish::if_position), so
 ///   that a publisher who asks again after a lost answer is not told of a conflict with itself.
 /// - What was refused, or was a duplicate, has changed nothing.
+/// - A [control](Self::control) has no place among publications: what was published on a channel and is not yet told may be told after it.
 /// - A channel's history is asked for only after it was [loaded](History::load).
 pub trait Broker: Debug {
     /// What is asked of the backend.
@@ -30,6 +31,11 @@ pub trait Broker: Debug {
 
     /// Publishes. Exactly one event with the request's `origin` follows, now or later.
     fn publish(&mut self, now: Time, request: PublishRequest);
+
+    /// Announces something that concerns sessions on any node. Exactly one event with the request's `origin` follows, now or later: it comes back as
+    /// [`Control`](BrokerEvent::Control), or is [refused](BrokerEvent::Refused). On each other node one broker reports it, once and without an origin; nothing
+    /// is kept for a node that is out of reach.
+    fn control(&mut self, now: Time, request: ControlRequest);
 
     /// What has happened since.
     fn poll_event(&mut self) -> Option<BrokerEvent>;
@@ -103,6 +109,17 @@ impl Read {
     pub const fn all(from: ReadFrom) -> Self {
         Self { from, limit: usize::MAX, bytes: usize::MAX }
     }
+}
+
+/// Something that concerns sessions, on its way to them.
+#[derive(Clone, Debug)]
+pub struct ControlRequest {
+    /// The application whose sessions it concerns.
+    pub app: AppId,
+    /// What is done to them.
+    pub control: Arc<Control>,
+    /// Who is told how many it concerned.
+    pub origin: Option<ReturnAddress>,
 }
 
 /// A publication on its way to its place.
@@ -200,6 +217,8 @@ pub enum BrokerEvent {
         /// Who asked.
         origin: Option<ReturnAddress>,
     },
+    /// Something concerns sessions of this node.
+    Control(ControlRequest),
     /// What [`History::load`] began is done.
     Loaded {
         /// The channel.

@@ -9,6 +9,8 @@ use switchboard_core::{Occupancy, OpId, Outcome};
 pub(crate) enum Part {
     /// Its occupied channels in the order of their names: one more than were asked for, if there are others.
     Channels { channels: Vec<Occupancy>, limit: usize },
+    /// So many of its sessions were concerned.
+    Affected(u64),
 }
 
 /// What is being put together on this shard. Bounded by the callers' pending operations.
@@ -22,11 +24,12 @@ struct Gather {
     /// Shards that have not answered.
     left: u16,
     channels: Vec<Occupancy>,
+    sessions: u64,
 }
 
 impl Gathers {
     pub(crate) fn begin(&mut self, caller: Caller, op: OpId, shards: u16) {
-        self.waiting.insert((caller, op), Gather { left: shards, channels: Vec::new() });
+        self.waiting.insert((caller, op), Gather { left: shards, channels: Vec::new(), sessions: 0 });
     }
 
     /// Adds a part; the whole if it was the last.
@@ -47,10 +50,21 @@ impl Gathers {
                     Outcome::Channels { channels, more }
                 })
             }
+            Part::Affected(sessions) => {
+                gather.sessions += sessions;
+                last.then_some(Outcome::Affected { sessions: gather.sessions })
+            }
         };
         if last {
             self.waiting.remove(&(caller, op));
         }
         outcome
+    }
+
+    /// It was refused before anybody could answer.
+    pub(crate) fn abandon(&mut self, caller: Caller, op: OpId) {
+        if !self.waiting.is_empty() {
+            self.waiting.remove(&(caller, op));
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! Owns the order between a subscription and the publications around it. Knows nothing of subscribers but the shard they are on.
 
 use crate::address::{Caller, ChannelKey, ReturnAddress, ShardId};
-use crate::broker::{Broker, BrokerEvent, History, Load, PublishRequest, Read, Slice};
+use crate::broker::{Broker, BrokerEvent, ControlRequest, History, Load, PublishRequest, Read, Slice};
 use crate::cache::Cache;
 use crate::herald::Herald;
 use crate::mail::{Letter, Reply, Request, RequestKind, SubscribeRequest, Subscribed};
@@ -38,6 +38,8 @@ pub(crate) struct Homes<B> {
     loading: HashMap<ChannelKey, Vec<Request>, foldhash::fast::RandomState>,
     /// What is to be sent, in order; to this shard too.
     pub(crate) letters: Vec<(ShardId, Letter)>,
+    /// What the broker has announced for sessions.
+    pub(crate) controls: Vec<ControlRequest>,
     /// Deliveries from history to a shard that is behind, in bytes a turn.
     catch_up_bytes: usize,
 }
@@ -81,6 +83,7 @@ impl<B: Broker + History> Homes<B> {
             node: config.node,
             leaving: BTreeSet::new(),
             letters: Vec::new(),
+            controls: Vec::new(),
             catch_up_bytes: portions.catch_up_bytes,
         }
     }
@@ -324,6 +327,7 @@ impl<B: Broker + History> Homes<B> {
                 BrokerEvent::Duplicate { key, position, origin: Some(to) } => {
                     self.reply(to, Outcome::Published { channel: key.channel, position, duplicate: true });
                 }
+                BrokerEvent::Control(request) => self.controls.push(request),
                 BrokerEvent::Loaded { key, result } => self.loaded(now, &key, &result),
                 BrokerEvent::Refused { origin: Some(to), reject } => self.reply(to, Outcome::Rejected(reject)),
                 BrokerEvent::Duplicate { origin: None, .. } | BrokerEvent::Refused { origin: None, .. } => {}

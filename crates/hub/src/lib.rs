@@ -8,6 +8,7 @@ mod broker;
 mod cache;
 mod check;
 mod conflation;
+mod control;
 mod fanout;
 mod figures;
 mod gather;
@@ -31,7 +32,9 @@ mod subscriptions;
 mod trie;
 
 pub use address::{Caller, ChannelKey, ReturnAddress, ShardId, SubscriberId};
-pub use broker::{Broker, BrokerEvent, Guarantees, History, HistoryLost, Load, Placed, PublishRequest, Read, Slice};
+pub use broker::{
+    Broker, BrokerEvent, ControlRequest, Guarantees, History, HistoryLost, Load, Placed, PublishRequest, Read, Slice,
+};
 pub use figures::{Backlog, ShardStats};
 pub use herald::NoticeBatch;
 pub use idempotency::Idempotency;

@@ -5,6 +5,7 @@
 //! is room again; what is in no history is lost, and the subscribers are told.
 
 use crate::address::{ChannelKey, ReturnAddress, ShardId};
+use crate::broker::ControlRequest;
 use crate::gather::Part;
 use crate::occupancy::Listing;
 use crate::presence::Member;
@@ -37,6 +38,8 @@ pub(crate) enum Letter {
     Gap { key: ChannelKey, from: u64, to: u64 },
     /// To every home: which of its channels are occupied?
     List { listing: Arc<Listing>, to: ReturnAddress },
+    /// To a shard with sessions: something may concern them.
+    Control(ControlRequest),
     /// To a channel's home: what has it published?
     Check { key: ChannelKey, shard: ShardId },
     /// To a shard with subscribers: everything up to this offset was sent to it.
@@ -184,6 +187,7 @@ impl Outgoing {
         self.bytes += match &letter {
             Letter::Deliver { publication, .. } | Letter::DeliverWatched { publication, .. } => publication.cost(),
             Letter::Presence { change, .. } => change.cost(),
+            Letter::Control(request) => request.control.cost(),
             Letter::Count { .. } => size_of::<Letter>(),
             _ => 0,
         };

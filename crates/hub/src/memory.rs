@@ -3,7 +3,9 @@
 //! Owns offsets and conditions. Knows nothing of subscribers, nor of how what it keeps is kept.
 
 use crate::address::ChannelKey;
-use crate::broker::{Broker, BrokerEvent, Guarantees, History, HistoryLost, Placed, PublishRequest, Read, Slice};
+use crate::broker::{
+    Broker, BrokerEvent, ControlRequest, Guarantees, History, HistoryLost, Placed, PublishRequest, Read, Slice,
+};
 use crate::logs::Logs;
 use core::convert::Infallible;
 use std::collections::VecDeque;
@@ -56,6 +58,10 @@ impl Broker for MemoryBroker {
         let options = app.channels.of(&key.channel);
         self.logs.append(now, &key, &publication, id, options);
         self.events.push_back(BrokerEvent::Published { key, publication, origin });
+    }
+
+    fn control(&mut self, _: Time, request: ControlRequest) {
+        self.events.push_back(BrokerEvent::Control(request));
     }
 
     fn poll_event(&mut self) -> Option<BrokerEvent> {
@@ -242,7 +248,7 @@ mod tests {
             BrokerEvent::Refused { reject, .. } => {
                 format!("{} at {}", reject.code.as_str(), reject.position.unwrap().offset)
             }
-            other @ BrokerEvent::Loaded { .. } => panic!("{other:?}"),
+            other @ (BrokerEvent::Loaded { .. } | BrokerEvent::Control(_)) => panic!("{other:?}"),
         }
     }
 

@@ -32,7 +32,11 @@ pub(crate) struct Listing {
 }
 
 impl Names {
+    /// Users' own channels are not among them.
     pub(crate) fn insert(&mut self, key: &ChannelKey) {
+        if key.channel.user().is_some() {
+            return;
+        }
         self.apps.entry(key.app.clone()).or_default().insert(key.channel.clone());
     }
 

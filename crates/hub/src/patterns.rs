@@ -48,7 +48,7 @@ impl Watched {
     /// The shards on which somebody watches a pattern that stands for the channel.
     pub(crate) fn shards(&self, key: &ChannelKey) -> SmallVec<[ShardId; 4]> {
         let mut shards = SmallVec::new();
-        if self.apps.is_empty() {
+        if self.apps.is_empty() || key.channel.user().is_some() {
             return shards;
         }
         let Some(trie) = self.apps.get(&key.app) else { return shards };

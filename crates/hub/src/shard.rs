@@ -4,7 +4,7 @@
 //! together, and mail, which the driver takes when there is room.
 
 use crate::address::{Caller, ChannelKey, ReturnAddress, ShardId, SubscriberId};
-use crate::broker::{Broker, History};
+use crate::broker::{Broker, ControlRequest, History};
 use crate::check::Checks;
 use crate::fanout::{self, Effects};
 use crate::figures::{Backlog, ShardStats};
@@ -37,7 +37,7 @@ pub struct Shard<B> {
     /// Mail by shard.
     pub(crate) outgoing: Vec<Outgoing>,
     /// What this shard has asked and not been answered, in bytes.
-    unanswered: usize,
+    pub(crate) unanswered: usize,
     pub(crate) answers: VecDeque<(Caller, OpId, Outcome)>,
     pub(crate) events: VecDeque<(SubscriberId, Event)>,
     pub(crate) effects: Effects,
@@ -48,6 +48,8 @@ pub struct Shard<B> {
     pub(crate) checks: Checks,
     pub(crate) watchers: Watchers,
     pub(crate) gathers: Gathers,
+    /// What is to be done to this shard's sessions. Bounded by the turn, at whose end it is done.
+    pub(crate) controls: VecDeque<ControlRequest>,
     publications: u64,
     overflows: u64,
     pub(crate) losses: u64,
@@ -72,6 +74,7 @@ impl<B: Broker + History> Shard<B> {
             checks: Checks::default(),
             watchers: Watchers::default(),
             gathers: Gathers::default(),
+            controls: VecDeque::new(),
             publications: 0,
             overflows: 0,
             losses: 0,
@@ -456,7 +459,10 @@ impl<B: Broker + History> Shard<B> {
     /// Takes the homes' letters to this shard or into the mail. Handling one may make others.
     pub(crate) fn route(&mut self, now: Time) {
         self.homes.send_counts();
-        while !self.homes.letters.is_empty() {
+        while !self.homes.letters.is_empty() || !self.homes.controls.is_empty() {
+            for request in core::mem::take(&mut self.homes.controls) {
+                self.send_control(now, &request);
+            }
             for (to, letter) in core::mem::take(&mut self.homes.letters) {
                 if to == self.config.id {
                     self.handle_letter(now, letter);
@@ -514,6 +520,7 @@ impl<B: Broker + History> Shard<B> {
             Letter::DeliverWatched { key, publication } => self.watchers.enqueue(key, publication, &mut self.roster),
             Letter::WatchedLost => self.lose_watchers(),
             Letter::Watch { app, pattern, shard, to } => self.handle_watch(&app, pattern, shard, to),
+            Letter::Control(request) => self.handle_control(request),
             Letter::List { listing, to } => self.handle_list(&listing, to),
             Letter::Check { key, shard } => self.answer_check(key, shard),
             Letter::Checked { key, offset } => self.compare(&key, offset),
@@ -525,11 +532,13 @@ impl<B: Broker + History> Shard<B> {
     }
 
     fn handle_reply(&mut self, now: Time, to: ReturnAddress, mut reply: Reply) {
-        self.unanswered -= to.bytes as usize;
         if let Reply::Part(part) = reply {
             let Some(whole) = self.gathers.add(to.caller, to.op, part) else { return };
             reply = Reply::Outcome(whole);
+        } else if matches!(reply, Reply::Outcome(Outcome::Rejected(_))) {
+            self.gathers.abandon(to.caller, to.op);
         }
+        self.unanswered -= to.bytes as usize;
         let Caller::Subscriber(id) = to.caller else {
             if let Reply::Outcome(outcome) = reply {
                 self.answers.push_back((to.caller, to.op, outcome));

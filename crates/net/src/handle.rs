@@ -3,7 +3,7 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use std::sync::Arc;
-use switchboard_core::{App, AppId, ChannelName, Command, Disconnect, Outcome, Reject, RejectCode};
+use switchboard_core::{App, AppId, ChannelName, Command, Disconnect, Outcome, Recipient, Reject, RejectCode};
 use switchboard_hub::ChannelKey;
 use switchboard_session::DIALECTS;
 use tokio::sync::{mpsc, oneshot};
@@ -45,7 +45,7 @@ impl HubHandle {
     pub async fn submit(&self, app: Arc<App>, command: Command) -> Outcome {
         let unavailable = || Outcome::Rejected(Reject::new(RejectCode::Unavailable, "the server is shutting down"));
         let shard = channel_of(&command).map_or(0, |channel| {
-            let key = ChannelKey::new(app.id.clone(), channel.clone());
+            let key = ChannelKey::new(app.id.clone(), channel);
             key.home(u16::try_from(self.shards.len()).unwrap_or(u16::MAX)).0
         });
         let Some(shard) = self.shards.get(usize::from(shard)) else { return unavailable() };
@@ -77,20 +77,14 @@ impl HubHandle {
     }
 }
 
-fn channel_of(command: &Command) -> Option<&ChannelName> {
+/// The channel at whose home a command is taken. What is done to a user goes the way of what is sent to that user, so that the two keep their order.
+fn channel_of(command: &Command) -> Option<ChannelName> {
     match command {
-        Command::Authenticate { .. }
-        | Command::SignIn { .. }
-        | Command::Watch { .. }
-        | Command::Unwatch { .. }
-        | Command::Channels { .. } => None,
-        Command::Authorize { channel, .. }
-        | Command::Subscribe { channel, .. }
-        | Command::Unsubscribe { channel }
-        | Command::Publish { channel, .. }
-        | Command::Presence { channel, .. }
-        | Command::History { channel, .. }
-        | Command::Channel { channel } => Some(channel),
+        Command::Control(control) => match control.whom() {
+            Recipient::User(user) => Some(ChannelName::of_user(user)),
+            Recipient::Session(_) => None,
+        },
+        command => command.channel().cloned(),
     }
 }
 

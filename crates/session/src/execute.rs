@@ -1,33 +1,38 @@
 //! From commands to the hub: rights and limits first.
 
-use crate::session::Session;
-use crate::sessions::{OWN, Sessions};
+use crate::session::{Session, Subscription};
+use crate::sessions::Sessions;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use switchboard_core::canary::{Canary, is_planted};
 use switchboard_core::{
-    App, ChannelName, ChannelPattern, Command, Described, Event, OpId, Operations, Outcome, Reject, RejectCode, Signed,
-    Since, Time,
+    App, ChannelName, ChannelPattern, Command, Control, Described, OpId, Operations, Outcome, Reject, RejectCode,
+    Signal, Signed, Since, Time,
 };
-use switchboard_dialects::Dialect;
 use switchboard_hub::{Broker, Caller, ChannelKey, History, Member, Shard, SubscribeRequest};
 
 impl<B: Broker + History> Sessions<B> {
     /// Carries out a client's command, or refuses it.
     pub(crate) fn execute(&mut self, now: Time, session: &mut Session, op: OpId, command: Command) {
+        if session.closing.is_some() {
+            return;
+        }
         if let Err(reject) = self.try_execute(now, session, op, command) {
             self.count_reject();
             self.answer(session, op, &Outcome::Rejected(reject));
         }
     }
 
-    fn try_execute(&mut self, now: Time, session: &mut Session, op: OpId, command: Command) -> Result<(), Reject> {
+    fn try_execute(&mut self, now: Time, session: &mut Session, op: OpId, mut command: Command) -> Result<(), Reject> {
+        if let Some(channel) = command.channel_mut() {
+            session.resolve(channel)?;
+        }
         match command {
             Command::Authenticate { token } => return self.authenticate(now, session, op, &token),
             Command::Authorize { channel, operations, member, signed } => {
                 return self.authorize(session, op, channel, (operations, member), &signed);
             }
-            Command::SignIn { user, signed } => return self.sign_in(session, op, user, &signed),
+            Command::SignIn { user, signed } => return self.sign_in(now, session, op, user, &signed),
             Command::Subscribe { channel, since, presence, rate, cached } => {
                 let wanted = SubscribeRequest { since, presence, rate, cached, member: None };
                 self.subscribe(now, session, op, channel, wanted)?;
@@ -36,7 +41,7 @@ impl<B: Broker + History> Sessions<B> {
                 if session.user.is_none() {
                     return Err(Reject::new(RejectCode::Unauthenticated, "authenticate first"));
                 }
-                let Some((_, member)) = session.channels.remove(&channel) else {
+                let Some(Subscription { member, .. }) = session.channels.remove(&channel) else {
                     let message = format!("not subscribed to channel '{channel}'");
                     return Err(Reject::new(RejectCode::NotSubscribed, message));
                 };
@@ -80,7 +85,14 @@ impl<B: Broker + History> Sessions<B> {
                 let caller = Caller::Subscriber(session.id);
                 self.shard.history(now, caller, op, &session.app, key(&session.app, channel), from, limit);
             }
-            Command::Channel { .. } | Command::Channels { .. } => {
+            Command::Signal { channel, whom, event, payload } => {
+                session.check(now, &channel, Operations::SIGNAL, "signal on")?;
+                let from = session.publisher(&channel).map(|sender| (sender, session.name));
+                let signal = Signal { channel, event, payload, from };
+                let caller = Caller::Subscriber(session.id);
+                self.shard.control(now, caller, op, &session.app.id, Control::Signal { whom, signal });
+            }
+            Command::Control(_) | Command::Channel { .. } | Command::Channels { .. } => {
                 let message = "only the application itself can ask for this";
                 return Err(Reject::new(RejectCode::PermissionDenied, message));
             }
@@ -112,7 +124,9 @@ impl<B: Broker + History> Sessions<B> {
         wanted.cached &= may_resume;
         wanted.since = wanted.since.map(|since| if may_resume { since } else { Since::Unknown });
         wanted.member = session.member(&channel);
-        session.channels.insert(channel.clone(), (op, wanted.member.clone()));
+        let needs = if wanted.presence { Operations::SUBSCRIBE | Operations::PRESENCE } else { Operations::SUBSCRIBE };
+        let subscription = Subscription { asked: op, member: wanted.member.clone(), needs };
+        session.channels.insert(channel.clone(), subscription);
         self.count_subscriptions(session);
         let key = key(&session.app, channel);
         self.shard.subscribe(now, session.id, op, &session.app, key, wanted);
@@ -143,12 +157,23 @@ impl<B: Broker + History> Sessions<B> {
         Ok(())
     }
 
-    /// Makes a guest a user, by the application's word.
-    fn sign_in(&mut self, session: &mut Session, op: OpId, user: Described, signed: &Signed) -> Result<(), Reject> {
+    /// Makes a guest a user, by the application's word. Who was another before is that one no longer.
+    fn sign_in(
+        &mut self,
+        now: Time,
+        session: &mut Session,
+        op: OpId,
+        user: Described,
+        signed: &Signed,
+    ) -> Result<(), Reject> {
         self.directory.check_signed(&session.app.id, signed)?;
         let outcome = Outcome::SignedIn { user: user.user.clone() };
+        let before = session.named_user().cloned();
         session.user = Some(user.user);
         session.info = user.info;
+        session.signed_in = true;
+        self.index_user(session, before.as_ref());
+        self.end_what_overstays(now, session);
         self.answer(session, op, &outcome);
         Ok(())
     }
@@ -177,27 +202,12 @@ impl<B: Broker + History> Sessions<B> {
             return Err(Reject::new(RejectCode::BadToken, "the token names another user than this connection"));
         }
         let outcome = Outcome::Authenticated { user: identity.user.clone(), expires: identity.expires };
+        let before = session.named_user().cloned();
         session.identify(now, identity);
+        self.index_user(session, before.as_ref());
         self.shard.set_identity(session.id, session.identity.clone());
         self.answer(session, op, &outcome);
-        let mut lost: Vec<ChannelName> = session
-            .channels
-            .keys()
-            .filter(|channel| !session.allows(now, channel, Operations::SUBSCRIBE))
-            .cloned()
-            .collect();
-        // The same input gives the same output; the table has an order of its own in each process.
-        lost.sort_unstable();
-        for channel in lost {
-            let Some((asked, member)) = session.channels.remove(&channel) else { continue };
-            self.count_subscriptions(session);
-            session.pending += 1;
-            let key = key(&session.app, channel.clone());
-            if self.shard.revoke(now, session.id, asked, OWN, &session.app, key, member) {
-                let event = Event::Unsubscribed { channel, code: RejectCode::PermissionDenied };
-                self.write(session, |session, out| session.dialect.on_event(&event, out));
-            }
-        }
+        self.end_what_overstays(now, session);
         Ok(())
     }
 }
@@ -221,6 +231,11 @@ pub(crate) fn external<B: Broker + History>(
         Command::Presence { channel, limit } => shard.presence(now, caller, op, app, key(app, channel), limit),
         Command::History { channel, from, limit } => {
             shard.history(now, caller, op, app, key(app, channel), from, limit);
+        }
+        Command::Control(control) => shard.control(now, caller, op, &app.id, control),
+        Command::Signal { channel, whom, event, payload } => {
+            let signal = Signal { channel, event, payload, from: None };
+            shard.control(now, caller, op, &app.id, Control::Signal { whom, signal });
         }
         Command::Channel { channel } => shard.channel(now, caller, op, app, key(app, channel)),
         Command::Channels { prefix, after, limit } => {

@@ -5,10 +5,12 @@
 pub mod admission;
 
 mod bucket;
+mod control;
 mod directory;
 mod encoder;
 mod execute;
 mod gauges;
+mod index;
 mod session;
 mod sessions;
 mod timers;

@@ -25,10 +25,12 @@ pub(crate) struct Session {
     pub(crate) identity: Option<Arc<Identity>>,
     /// What the application's signatures allow it on single channels, and whom presence shows there.
     pub(crate) authorized: HashMap<ChannelName, (Operations, Option<Member>), foldhash::fast::RandomState>,
+    /// The application has signed for its name.
+    pub(crate) signed_in: bool,
     /// What it is shown with, once it has signed in.
     pub(crate) info: Option<Arc<str>>,
-    /// What it subscribes to or has asked to, with how presence counts it and the operation that asked.
-    pub(crate) channels: HashMap<ChannelName, (OpId, Option<Member>), foldhash::fast::RandomState>,
+    /// What it subscribes to or has asked to.
+    pub(crate) channels: HashMap<ChannelName, Subscription, foldhash::fast::RandomState>,
     /// The patterns it subscribes to.
     pub(crate) patterns: Vec<ChannelPattern>,
     pub(crate) bucket: Bucket,
@@ -47,6 +49,17 @@ pub(crate) struct Session {
     pub(crate) held: bool,
 }
 
+/// A subscription that was asked for, granted and not ended.
+#[derive(Debug)]
+pub(crate) struct Subscription {
+    /// The operation that asked.
+    pub(crate) asked: OpId,
+    /// How presence counts it.
+    pub(crate) member: Option<Member>,
+    /// The rights without which it ends.
+    pub(crate) needs: Operations,
+}
+
 /// What will happen when, unless something comes before.
 #[derive(Debug, Default)]
 pub(crate) struct Deadlines {
@@ -58,16 +71,23 @@ pub(crate) struct Deadlines {
     pub(crate) expiry_warning: Option<Time>,
     /// The token ends.
     pub(crate) expiry: Option<Time>,
+    /// A right ends that others may outlive.
+    pub(crate) grants: Option<Time>,
     /// To be read again.
     pub(crate) pace: Option<Time>,
     /// To be sent away, with the time it shall wait before it returns.
     pub(crate) drain: Option<(Time, core::time::Duration)>,
 }
 
+const NOBODY: &str = "only a user whom a token or a signature names has a channel of its own";
+
+/// What users may do with their own channels: the application publishes there.
+const OWN_OPERATIONS: Operations = Operations::READ;
+
 impl Deadlines {
     pub(crate) fn next(&self) -> Option<Time> {
         let drain = self.drain.map(|(at, _)| at);
-        [self.heartbeat, self.authentication, self.expiry_warning, self.expiry, self.pace, drain]
+        [self.heartbeat, self.authentication, self.expiry_warning, self.expiry, self.grants, self.pace, drain]
             .into_iter()
             .flatten()
             .min()
@@ -86,6 +106,42 @@ impl Session {
             now + (life - (life / 10).min(core::time::Duration::from_secs(30)))
         });
         self.identity = Some(Arc::new(identity));
+        self.plan_grants(now);
+    }
+
+    /// Looks again at what it may do when the next of its rights ends.
+    pub(crate) fn plan_grants(&mut self, now: Time) {
+        let grants = self.identity.iter().flat_map(|identity| &identity.grants);
+        self.deadlines.grants = grants.filter_map(|grant| grant.expires).filter(|expires| *expires > now).min();
+    }
+
+    /// What it subscribes to and may no longer, in the order of names: the same input gives the same output, and the table has an order of its own in each process.
+    pub(crate) fn overstayed(&self, now: Time) -> Vec<ChannelName> {
+        let over = self.channels.iter().filter(|(channel, known)| !self.allows(now, channel, known.needs));
+        let mut over: Vec<ChannelName> = over.map(|(channel, _)| channel.clone()).collect();
+        over.sort_unstable();
+        over
+    }
+
+    /// The channel that is meant by the one that a client names.
+    pub(crate) fn resolve(&self, channel: &mut ChannelName) -> Result<(), Reject> {
+        if channel.is_own() {
+            match self.named_user() {
+                Some(user) => *channel = ChannelName::of_user(user),
+                None => return Err(Reject::new(RejectCode::PermissionDenied, NOBODY)),
+            }
+        }
+        Ok(())
+    }
+
+    /// The user, if a token or a signature names one.
+    pub(crate) fn named_user(&self) -> Option<&UserId> {
+        self.user.as_ref().filter(|_| self.signed_in || self.identity.is_some())
+    }
+
+    /// Whether it is the own channel of this session's user.
+    fn owns(&self, channel: &ChannelName) -> bool {
+        channel.user().is_some() && channel.user() == self.named_user().map(UserId::as_str)
     }
 
     /// The largest message that the client may send now, in bytes.
@@ -103,6 +159,9 @@ impl Session {
     }
 
     pub(crate) fn allows(&self, now: Time, channel: &ChannelName, operations: Operations) -> bool {
+        if self.owns(channel) {
+            return OWN_OPERATIONS.contains(operations);
+        }
         if self.authorized.get(channel).is_some_and(|(allowed, _)| allowed.contains(operations)) {
             return true;
         }
@@ -122,6 +181,9 @@ impl Session {
         }
         if self.allows(now, channel, operations) {
             return Ok(());
+        }
+        if channel.user().is_some() {
+            return Err(Reject::new(RejectCode::PermissionDenied, format!("no right to {verb} the channel of a user")));
         }
         Err(Reject::new(RejectCode::PermissionDenied, format!("no right to {verb} channel '{channel}'")))
     }

@@ -6,6 +6,7 @@ use crate::Directory;
 use crate::encoder::Encoder;
 use crate::execute;
 use crate::gauges::Gauges;
+use crate::index::Index;
 use crate::session::{Deadlines, Session};
 use crate::timers::Timers;
 use bytes::BytesMut;
@@ -56,7 +57,8 @@ pub struct Sessions<B> {
     pub(crate) directory: Arc<dyn Directory>,
     pub(crate) encoder: Encoder,
     /// By slot. Boxed, since a session is taken out and put back for each of its messages.
-    sessions: Vec<Option<Box<Session>>>,
+    pub(crate) sessions: Vec<Option<Box<Session>>>,
+    pub(crate) index: Index,
     timers: Timers,
     out: BytesMut,
     commands: Commands,
@@ -78,6 +80,7 @@ impl<B: Broker + History> Sessions<B> {
             directory,
             encoder: Encoder::new(framings),
             sessions: Vec::new(),
+            index: Index::default(),
             timers: Timers::default(),
             out: BytesMut::new(),
             commands: Vec::new(),
@@ -101,6 +104,7 @@ impl<B: Broker + History> Sessions<B> {
             user: (app.anonymous.is_some() || !dialect.can_authenticate()).then(|| UserId::guest(name)),
             identity: None,
             authorized: hashbrown::HashMap::default(),
+            signed_in: false,
             info: None,
             channels: hashbrown::HashMap::default(),
             patterns: Vec::new(),
@@ -119,10 +123,12 @@ impl<B: Broker + History> Sessions<B> {
         if let Some(identity) = identity {
             session.identify(now, identity);
             self.shard.set_identity(id, session.identity.clone());
+            self.index_user(&session, None);
         } else if session.user.is_none() {
             session.deadlines.authentication = Some(now + session.app.limits.authentication_timeout);
         }
         self.gauges.open(id, session.dialect.kind());
+        self.index.open(id);
         let mut commands = core::mem::take(&mut self.commands);
         let mut refused = None;
         self.write(&mut session, |session, out| {
@@ -213,17 +219,12 @@ impl<B: Broker + History> Sessions<B> {
         // A session that was lost to a panic while it was worked on has left its place, but not the hub.
         if let Some(mut session) = self.take(id) {
             self.timers.set(id.slot, &mut session.timer, None);
+            self.forget_session(&session);
         }
+        self.index.close(id);
         self.gauges.close(id);
         self.shard.close(now, id);
         self.drain_answers(now);
-    }
-
-    /// Ends a session by our will: the client is told, and [`closing`](Self::closing) says how the transport shall close.
-    pub fn disconnect(&mut self, id: SubscriberId, disconnect: &Disconnect) {
-        let Some(mut session) = self.take(id) else { return };
-        self.end(&mut session, disconnect);
-        self.put_back(session);
     }
 
     /// How the transport shall close once the outbox is empty.
@@ -311,6 +312,8 @@ impl<B: Broker + History> Sessions<B> {
         while let Some(id) = self.shard.poll_overflowed() {
             self.disconnect(id, &Disconnect::SLOW_CONSUMER);
         }
+        self.obey_controls(now);
+        self.drain_answers(now);
         more
     }
 
@@ -422,8 +425,12 @@ impl<B: Broker + History> Sessions<B> {
         if due(session.deadlines.expiry_warning) {
             session.deadlines.expiry_warning = None;
             if let Some(expires) = session.deadlines.expiry {
-                self.write(session, |session, out| session.dialect.on_event(&Event::TokenExpiring { expires }, out));
+                self.tell(session, &Event::TokenExpiring { expires });
             }
+        }
+        if due(session.deadlines.grants) {
+            self.end_what_overstays(now, session);
+            session.plan_grants(now);
         }
         if due(session.deadlines.pace) {
             session.deadlines.pace = None;
@@ -470,7 +477,7 @@ impl<B: Broker + History> Sessions<B> {
     /// A subscription that the hub refused is none.
     fn forget_refused(&mut self, _: Time, session: &mut Session, op: OpId) {
         self.stats.rejects += 1;
-        session.channels.retain(|_, (asked, _)| *asked != op || op == OWN);
+        session.channels.retain(|_, known| known.asked != op || op == OWN);
         self.count_subscriptions(session);
     }
 
@@ -479,10 +486,13 @@ impl<B: Broker + History> Sessions<B> {
             let Some(mut session) = self.take(id) else { continue };
             match &event {
                 Event::Gap { channel, from, to } => {
-                    let encoded = self.encode(&mut session, |session, out| session.dialect.on_event(&event, out));
+                    // No protocol ends for it.
+                    let encoded = self.encode(&mut session, |session, out| {
+                        let _: Option<Disconnect> = session.dialect.on_event(&event, out);
+                    });
                     self.shard.push_gap(id, channel, (*from, *to), encoded);
                 }
-                event => self.write(&mut session, |session, out| session.dialect.on_event(event, out)),
+                event => _ = self.tell(&mut session, event),
             }
             self.put_back(session);
         }
@@ -516,7 +526,7 @@ impl<B: Broker + History> Sessions<B> {
     }
 
     /// Lets the dialect write; `None` if it has nothing to say, or the session is over.
-    fn encode(
+    pub(crate) fn encode(
         &mut self,
         session: &mut Session,
         write: impl FnOnce(&mut Session, &mut switchboard_dialects::Writer<'_>),
@@ -552,11 +562,11 @@ impl<B: Broker + History> Sessions<B> {
     }
 
     /// A session is taken out while it is worked on, so that it and the rest can both be changed.
-    fn take(&mut self, id: SubscriberId) -> Option<Box<Session>> {
+    pub(crate) fn take(&mut self, id: SubscriberId) -> Option<Box<Session>> {
         self.sessions.get_mut(id.slot as usize)?.take_if(|session| session.id == id)
     }
 
-    fn put_back(&mut self, mut session: Box<Session>) {
+    pub(crate) fn put_back(&mut self, mut session: Box<Session>) {
         let slot = session.id.slot;
         let next = if session.closing.is_some() { None } else { session.deadlines.next() };
         self.timers.set(slot, &mut session.timer, next);

@@ -255,7 +255,7 @@ impl Conversation {
             "unsubscribed" => {
                 let channel = message.channel.unwrap_or_default();
                 // The only reason is a token that does not cover it.
-                if self.rights.last().is_some_and(|rights| rights.allow(Right::Subscribe, channel)) {
+                if self.rights.last().is_some_and(|rights| self.covers(*rights, channel)) {
                     return violation("rights: a subscription that is covered was ended");
                 }
                 let Some(subscription) = self.subscriptions.remove(channel) else {
@@ -448,7 +448,13 @@ impl Conversation {
     fn has_lost_the_right(&self, asked: &Asked) -> bool {
         let Request::Subscribe { channel, .. } = &asked.what else { return false };
         let later = self.rights.iter().skip(asked.authentications);
-        later.into_iter().any(|rights| !rights.allow(Right::Subscribe, channel))
+        later.into_iter().any(|rights| !self.covers(*rights, channel))
+    }
+
+    /// Whether the rights cover the subscription as it was asked for.
+    fn covers(&self, rights: Rights, channel: &str) -> bool {
+        let watches = self.subscriptions.get(channel).is_some_and(|subscription| subscription.watches);
+        rights.allow(Right::Subscribe, channel) && (!watches || rights.allow(Right::Presence, channel))
     }
 
     fn check_allowed(&self, asked: &Asked) -> Checked {
@@ -461,9 +467,7 @@ impl Conversation {
             Request::History { channel, .. } => (Right::History, channel),
             _ => return Ok(()),
         };
-        let watches = matches!(right, Right::Subscribe)
-            && self.subscriptions.get(channel).is_some_and(|subscription| subscription.watches);
-        if !rights.allow(right, channel) || watches && !rights.allow(Right::Presence, channel) {
+        if !rights.allow(right, channel) || matches!(right, Right::Subscribe) && !self.covers(*rights, channel) {
             return violation("rights: done without the right");
         }
         Ok(())

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use switchboard_core::{AppId, Payload, Position, SessionId, Since, Time};
 use switchboard_hub::{
-    Broker, BrokerEvent, ChannelKey, Guarantees, History, HistoryLost, MemoryBroker, PublishRequest, Read, Slice,
+    Broker, BrokerEvent, ChannelKey, ControlRequest, Guarantees, History, HistoryLost, MemoryBroker, PublishRequest,
+    Read, Slice,
 };
 
 /// A channel of an application.
@@ -149,8 +150,8 @@ impl Truth {
             }
             BrokerEvent::Duplicate { .. } => self.duplicates += 1,
             BrokerEvent::Refused { .. } => self.refused += 1,
-            // Memory has everything at hand.
-            BrokerEvent::Loaded { .. } => {}
+            // Memory has everything at hand, and no place for what concerns sessions.
+            BrokerEvent::Loaded { .. } | BrokerEvent::Control(_) => {}
         }
     }
 
@@ -220,6 +221,10 @@ impl Broker for Recorder {
         self.truth.borrow_mut().ask(&request);
         self.inner.publish(now, request);
         self.weigh();
+    }
+
+    fn control(&mut self, now: Time, request: ControlRequest) {
+        self.inner.control(now, request);
     }
 
     fn poll_event(&mut self) -> Option<BrokerEvent> {

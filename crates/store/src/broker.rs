@@ -18,8 +18,8 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use switchboard_core::{ChannelOptions, Position, Reject, RejectCode, Since, Time};
 use switchboard_hub::{
-    Broker, BrokerEvent, ChannelKey, Guarantees, History, HistoryLost, Logs, Loss, Placed, PublishRequest, Read,
-    Restored, ReturnAddress, ShardId, Slice,
+    Broker, BrokerEvent, ChannelKey, ControlRequest, Guarantees, History, HistoryLost, Logs, Loss, Placed,
+    PublishRequest, Read, Restored, ReturnAddress, ShardId, Slice,
 };
 
 /// Orders publications and has the store keep them.
@@ -452,6 +452,10 @@ impl Broker for DurableBroker {
             return self.refuse(request.origin);
         }
         self.publish_durably(now, request, id);
+    }
+
+    fn control(&mut self, _: Time, request: ControlRequest) {
+        self.events.push_back(BrokerEvent::Control(request));
     }
 
     fn poll_event(&mut self) -> Option<BrokerEvent> {

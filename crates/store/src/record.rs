@@ -279,7 +279,7 @@ impl<'a> Reader<'a> {
 
     fn begin(&mut self) -> Option<(ChannelKey, Epoch)> {
         let app = AppId::new(self.text()?);
-        let channel = ChannelName::parse(self.text()?).ok()?;
+        let channel = ChannelName::restore(self.text()?)?;
         Some((ChannelKey::new(app, channel), Epoch(self.number()?)))
     }
 }

@@ -7,12 +7,12 @@ use crate::rng::Rng;
 use core::time::Duration;
 use std::sync::Arc;
 use switchboard_core::{
-    App, AppId, ChannelName, ChannelOptions, ClientInfo, Epoch, OpId, Payload, Position, Publication, Publish,
-    ReadFrom, Since, Time, UserId,
+    App, AppId, ChannelName, ChannelOptions, ClientInfo, Control, Epoch, OpId, Payload, Position, Publication, Publish,
+    ReadFrom, Recipient, Since, Time, UserId,
 };
 use switchboard_hub::{
-    Broker, BrokerEvent, Caller, ChannelKey, History, HistoryLost, Load, PublishRequest, Read, ReturnAddress, ShardId,
-    Slice,
+    Broker, BrokerEvent, Caller, ChannelKey, ControlRequest, History, HistoryLost, Load, PublishRequest, Read,
+    ReturnAddress, ShardId, Slice,
 };
 
 /// A broker with its backend, as a factory makes it for each test.
@@ -44,6 +44,7 @@ pub fn check_broker<B: Broker + History>(rig: impl Fn(usize) -> Rig<B>) {
     nothing_kept(&mut bench(usize::MAX));
     forgetting(&mut bench(usize::MAX));
     room(&mut bench(20_000));
+    controls(&mut bench(usize::MAX));
     restart(&mut bench(usize::MAX));
 }
 
@@ -256,6 +257,32 @@ fn room<B: Broker + History>(bench: &mut Bench<B>) {
     }
     let kept: usize = (0..7).map(|n| bench.latest(&format!("c{n}")).len()).sum();
     assert!((1..=20).contains(&kept), "{kept} publications of 1,000 bytes in 20,000");
+}
+
+/// What concerns sessions comes back once, as it was asked and with who asked, in the order of asking, and leaves channels alone.
+fn controls<B: Broker + History>(bench: &mut Bench<B>) {
+    let before = bench.retain("a");
+    let user = |n: u64| Recipient::User(UserId::parse(&format!("user{n}")).expect("a user"));
+    let asked = |n: u64| Control::Unsubscribe { whom: user(n), channel: key("a").channel };
+    for n in 0..20 {
+        let origin = (n % 4 > 0).then_some(ReturnAddress {
+            shard: ShardId(0),
+            caller: Caller::External(n),
+            op: OpId(n),
+            bytes: 0,
+        });
+        let (now, control) = (bench.now, Arc::new(asked(n)));
+        bench.broker().control(now, ControlRequest { app: AppId::new("app"), control, origin });
+    }
+    bench.settle();
+    for n in 0..20 {
+        let Some(BrokerEvent::Control(told)) = bench.broker().poll_event() else { panic!("{n} is not told") };
+        assert_eq!((told.app.as_str(), &*told.control), ("app", &asked(n)));
+        assert_eq!(told.origin.map(|origin| origin.op), (n % 4 > 0).then_some(OpId(n)));
+    }
+    assert!(bench.broker().poll_event().is_none(), "told twice");
+    assert_eq!(bench.position("a"), before);
+    bench.publish(Ask::new("a")).published();
 }
 
 /// After a crash a position holds, with everything behind it, or is refused; as the broker promises.

@@ -3,7 +3,8 @@
 use std::collections::{BTreeSet, VecDeque};
 use switchboard_core::{Position, Reject, RejectCode, Time};
 use switchboard_hub::{
-    Broker, BrokerEvent, ChannelKey, Guarantees, History, HistoryLost, Load, MemoryBroker, PublishRequest, Read, Slice,
+    Broker, BrokerEvent, ChannelKey, ControlRequest, Guarantees, History, HistoryLost, Load, MemoryBroker,
+    PublishRequest, Read, Slice,
 };
 
 /// Publishes to memory, but only once the backend has taken a note of it; and knows a channel's history only once the backend has handed it over. So would a
@@ -12,6 +13,7 @@ use switchboard_hub::{
 pub struct DeferredBroker {
     memory: MemoryBroker,
     waiting: VecDeque<PublishRequest>,
+    controls: VecDeque<ControlRequest>,
     requests: VecDeque<Ask>,
     loaded: BTreeSet<ChannelKey>,
     events: VecDeque<BrokerEvent>,
@@ -23,6 +25,8 @@ pub struct DeferredBroker {
 pub enum Ask {
     /// A publication wants to be made.
     Publish,
+    /// Something wants to be announced.
+    Control,
     /// A channel wants to be read.
     Load(ChannelKey),
     /// As an answer only: it cannot be read.
@@ -35,6 +39,7 @@ impl DeferredBroker {
         Self {
             memory,
             waiting: VecDeque::new(),
+            controls: VecDeque::new(),
             requests: VecDeque::new(),
             loaded: BTreeSet::new(),
             events: VecDeque::new(),
@@ -52,6 +57,11 @@ impl Broker for DeferredBroker {
         self.requests.push_back(Ask::Publish);
     }
 
+    fn control(&mut self, _: Time, request: ControlRequest) {
+        self.controls.push_back(request);
+        self.requests.push_back(Ask::Control);
+    }
+
     fn poll_event(&mut self) -> Option<BrokerEvent> {
         self.events.pop_front()
     }
@@ -65,6 +75,10 @@ impl Broker for DeferredBroker {
             Ask::Publish => {
                 self.memory.publish(now, self.waiting.pop_front().expect("a reply to a request"));
                 self.events.extend(self.memory.poll_event());
+            }
+            Ask::Control => {
+                let request = self.controls.pop_front().expect("a reply to a request");
+                self.events.push_back(BrokerEvent::Control(request));
             }
             Ask::Load(key) => {
                 self.loaded.insert(key.clone());

@@ -100,8 +100,9 @@ impl Dialect for Native {
         None
     }
 
-    fn on_event(&mut self, event: &Event, out: &mut Writer<'_>) {
+    fn on_event(&mut self, event: &Event, out: &mut Writer<'_>) -> Option<Disconnect> {
         write::event(event, out);
+        None
     }
 
     fn on_silence(&mut self, out: &mut Writer<'_>) {

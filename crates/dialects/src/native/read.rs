@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::sync::Arc;
 use switchboard_core::{
-    CacheRequest, ChannelName, ChannelPattern, Command, Epoch, Payload, Position, Publish, ReadFrom, Reject,
-    RejectCode, Since,
+    CacheRequest, ChannelName, ChannelPattern, Command, Epoch, Payload, Position, Publish, ReadFrom, Recipient, Reject,
+    RejectCode, SessionId, Since, UserId,
 };
 
 /// What a frame holds.
@@ -112,6 +112,10 @@ struct Members<'a> {
     token: Option<&'a RawValue>,
     #[serde(borrow)]
     messages: Option<&'a RawValue>,
+    #[serde(borrow)]
+    user: Option<&'a RawValue>,
+    #[serde(borrow)]
+    session: Option<&'a RawValue>,
 }
 
 /// `null` is data like any other.
@@ -192,6 +196,12 @@ impl<'a> Members<'a> {
                 let payload = payload(self.data.ok_or_else(|| bad("\"data\" is missing"))?)?;
                 self.publish(payload)?
             }
+            "signal" => Command::Signal {
+                whom: self.whom()?,
+                event: label("event", self.event, LABEL_BYTES_MAX)?,
+                payload: payload(self.data.ok_or_else(|| bad("\"data\" is missing"))?)?,
+                channel: self.channel()?,
+            },
             "presence" => Command::Presence { channel: self.channel()?, limit: self.users()? },
             "history" => Command::History { channel: self.channel()?, from: self.read_from()?, limit: self.limit()? },
             other => {
@@ -216,7 +226,24 @@ impl<'a> Members<'a> {
 
     fn channel(&self) -> Result<ChannelName, Reject> {
         let name = string("channel", self.channel)?;
+        if name == ChannelName::USERS {
+            return Ok(ChannelName::own());
+        }
         ChannelName::parse(&name).map_err(|error| refuse(RejectCode::BadChannel, error.to_string()))
+    }
+
+    fn whom(&self) -> Result<Recipient, Reject> {
+        match (present(self.user), present(self.session)) {
+            (Some(user), None) => {
+                let user = UserId::parse(&string("user", Some(user))?);
+                user.map(Recipient::User).map_err(|error| bad(format!("\"user\": {error}")))
+            }
+            (None, Some(session)) => {
+                let session = SessionId::parse(&string("session", Some(session))?);
+                session.map(Recipient::Session).ok_or_else(|| bad("\"session\" is no session's name"))
+            }
+            _ => Err(bad("either \"user\" or \"session\" says to whom")),
+        }
     }
 
     fn idempotency_key(&self) -> Result<Option<Arc<str>>, Reject> {

@@ -56,7 +56,7 @@ pub(super) fn ok(id: Option<&str>, outcome: &Outcome, out: &mut Writer<'_>) {
                 }
             }
             Outcome::Subscribed { channel, position, recovered, users, cached: _ } => {
-                object.string("channel", channel.as_str()).position(*position);
+                object.string("channel", shown(channel)).position(*position);
                 if let Some(recovered) = recovered {
                     object.raw("recovered", if *recovered { "true" } else { "false" });
                 }
@@ -68,26 +68,29 @@ pub(super) fn ok(id: Option<&str>, outcome: &Outcome, out: &mut Writer<'_>) {
                 object.string("pattern", pattern.as_str());
             }
             Outcome::Unsubscribed { channel } => {
-                object.string("channel", channel.as_str());
+                object.string("channel", shown(channel));
             }
             Outcome::Published { channel, position, duplicate } => {
-                object.string("channel", channel.as_str()).position(*position);
+                object.string("channel", shown(channel)).position(*position);
                 if *duplicate {
                     object.raw("duplicate", "true");
                 }
             }
             Outcome::Presence { channel, users, total, connections } => {
-                object.string("channel", channel.as_str());
+                object.string("channel", shown(channel));
                 object.users(users).number("total", *total).number("connections", *connections);
             }
             Outcome::History { channel, position, publications, more } => {
-                object.string("channel", channel.as_str()).position(*position);
+                object.string("channel", shown(channel)).position(*position);
                 object.array("publications", publications, |json, publication| {
                     let mut object = Object::begin_untyped(json);
                     object.content(publication);
                     object.end();
                 });
                 object.raw("more", if *more { "true" } else { "false" });
+            }
+            Outcome::Affected { sessions } => {
+                object.number("sessions", *sessions);
             }
             // Refusals are errors, not answers of this kind; signatures are not of this protocol, and the others are the application's.
             Outcome::Rejected(_)
@@ -104,17 +107,30 @@ pub(super) fn event(event: &Event, out: &mut Writer<'_>) {
     out.text(|json| match event {
         Event::CaughtUp { channel } => {
             let mut object = Object::begin(json, "caught_up");
-            object.string("channel", channel.as_str());
+            object.string("channel", shown(channel));
             object.end();
         }
         Event::Gap { channel, from, to } => {
             let mut object = Object::begin(json, "gap");
-            object.string("channel", channel.as_str()).number("from", *from).number("to", *to);
+            object.string("channel", shown(channel)).number("from", *from).number("to", *to);
             object.end();
         }
         Event::Unsubscribed { channel, code } => {
             let mut object = Object::begin(json, "unsubscribed");
-            object.string("channel", channel.as_str()).string("code", code.as_str());
+            object.string("channel", shown(channel)).string("code", code.as_str());
+            object.end();
+        }
+        Event::Signal(signal) => {
+            let mut object = Object::begin(json, "signal");
+            object.string("channel", shown(&signal.channel)).payload(&signal.payload);
+            if let Some(event) = &signal.event {
+                object.string("event", event);
+            }
+            if let Some((ClientInfo { user }, session)) = &signal.from {
+                object.nested("from", |from| {
+                    from.string("user", user.as_str()).string("session", &session.to_string());
+                });
+            }
             object.end();
         }
         Event::TokenExpiring { expires } => {
@@ -169,7 +185,7 @@ pub(crate) fn write_presence(channel: &ChannelName, changes: &[PresenceChange], 
     for change in changes {
         out.text(|json| {
             let mut object = Object::begin(json, if change.joined { "join" } else { "leave" });
-            object.string("channel", channel.as_str()).string("user", change.user.as_str());
+            object.string("channel", shown(channel)).string("user", change.user.as_str());
             if let Some(info) = &change.info {
                 object.raw("info", info);
             }
@@ -183,7 +199,7 @@ fn message(publication: &Publication, mark: Mark, out: &mut Writer<'_>) {
         Payload::Binary(bytes) => out.binary(|frame| {
             frame.extend_from_slice(&[0, 0]);
             let mut header = Object::begin(frame, "message");
-            header.string("channel", publication.channel.as_str()).metadata(publication).mark(mark);
+            header.string("channel", shown(&publication.channel)).metadata(publication).mark(mark);
             header.end();
             // Names are bounded so that this fits: channel, event, key and user at most 6 × 728 bytes escaped.
             let length = u16::try_from(frame.len() - 2).unwrap_or(u16::MAX);
@@ -198,8 +214,13 @@ fn message(publication: &Publication, mark: Mark, out: &mut Writer<'_>) {
 
 fn message_object(json: &mut Vec<u8>, publication: &Publication, mark: Mark) {
     let mut object = Object::begin(json, "message");
-    object.string("channel", publication.channel.as_str()).content(publication).mark(mark);
+    object.string("channel", shown(&publication.channel)).content(publication).mark(mark);
     object.end();
+}
+
+/// A channel's name for the client: its user's own is called the same for everybody, since a client has no other of the kind.
+fn shown(channel: &ChannelName) -> &str {
+    if channel.user().is_some() { ChannelName::USERS } else { channel.as_str() }
 }
 
 /// Writes one JSON object, member by member.
@@ -299,7 +320,11 @@ impl<'a> Object<'a> {
 
     /// A publication's payload and what belongs to it.
     fn content(&mut self, publication: &Publication) -> &mut Self {
-        match &publication.payload {
+        self.payload(&publication.payload).metadata(publication)
+    }
+
+    fn payload(&mut self, payload: &Payload) -> &mut Self {
+        match payload {
             Payload::Json(json) => self.raw("data", json),
             Payload::Text(text) => self.string("data", text),
             Payload::Binary(bytes) => {
@@ -309,8 +334,7 @@ impl<'a> Object<'a> {
                 self.json.push(b'"');
                 self.string("encoding", "base64")
             }
-        };
-        self.metadata(publication)
+        }
     }
 
     fn metadata(&mut self, publication: &Publication) -> &mut Self {

@@ -269,11 +269,21 @@ impl Dialect for Pusher {
         None
     }
 
-    fn on_event(&mut self, event: &Event, _: &mut Writer<'_>) {
+    fn on_event(&mut self, event: &Event, out: &mut Writer<'_>) -> Option<Disconnect> {
         match event {
+            Event::Unsubscribed { channel, code } => {
+                let message = match code {
+                    RejectCode::Removed => "the application has ended the subscription",
+                    _ => "the right to subscribe has ended",
+                };
+                let name = names::to_pusher(channel.as_str());
+                write::subscription_error(&name, "AuthError", 401, message, out);
+            }
+            Event::Signal(signal) => write::signal(signal, out),
             // The protocol has no words for these; `docs/reference/pusher.md` says so.
-            Event::CaughtUp { .. } | Event::Gap { .. } | Event::TokenExpiring { .. } | Event::Unsubscribed { .. } => {}
+            Event::CaughtUp { .. } | Event::Gap { .. } | Event::TokenExpiring { .. } => {}
         }
+        None
     }
 
     fn on_silence(&mut self, out: &mut Writer<'_>) {

@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::borrow::Cow;
 use std::sync::Arc;
-use switchboard_core::{ChannelName, Payload, PresenceChange, PresentUser, Publication};
+use switchboard_core::{ChannelName, Payload, PresenceChange, PresentUser, Publication, Signal};
 
 /// What publications without an event name are called.
 const EVENT_DEFAULT: &str = "message";
@@ -80,6 +80,23 @@ pub(super) fn signed_in(user_data: &str, out: &mut Writer<'_>) {
         data.extend_from_slice(b"{\"user_data\":");
         write_string(data, user_data);
         data.push(b'}');
+    });
+}
+
+/// What somebody sends to this client alone is an event on the channel like any other.
+pub(super) fn signal(signal: &Signal, out: &mut Writer<'_>) {
+    out.text(|json| {
+        json.extend_from_slice(b"{\"event\":");
+        write_event_name(json, Some(signal.event.as_deref().unwrap_or("signal")));
+        json.extend_from_slice(b",\"channel\":");
+        write_string(json, &names::to_pusher(signal.channel.as_str()));
+        json.extend_from_slice(b",\"data\":");
+        write_payload(json, &signal.payload);
+        if let Some((sender, _)) = &signal.from {
+            json.extend_from_slice(b",\"user_id\":");
+            write_string(json, sender.user.as_str());
+        }
+        json.push(b'}');
     });
 }
 

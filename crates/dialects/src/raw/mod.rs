@@ -7,7 +7,7 @@ use crate::writer::Writer;
 use bytes::Bytes;
 use std::sync::Arc;
 use switchboard_core::{
-    ChannelName, Command, Disconnect, Event, FrameKind, OpId, Outcome, Payload, Publication, Publish, Since,
+    ChannelName, Command, Disconnect, Event, FrameKind, OpId, Outcome, Payload, Publication, Publish, RejectCode, Since,
 };
 
 /// One raw connection.
@@ -50,7 +50,13 @@ impl Dialect for Raw {
         }
     }
 
-    fn on_event(&mut self, _: &Event, _: &mut Writer<'_>) {}
+    fn on_event(&mut self, event: &Event, _: &mut Writer<'_>) -> Option<Disconnect> {
+        match event {
+            Event::Unsubscribed { code: RejectCode::Removed, .. } => Some(Disconnect::BY_APPLICATION),
+            Event::Unsubscribed { .. } => Some(Disconnect::refused("the right to subscribe has ended".into())),
+            Event::CaughtUp { .. } | Event::Gap { .. } | Event::Signal(_) | Event::TokenExpiring { .. } => None,
+        }
+    }
 
     fn on_silence(&mut self, _: &mut Writer<'_>) {}
 

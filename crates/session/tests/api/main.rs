@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "the number of random runs comes from the environment")]
 
 mod bounds;
+mod control;
 mod dialects;
 mod limits;
 mod losses;

@@ -171,6 +171,7 @@ impl Node {
                 self.books.duplicates += 1;
             }
             BrokerEvent::Loaded { .. } => panic!("it has everything at hand"),
+            BrokerEvent::Control(_) => panic!("nobody asked for it"),
             BrokerEvent::Refused { reject, .. } => {
                 self.books.refused += 1;
                 match reject.code {

@@ -2,6 +2,8 @@
 
 use super::PusherState;
 use super::answer::PusherError;
+use super::channels::{Attributes, told};
+use super::names;
 use super::request::{Signed, shown};
 use crate::answer::json_response;
 use axum::extract::{Path, Request, State};
@@ -9,8 +11,8 @@ use axum::response::Response;
 use futures_util::future::join_all;
 use http::StatusCode;
 use serde::Deserialize;
-use serde_json::json;
 use serde_json::value::RawValue;
+use serde_json::{Map, json};
 use std::borrow::Cow;
 use std::sync::Arc;
 use switchboard_core::{App, ChannelName, Command, Outcome, Payload, Publish, SessionId};
@@ -35,6 +37,9 @@ struct EventBody<'a> {
     channels: Option<Vec<Cow<'a, str>>>,
     #[serde(borrow)]
     socket_id: Option<Cow<'a, str>>,
+    /// What the answer shall tell of each channel.
+    #[serde(borrow)]
+    info: Option<Cow<'a, str>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -64,10 +69,19 @@ pub(super) async fn events(
         let message = format!("\"channels\" has {} names, not 1 to {CHANNELS_MAX}", named.len());
         return Err(PusherError::bad_request(message));
     }
-    let channels = named.iter().map(|name| channel(name)).collect::<Result<Vec<_>, _>>()?;
+    let channels = named.iter().map(|name| names::channel(name)).collect::<Result<Vec<_>, _>>()?;
     let event = Event::read(&body, data_max)?;
-    publish(&state, &signed.app.app, channels.into_iter().map(|channel| (channel, &event))).await?;
-    Ok(json_response(StatusCode::OK, &json!({})))
+    let app = &signed.app.app;
+    publish(&state, app, channels.iter().map(|channel| (channel.clone(), &event))).await?;
+    if !event.info.any() {
+        return Ok(json_response(StatusCode::OK, &json!({})));
+    }
+    let told = join_all(channels.into_iter().map(|channel| told(&state, app, channel, event.info))).await;
+    let mut by_name = Map::new();
+    for (name, told) in named.iter().zip(told) {
+        by_name.insert(name.clone().into_owned(), told?);
+    }
+    Ok(json_response(StatusCode::OK, &json!({ "channels": by_name })))
 }
 
 pub(super) async fn batch_events(
@@ -90,10 +104,16 @@ pub(super) async fn batch_events(
             |error: PusherError| PusherError { message: format!("batch[{index}]: {}", error.message).into(), ..error };
         let name = body.channel.as_deref();
         let name = name.ok_or_else(|| PusherError::bad_request(format!("batch[{index}]: \"channel\" is missing")))?;
-        events.push((channel(name).map_err(at)?, Event::read(body, data_max).map_err(at)?));
+        events.push((names::channel(name).map_err(at)?, Event::read(body, data_max).map_err(at)?));
     }
-    publish(&state, &signed.app.app, events.iter().map(|(channel, event)| (channel.clone(), event))).await?;
-    Ok(json_response(StatusCode::OK, &json!({})))
+    let app = &signed.app.app;
+    publish(&state, app, events.iter().map(|(channel, event)| (channel.clone(), event))).await?;
+    if !events.iter().any(|(_, event)| event.info.any()) {
+        return Ok(json_response(StatusCode::OK, &json!({})));
+    }
+    let told = join_all(events.into_iter().map(|(channel, event)| told(&state, app, channel, event.info))).await;
+    let told = told.into_iter().collect::<Result<Vec<_>, _>>()?;
+    Ok(json_response(StatusCode::OK, &json!({ "batch": told })))
 }
 
 /// An event whose form is good.
@@ -102,11 +122,12 @@ struct Event {
     name: Arc<str>,
     payload: Payload,
     exclude: Option<SessionId>,
+    info: Attributes,
 }
 
 impl Event {
     fn read(body: &EventBody<'_>, data_max: usize) -> Result<Self, PusherError> {
-        let EventBody { name, data, socket_id, .. } = body;
+        let EventBody { name, data, socket_id, info, .. } = body;
         if name.is_empty() || name.len() > EVENT_BYTES_MAX {
             let message = format!("\"name\" has {} bytes, not 1 to {EVENT_BYTES_MAX}", name.len());
             return Err(PusherError::bad_request(message));
@@ -131,7 +152,12 @@ impl Event {
                 PusherError::bad_request(format!("\"socket_id\" {:?} is not of the form 1.2", shown(id)))
             })?),
         };
-        Ok(Self { name: (&**name).into(), payload: payload_of_text(&text), exclude })
+        Ok(Self {
+            name: (&**name).into(),
+            payload: payload_of_text(&text),
+            exclude,
+            info: Attributes::parse(info.as_deref())?,
+        })
     }
 }
 
@@ -154,15 +180,10 @@ async fn publish(
     for outcome in join_all(submitted).await {
         match outcome {
             Outcome::Published { .. } => {}
-            Outcome::Rejected(reject) => return Err(reject.into()),
-            outcome => return Err(crate::api::unexpected(&outcome).into()),
+            outcome => return Err(names::refused(outcome)),
         }
     }
     Ok(())
-}
-
-fn channel(name: &str) -> Result<ChannelName, PusherError> {
-    pusher::from_pusher(name).map_err(|error| PusherError::bad_request(format!("channel {:?}: {error}", shown(name))))
 }
 
 /// Inside of a string, quotes take two bytes and `ä` may take six in place of two.

@@ -3,7 +3,9 @@
 //! Owns the routes and the form of answers. Requests are vouched for by `request`, what they ask is carried out by the hub in the application's name.
 
 mod answer;
+mod channels;
 mod events;
+mod names;
 mod replay;
 mod request;
 pub(crate) mod signature;
@@ -12,7 +14,7 @@ use crate::apps::Apps;
 use answer::PusherError;
 use axum::Router;
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
 use http::{HeaderValue, StatusCode, header};
 use replay::Replays;
 use std::sync::Arc;
@@ -30,7 +32,14 @@ pub(crate) fn router(apps: Arc<Apps>, hub: HubHandle) -> Router {
     Router::new()
         .route("/apps/{app_id}/events", post(events::events).fallback(not_post))
         .route("/apps/{app_id}/batch_events", post(events::batch_events).fallback(not_post))
+        .route("/apps/{app_id}/channels", get(channels::channels).fallback(not_get))
+        .route("/apps/{app_id}/channels/{channel}", get(channels::channel).fallback(not_get))
+        .route("/apps/{app_id}/channels/{channel}/users", get(channels::users).fallback(not_get))
         .with_state(PusherState { apps, hub, replays: Arc::default() })
+}
+
+async fn not_get() -> Response {
+    wrong_method("GET")
 }
 
 async fn not_post() -> Response {

@@ -1,5 +1,7 @@
 //! Pusher's HTTP API: who may ask, what reaches whom, and what is refused how.
 
+mod channels;
 mod events;
 mod refusals;
+mod routes;
 pub mod support;

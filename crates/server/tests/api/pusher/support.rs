@@ -90,6 +90,15 @@ pub async fn post_as(signing: &Signing, address: SocketAddr, path: &str, body: &
     request(address, &format!("POST {path}?{query}\nContent-Type: application/json"), body).await
 }
 
+pub async fn get(address: SocketAddr, path: &str, parameters: &[(&str, &str)]) -> Answer {
+    get_as(&Signing::of_a(), address, path, parameters).await
+}
+
+pub async fn get_as(signing: &Signing, address: SocketAddr, path: &str, parameters: &[(&str, &str)]) -> Answer {
+    let query = signing.query("GET", path, parameters, "");
+    request(address, &format!("GET {path}?{query}"), "").await
+}
+
 /// An error as Pusher's libraries expect it: a line of text.
 pub fn text(answer: &Answer) -> &str {
     assert!(answer.has_header("content-type: text/plain; charset=utf-8"), "{answer:?}");

@@ -20,6 +20,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 CHANNELS = ("room:a", "room:b", "plain", "deep/er")
+# What a publication does to its channel's cached value: mostly nothing.
+CACHE = ("keep", "clear", *[None] * 10)
 PUBLISHERS = 6
 WINDOW = 8
 CONFIGURATION = """\
@@ -107,6 +109,7 @@ class Books:
         self.acknowledged = {channel: {} for channel in CHANNELS}
         self.unanswered = {}
         self.seen = {}
+        self.cached = {}
         self.checked = dict.fromkeys(CHANNELS, 0)
         self.serial = itertools.count(1)
 
@@ -141,6 +144,10 @@ async def check(server, books):
             lost = [offset for offset in told if offset > checked and there.get(offset) != told[offset]]
             equal(lost, [])
             books.checked[channel] = max([checked, *there])
+            for offset, data in kept:
+                if (effect := data.split(" ")[2]) in ("keep", "clear"):
+                    books.cached[channel] = (offset, data) if effect == "keep" else None
+            await check_cached(connection, channel, books.cached.get(channel))
             if channel in books.seen:
                 since = {"epoch": epoch, "offset": books.seen[channel]}
                 answer = await connection.request("subscribe", channel=channel, since=since)
@@ -150,8 +157,17 @@ async def check(server, books):
                 equal(missed, [offset for offset, _ in expected])
                 books.seen[channel] = max([books.seen[channel], *missed])
         for data, channel in list(books.unanswered.items()):
-            answer = await connection.request("publish", channel=channel, data=data, idempotency_key=data[:40].strip())
+            answer = await connection.request("publish", **publication(channel, data))
             books.answer(channel, data, answer)
+
+
+async def check_cached(connection, channel, cached):
+    """The cached value is the last publication that became it, unless a later one cleared it: the history has them all."""
+    equal((await connection.request("subscribe", channel=channel, cached=True))["type"], "ok")
+    equal((await connection.request("unsubscribe", channel=channel))["type"], "ok")
+    told = [(message["offset"], message["data"]) for message in connection.others if message.get("cached")]
+    connection.others.clear()
+    equal(told, [cached] if cached else [])
 
 
 async def caught_up(connection, channel):
@@ -164,6 +180,12 @@ async def caught_up(connection, channel):
             return offsets
 
 
+def publication(channel, data):
+    """The members of a request to publish, as the data says them."""
+    cache = {"cache": word} if (word := data.split(" ")[2]) else {}
+    return {"channel": channel, "data": data, "idempotency_key": data[:40].strip(), **cache}
+
+
 async def publish(server, books):
     """Publishes until the server is gone."""
     with contextlib.suppress(ConnectionClosed, OSError):
@@ -171,9 +193,10 @@ async def publish(server, books):
             asked = {}
             while True:
                 while len(asked) < WINDOW:
-                    data, channel = f"message {next(books.serial)} {'x' * random.randrange(200)}", random.choice(CHANNELS)
+                    cache, channel = random.choice(CACHE), random.choice(CHANNELS)
+                    data = f"message {next(books.serial)} {cache or ''} {'x' * random.randrange(200)}"
                     books.unanswered[data] = channel
-                    asked[await connection.send("publish", channel=channel, data=data, idempotency_key=data[:40].strip())] = channel, data
+                    asked[await connection.send("publish", **publication(channel, data))] = channel, data
                 answer = json.loads(await connection.socket.recv())
                 if answer.get("id") in asked:
                     books.answer(*asked.pop(answer["id"]), answer)

@@ -82,6 +82,10 @@ pub trait History {
     /// A run of publications, oldest first whichever way it is read. After a position that is not the channel's, or from which on not all is kept, it is
     /// lost; before a position it ends where nothing older is kept.
     fn read(&mut self, now: Time, key: &ChannelKey, read: Read) -> Result<Slice, HistoryLost>;
+
+    /// The channel's cached value: the last publication that [became it](CacheEffect::Keep), unless one cleared it, its time is over or there was no room.
+    /// It does not matter whether the history still has it.
+    fn cached(&self, now: Time, key: &ChannelKey) -> Option<Arc<Publication>>;
 }
 
 /// Whether a channel can be read.
@@ -142,13 +146,8 @@ pub struct PublishRequest {
 impl PublishRequest {
     /// Gives the publication its place, after `previous`.
     pub fn place(self, now: Time, position: Position, previous: u64) -> Placed {
+        let cache = self.cache_effect();
         let Self { key, app, publish, publisher, exclude, origin } = self;
-        let options = app.channels.of(&key.channel);
-        let cache = match publish.cache {
-            CacheRequest::ByOptions if !options.cache => CacheEffect::None,
-            CacheRequest::ByOptions | CacheRequest::Keep => CacheEffect::Keep(options.cache_ttl),
-            CacheRequest::Clear => CacheEffect::Clear,
-        };
         let publication = Publication {
             channel: key.channel.clone(),
             position,
@@ -162,6 +161,16 @@ impl PublishRequest {
             cache,
         };
         Placed { key, app, publication: Arc::new(publication), origin }
+    }
+
+    /// What it does to its channel's cached value.
+    pub fn cache_effect(&self) -> CacheEffect {
+        let options = self.app.channels.of(&self.key.channel);
+        match self.publish.cache {
+            CacheRequest::ByOptions if !options.cache => CacheEffect::None,
+            CacheRequest::ByOptions | CacheRequest::Keep => CacheEffect::Keep(options.cache_ttl),
+            CacheRequest::Clear => CacheEffect::Clear,
+        }
     }
 
     /// The refusal of one that demands another position than the channel's.

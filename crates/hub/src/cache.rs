@@ -4,9 +4,8 @@
 //! would go first anyway.
 
 use crate::address::ChannelKey;
-use core::time::Duration;
 use hashbrown::HashMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use switchboard_core::{Publication, Time};
 
@@ -17,6 +16,8 @@ pub(crate) struct Cache {
     due: BTreeSet<(Time, ChannelKey)>,
     bytes: usize,
     bytes_max: usize,
+    /// Channels whose value, of this offset, went without anything having been published.
+    gone: VecDeque<(ChannelKey, u64)>,
 }
 
 #[derive(Debug)]
@@ -29,12 +30,11 @@ struct Value {
 
 impl Cache {
     pub(crate) fn new(bytes_max: usize) -> Self {
-        Self { values: HashMap::default(), due: BTreeSet::new(), bytes: 0, bytes_max }
+        Self { values: HashMap::default(), due: BTreeSet::new(), bytes: 0, bytes_max, gone: VecDeque::new() }
     }
 
     /// The channel's value is this from now on.
-    pub(crate) fn keep(&mut self, now: Time, key: &ChannelKey, publication: &Arc<Publication>, ttl: Duration) {
-        let until = now + ttl;
+    pub(crate) fn keep(&mut self, key: &ChannelKey, publication: &Arc<Publication>, until: Time) {
         self.bytes += cost(publication);
         match self.values.get_mut(key) {
             Some(value) => {
@@ -56,15 +56,30 @@ impl Cache {
         while self.bytes > self.bytes_max
             && let Some((_, key)) = self.due.pop_first()
         {
-            self.remove(&key);
+            self.lose(key);
         }
+    }
+
+    /// All values together have at most so many bytes from the next one on.
+    pub(crate) fn bound(&mut self, bytes_max: usize) {
+        self.bytes_max = bytes_max;
+    }
+
+    /// The next channel whose value, of this offset, went at its time or because there was no room.
+    pub(crate) fn poll_gone(&mut self) -> Option<(ChannelKey, u64)> {
+        self.gone.pop_front()
     }
 
     /// The channel has none from now on.
     pub(crate) fn clear(&mut self, key: &ChannelKey) {
-        if let Some(listed) = self.remove(key) {
-            self.due.remove(&(listed, key.clone()));
+        if let Some(value) = self.remove(key) {
+            self.due.remove(&(value.listed, key.clone()));
         }
+    }
+
+    /// Which publication the channel's value is, and until when.
+    pub(crate) fn kept(&self, key: &ChannelKey) -> Option<(u64, Time)> {
+        self.values.get(key).map(|value| (value.publication.position.offset, value.until))
     }
 
     pub(crate) fn find(&self, now: Time, key: &ChannelKey) -> Option<&Arc<Publication>> {
@@ -85,15 +100,21 @@ impl Cache {
                     value.listed = value.until;
                     self.due.insert((value.until, key));
                 }
-                _ => _ = self.remove(&key),
+                _ => self.lose(key),
             }
         }
     }
 
-    fn remove(&mut self, key: &ChannelKey) -> Option<Time> {
+    fn lose(&mut self, key: ChannelKey) {
+        if let Some(value) = self.remove(&key) {
+            self.gone.push_back((key, value.publication.position.offset));
+        }
+    }
+
+    fn remove(&mut self, key: &ChannelKey) -> Option<Value> {
         let value = self.values.remove(key)?;
         self.bytes -= cost(&value.publication);
-        Some(value.listed)
+        Some(value)
     }
 }
 
@@ -135,15 +156,15 @@ mod tests {
     #[test]
     fn a_value_lives_from_its_own_publication_on() {
         let mut cache = Cache::new(10_000);
-        let ttl = Duration::from_secs(10);
-        cache.keep(Time::from_secs(0), &key("a"), &publication(1), ttl);
-        cache.keep(Time::from_secs(5), &key("a"), &publication(2), ttl);
+        cache.keep(&key("a"), &publication(1), Time::from_secs(10));
+        cache.keep(&key("a"), &publication(2), Time::from_secs(15));
         cache.handle_timeout(Time::from_secs(10));
         assert_eq!((offset(&cache, 14, "a"), cache.poll_timeout()), (Some(2), Some(Time::from_secs(15))));
         assert_eq!(offset(&cache, 15, "a"), None);
-        cache.keep(Time::from_secs(11), &key("a"), &publication(3), Duration::from_secs(1));
+        cache.keep(&key("a"), &publication(3), Time::from_secs(12));
         assert_eq!(cache.poll_timeout(), Some(Time::from_secs(12)));
         cache.handle_timeout(Time::from_secs(12));
+        assert_eq!((cache.poll_gone(), cache.poll_gone()), (Some((key("a"), 3)), None));
         assert_eq!((cache.bytes, cache.values.len(), cache.due.len()), (0, 0, 0));
     }
 
@@ -151,10 +172,11 @@ mod tests {
     fn what_is_cleared_or_has_no_room_is_gone() {
         let mut cache = Cache::new(3 * cost(&publication(1)));
         for (n, name) in ["a", "b", "c", "d"].iter().enumerate() {
-            cache.keep(Time::from_secs(n as u64), &key(name), &publication(1), Duration::from_secs(10));
+            cache.keep(&key(name), &publication(1), Time::from_secs(10 + n as u64));
         }
         assert_eq!((offset(&cache, 4, "a"), offset(&cache, 4, "b")), (None, Some(1)));
+        assert_eq!((cache.poll_gone(), cache.kept(&key("b"))), (Some((key("a"), 1)), Some((1, Time::from_secs(11)))));
         ["b", "c", "d", "never"].iter().for_each(|name| cache.clear(&key(name)));
-        assert_eq!((cache.bytes, cache.values.len(), cache.due.len()), (0, 0, 0));
+        assert_eq!((cache.bytes, cache.values.len(), cache.due.len(), cache.poll_gone()), (0, 0, 0, None));
     }
 }

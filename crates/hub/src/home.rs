@@ -4,7 +4,6 @@
 
 use crate::address::{Caller, ChannelKey, ReturnAddress, ShardId};
 use crate::broker::{Broker, BrokerEvent, ControlRequest, History, Load, PublishRequest, Read, Slice};
-use crate::cache::Cache;
 use crate::herald::Herald;
 use crate::mail::{Letter, Reply, Request, RequestKind, SubscribeRequest, Subscribed};
 use crate::occupancy::{Listing, Names};
@@ -17,7 +16,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use switchboard_core::canary::{Canary, is_planted};
 use switchboard_core::{
-    App, CacheEffect, ChannelName, ChannelOptions, Happened, NoticeKinds, Occupancy, Outcome, Position, PresenceChange,
+    App, ChannelName, ChannelOptions, Happened, NoticeKinds, Occupancy, Outcome, Position, PresenceChange,
     PresenceCount, Publication, ReadFrom, Reject, RejectCode, SessionId, Since, Time, UserId,
 };
 
@@ -27,7 +26,6 @@ pub(crate) struct Homes<B> {
     pub(crate) broker: B,
     channels: HashMap<ChannelKey, Home, foldhash::fast::RandomState>,
     names: Names,
-    cache: Cache,
     pub(crate) watched: Watched,
     pub(crate) herald: Herald,
     /// This node, for the names of sessions.
@@ -77,7 +75,6 @@ impl<B: Broker + History> Homes<B> {
             channels: HashMap::default(),
             names: Names::default(),
             loading: HashMap::default(),
-            cache: Cache::new(portions.cache_bytes_max),
             watched: Watched::default(),
             herald: Herald::new(portions.notice_bytes_max),
             node: config.node,
@@ -185,7 +182,7 @@ impl<B: Broker + History> Homes<B> {
             announce(&mut self.letters, home, &key, &change);
             self.herald.member(now, &key, true, change.user);
         }
-        let cached = wants_cached.then(|| self.cache.find(now, &key).cloned()).flatten();
+        let cached = wants_cached.then(|| self.broker.cached(now, &key)).flatten();
         if wants_cached && cached.is_none() {
             self.herald.tell(now, &key, Happened::CacheMiss);
         }
@@ -238,12 +235,11 @@ impl<B: Broker + History> Homes<B> {
     pub(crate) fn poll_timeout(&self) -> Option<Time> {
         let leaving = self.leaving.first().map(|(at, ..)| *at);
         let told = self.herald.poll_timeout();
-        [self.broker.poll_timeout(), self.cache.poll_timeout(), leaving, told].into_iter().flatten().min()
+        [self.broker.poll_timeout(), leaving, told].into_iter().flatten().min()
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Time) {
         self.broker.handle_timeout(now);
-        self.cache.handle_timeout(now);
         while let Some((at, ..)) = self.leaving.first()
             && *at <= now
         {
@@ -282,7 +278,7 @@ impl<B: Broker + History> Homes<B> {
 
     fn channel(&self, now: Time, app: &App, key: &ChannelKey) -> Outcome {
         let position = self.broker.position(key);
-        let cached = self.cache.find(now, key).is_some();
+        let cached = self.broker.cached(now, key).is_some();
         let occupancy = match self.channels.get(key) {
             Some(home) => home.occupancy(&key.channel),
             None => Home::new(app, key).occupancy(&key.channel),
@@ -305,11 +301,6 @@ impl<B: Broker + History> Homes<B> {
         while let Some(event) = self.broker.poll_event() {
             match event {
                 BrokerEvent::Published { key, publication, origin } => {
-                    match publication.cache {
-                        CacheEffect::None => {}
-                        CacheEffect::Keep(ttl) => self.cache.keep(publication.timestamp, &key, &publication, ttl),
-                        CacheEffect::Clear => self.cache.clear(&key),
-                    }
                     if let Some(home) = self.channels.get_mut(&key) {
                         home.published = publication.position.offset;
                         deliver(&mut self.letters, home, &key, &publication);

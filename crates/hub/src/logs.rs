@@ -1,17 +1,18 @@
-//! Bounded logs of channels' latest publications, in memory.
+//! Bounded logs of channels' latest publications, in memory, and their cached values.
 //!
 //! Owns positions, epochs, ids that are remembered, trimming and reading. Knows nothing of who publishes, of subscribers or of disks. Every broker of a node
 //! keeps its publications in here, whatever else it does with them.
 
 use crate::address::ChannelKey;
 use crate::broker::{HistoryLost, Read, Slice};
+use crate::cache::Cache;
 use crate::idempotency::Idempotency;
 use core::time::Duration;
 use hashbrown::HashMap;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use switchboard_core::canary::{Canary, is_planted};
-use switchboard_core::{ChannelOptions, Epoch, Position, Publication, ReadFrom, Since, Time};
+use switchboard_core::{CacheEffect, ChannelOptions, Epoch, Position, Publication, ReadFrom, Since, Time};
 
 /// Keeps each channel's latest publications within its options, and all of them within one bound.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub struct Logs {
     epoch: u64,
     bytes: usize,
     bytes_max: usize,
+    /// Cached values, within a bound of their own. A channel that has one is not forgotten.
+    cache: Cache,
     /// What went without anything having come, if somebody wants to know.
     losses: Option<VecDeque<Loss>>,
 }
@@ -37,6 +40,15 @@ pub enum Loss {
         epoch: Epoch,
         /// The last offset.
         through: u64,
+    },
+    /// The channel's cached value, unless there is a later one.
+    Uncached {
+        /// The channel.
+        key: ChannelKey,
+        /// Its epoch.
+        epoch: Epoch,
+        /// The value's offset.
+        offset: u64,
     },
     /// The whole channel: should its name come again, it begins anew.
     Forgotten {
@@ -60,13 +72,21 @@ pub struct Restored {
     pub publications: Vec<Arc<Publication>>,
     /// Ids with their publications' offsets, and until when they are remembered.
     pub ids: Vec<(Arc<str>, u64, Time)>,
+    /// The cached value, and until when it is kept.
+    pub cached: Option<(Arc<Publication>, Time)>,
 }
 
 impl Logs {
     /// Nothing yet. No two runs of a server may begin with the same `epoch` or near it: draw it at random. All channels together keep at most
     /// `bytes_max` bytes of publications.
     pub fn new(epoch: u64, bytes_max: usize) -> Self {
-        Self { logs: HashMap::default(), due: BTreeSet::new(), epoch, bytes: 0, bytes_max, losses: None }
+        let cache = Cache::new(CACHE_BYTES_MAX);
+        Self { logs: HashMap::default(), due: BTreeSet::new(), epoch, bytes: 0, bytes_max, cache, losses: None }
+    }
+
+    /// All cached values together have at most so many bytes, in place of 32 MiB.
+    pub fn bound_cached(&mut self, bytes_max: usize) {
+        self.cache.bound(bytes_max);
     }
 
     /// Has [`poll_loss`](Self::poll_loss) tell what goes from now on, but for what a new publication pushes out: who appends it can ask
@@ -97,7 +117,7 @@ impl Logs {
 
     /// Puts back a channel that was there before a restart.
     pub fn restore(&mut self, now: Time, key: &ChannelKey, restored: Restored) {
-        let Restored { position, complete_after, ttl, publications, ids } = restored;
+        let Restored { position, complete_after, ttl, publications, ids, cached } = restored;
         let log = self.log(key);
         (log.epoch, log.offset, log.complete_after, log.ttl) = (position.epoch, position.offset, complete_after, ttl);
         // Whoever was there gets a chance to come back.
@@ -116,6 +136,11 @@ impl Logs {
             });
         }
         self.shrink(key, |log| log.expire(now));
+        if let Some((publication, until)) = cached {
+            self.cache_value(key, &publication, until);
+            self.cache.handle_timeout(now);
+        }
+        self.forget_cached();
         self.reschedule(key);
         self.make_room();
     }
@@ -159,10 +184,53 @@ impl Logs {
         // A log that is listed is mostly not due sooner for a new publication. To look at its oldest each time would be a cache miss.
         let listed = log.due.is_some() && !sooner;
         charge(&mut self.bytes, log, |log| log.append(now, publication, id, options));
+        match publication.cache {
+            CacheEffect::None => {}
+            CacheEffect::Keep(ttl) => self.cache_value(key, publication, publication.timestamp + ttl),
+            CacheEffect::Clear => self.clear_cached(key),
+        }
         if !listed {
             self.reschedule(key);
         }
         self.make_room();
+    }
+
+    /// The channel's cached value.
+    pub fn cached(&self, now: Time, key: &ChannelKey) -> Option<&Arc<Publication>> {
+        self.cache.find(now, key)
+    }
+
+    /// The offset of the channel's cached value, and until when it is kept.
+    pub fn cached_at(&self, key: &ChannelKey) -> Option<(u64, Time)> {
+        self.cache.kept(key)
+    }
+
+    fn cache_value(&mut self, key: &ChannelKey, publication: &Arc<Publication>, until: Time) {
+        if let Some(log) = self.logs.get_mut(key) {
+            log.is_cached = true;
+            self.cache.keep(key, publication, until);
+        }
+        self.forget_cached();
+    }
+
+    fn clear_cached(&mut self, key: &ChannelKey) {
+        self.cache.clear(key);
+        if let Some(log) = self.logs.get_mut(key).filter(|log| log.is_cached) {
+            log.is_cached = false;
+            self.reschedule(key);
+        }
+    }
+
+    /// Channels whose value is gone may be forgotten.
+    fn forget_cached(&mut self) {
+        while let Some((key, offset)) = self.cache.poll_gone() {
+            let Some(log) = self.logs.get_mut(&key) else { continue };
+            log.is_cached = false;
+            if let Some(losses) = &mut self.losses {
+                losses.push_back(Loss::Uncached { key: key.clone(), epoch: log.epoch, offset });
+            }
+            self.reschedule(&key);
+        }
     }
 
     /// Where the channel is.
@@ -207,11 +275,14 @@ impl Logs {
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
     pub fn poll_timeout(&self) -> Option<Time> {
-        self.due.first().map(|(due, _)| *due)
+        let due = self.due.first().map(|(due, _)| *due);
+        [due, self.cache.poll_timeout()].into_iter().flatten().min()
     }
 
     /// Forgets what is too old.
     pub fn handle_timeout(&mut self, now: Time) {
+        self.cache.handle_timeout(now);
+        self.forget_cached();
         while let Some((due, _)) = self.due.first()
             && *due <= now
         {
@@ -291,6 +362,9 @@ impl Logs {
 /// How long a channel that was there before a restart is known at least, if nothing of it is kept.
 const RESTORED_FOR: Duration = Duration::from_secs(60);
 
+/// What all cached values cost at most, in bytes.
+const CACHE_BYTES_MAX: usize = 32 * 1024 * 1024;
+
 /// What a log costs besides its publications and ids, in bytes.
 pub(crate) const LOG_COST: usize = 300;
 
@@ -333,6 +407,7 @@ struct Log {
     due: Option<Time>,
     in_use: bool,
     held: bool,
+    is_cached: bool,
     idle_until: Time,
 }
 
@@ -349,6 +424,7 @@ impl Log {
             due: None,
             in_use: false,
             held: false,
+            is_cached: false,
             idle_until: Time::default(),
         }
     }
@@ -364,7 +440,7 @@ impl Log {
 
     /// Whether nothing but time keeps it from being forgotten.
     fn is_idle(&self) -> bool {
-        self.is_empty() && !self.in_use && !self.held
+        self.is_empty() && !self.in_use && !self.held && !self.is_cached
     }
 
     fn after(&self, offset: u64, read: Read) -> Result<Slice, HistoryLost> {
@@ -466,7 +542,7 @@ mod tests {
     fn restored(offset: u64, complete_after: u64, publications: Vec<Arc<Publication>>) -> Restored {
         let position = Position { epoch: EPOCH, offset };
         let ids = vec![("late".into(), 2, Time::from_secs(50)), ("early".into(), 1, Time::from_secs(20))];
-        Restored { position, complete_after, ttl: Duration::from_secs(30), publications, ids }
+        Restored { position, complete_after, ttl: Duration::from_secs(30), publications, ids, cached: None }
     }
 
     fn after(logs: &mut Logs, offset: u64) -> Result<Vec<u64>, Option<u64>> {

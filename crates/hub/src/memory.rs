@@ -9,8 +9,9 @@ use crate::broker::{
 use crate::logs::Logs;
 use core::convert::Infallible;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use switchboard_core::canary::{Canary, is_planted};
-use switchboard_core::{Position, Since, Time};
+use switchboard_core::{Position, Publication, Since, Time};
 
 /// Keeps each channel's latest publications within the options of its application, and all of them within one bound.
 #[derive(Debug)]
@@ -24,6 +25,11 @@ impl MemoryBroker {
     /// `bytes_max` bytes of publications.
     pub fn new(epoch: u64, bytes_max: usize) -> Self {
         Self { logs: Logs::new(epoch, bytes_max), events: VecDeque::new() }
+    }
+
+    /// All cached values together have at most so many bytes, in place of 32 MiB.
+    pub fn bound_cached(&mut self, bytes_max: usize) {
+        self.logs.bound_cached(bytes_max);
     }
 
     /// What all channels keep, in bytes; 0 once everything is forgotten.
@@ -109,6 +115,10 @@ impl History for MemoryBroker {
     fn read(&mut self, now: Time, key: &ChannelKey, read: Read) -> Result<Slice, HistoryLost> {
         self.logs.read(now, key, read)
     }
+
+    fn cached(&self, now: Time, key: &ChannelKey) -> Option<Arc<Publication>> {
+        self.logs.cached(now, key).cloned()
+    }
 }
 
 #[cfg(test)]
@@ -117,7 +127,6 @@ mod tests {
     use super::*;
     use crate::logs::LOG_COST;
     use core::time::Duration;
-    use std::sync::Arc;
     use switchboard_core::{
         App, AppId, ChannelName, ChannelOptions, ClientInfo, Epoch, Payload, Publish, ReadFrom, UserId,
     };

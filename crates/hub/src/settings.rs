@@ -37,8 +37,6 @@ pub struct Portions {
     /// Requests that may be unanswered, wherever they are, in bytes, before the shard takes no more of them. From half of it on, a session that asks waits
     /// for its answers before it is read again.
     pub unanswered_bytes_max: usize,
-    /// The cached values of all channels whose home is here, in bytes.
-    pub cache_bytes_max: usize,
     /// What is to be told to the applications' servers and the driver has not taken, in bytes. What exceeds it is lost, and counted.
     pub notice_bytes_max: usize,
     /// How often each channel's subscribers are compared with what its home has published; zero never.
@@ -54,7 +52,6 @@ impl Default for Portions {
             catch_up_bytes: 256 * 1024,
             pending_bytes_max: 8 * 1024 * 1024,
             unanswered_bytes_max: 8 * 1024 * 1024,
-            cache_bytes_max: 32 * 1024 * 1024,
             notice_bytes_max: 4 * 1024 * 1024,
             position_check: Duration::from_secs(30),
         }

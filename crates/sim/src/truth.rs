@@ -7,7 +7,8 @@ use crate::plan::Setup;
 use core::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use switchboard_core::{AppId, Payload, Position, SessionId, Since, Time};
+use std::sync::Arc;
+use switchboard_core::{AppId, Payload, Position, Publication, SessionId, Since, Time};
 use switchboard_hub::{
     Broker, BrokerEvent, ChannelKey, ControlRequest, Guarantees, History, HistoryLost, MemoryBroker, PublishRequest,
     Read, Slice,
@@ -274,5 +275,9 @@ impl History for Recorder {
 
     fn read(&mut self, now: Time, key: &ChannelKey, read: Read) -> Result<Slice, HistoryLost> {
         self.inner.read(now, key, read)
+    }
+
+    fn cached(&self, now: Time, key: &ChannelKey) -> Option<Arc<Publication>> {
+        self.inner.cached(now, key)
     }
 }

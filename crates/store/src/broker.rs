@@ -8,7 +8,7 @@
 //! publication. If it is refused, so is all that waits, and its offset is given to another. Under the other settings it is there at once, provided that its offset
 //! is reserved on the disk; reservations are made in blocks ahead of need, and given back when a channel is quiet.
 
-use crate::record::Kept;
+use crate::record::{Cached, Kept};
 use crate::recovery::RecoveredChannel;
 use crate::store::{Fsync, Reply, ReplyKind, Request, RequestKind, StoreState};
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +16,7 @@ use core::time::Duration;
 use hashbrown::HashMap;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
-use switchboard_core::{ChannelOptions, Position, Reject, RejectCode, Since, Time};
+use switchboard_core::{CacheEffect, ChannelOptions, Position, Publication, Reject, RejectCode, Since, Time};
 use switchboard_hub::{
     Broker, BrokerEvent, ChannelKey, ControlRequest, Guarantees, History, HistoryLost, Logs, Loss, Placed,
     PublishRequest, Read, Restored, ReturnAddress, ShardId, Slice,
@@ -50,6 +50,8 @@ struct Durable {
     told: Option<u64>,
     /// The same, as far as it has confirmed.
     confirmed: Option<u64>,
+    /// The cached value that the journal was told.
+    told_cached: Option<Cached>,
     /// Offsets through this one may be given away.
     reserved: u64,
     /// A reservation is on its way.
@@ -131,13 +133,21 @@ impl DurableBroker {
 
     /// Takes back a channel that was found when the store was opened. It must be one whose home is this shard.
     pub fn restore(&mut self, now: Time, channel: RecoveredChannel) {
-        let RecoveredChannel { key, epoch, head, complete_after, ttl, publications, ids, .. } = channel;
-        let known = Durable { told: Some(head), confirmed: Some(head), reserved: head, ..Durable::default() };
+        let RecoveredChannel { key, epoch, head, complete_after, ttl, publications, ids, cached, .. } = channel;
+        let mut known = Durable { told: Some(head), confirmed: Some(head), reserved: head, ..Durable::default() };
+        known.told_cached =
+            cached.as_ref().map(|(value, until)| Cached { offset: value.position.offset, until: *until });
         self.channels.insert(key.clone(), known);
         let position = Position { epoch, offset: head };
-        let restored = Restored { position, complete_after, ttl: Duration::from_micros(ttl), publications, ids };
+        let ttl = Duration::from_micros(ttl);
+        let restored = Restored { position, complete_after, ttl, publications, ids, cached };
         self.logs.restore(now, &key, restored);
         self.report_losses();
+    }
+
+    /// All cached values together have at most so many bytes, in place of 32 MiB.
+    pub fn bound_cached(&mut self, bytes_max: usize) {
+        self.logs.bound_cached(bytes_max);
     }
 
     /// What all channels keep, in bytes; 0 once everything is forgotten.
@@ -239,16 +249,26 @@ impl DurableBroker {
     fn append(&mut self, now: Time, placed: &Placed, id: Option<&str>) -> u64 {
         let Placed { key, app, publication, .. } = placed;
         let options = app.channels.of(&key.channel);
+        let offset = publication.position.offset;
+        let known = self.channels.get_mut(key);
+        let cached = match publication.cache {
+            CacheEffect::None => known.as_ref().and_then(|channel| channel.told_cached),
+            CacheEffect::Keep(ttl) => Some(Cached { offset, until: publication.timestamp + ttl }),
+            CacheEffect::Clear => None,
+        };
+        let told = known.and_then(|channel| {
+            channel.told_cached = cached;
+            channel.told.replace(offset)
+        });
         let kept = Kept {
             app: key.app.clone(),
             publication: Arc::clone(publication),
-            head: publication.position.offset,
+            head: offset,
             dropped: self.logs.dropped(key),
             ttl: u64::try_from(options.history_ttl.as_micros()).unwrap_or(u64::MAX),
             id: id.map(|id| (id.into(), now + options.idempotency_ttl)),
+            cached,
         };
-        let offset = publication.position.offset;
-        let told = self.channels.get_mut(key).and_then(|channel| channel.told.replace(offset));
         let begins = told != Some(publication.previous);
         let bytes = publication.cost();
         self.ask(key.clone(), bytes, What::Append { offset }, |ticket| RequestKind::Append {
@@ -364,8 +384,9 @@ impl DurableBroker {
     }
 
     fn refuse_waiting(&mut self, key: &ChannelKey) {
+        let cached = self.logs.cached_at(key).map(|(offset, until)| Cached { offset, until });
         let Some(channel) = self.channels.get_mut(key) else { return };
-        channel.told = channel.confirmed;
+        (channel.told, channel.told_cached) = (channel.confirmed, cached);
         channel.ids.clear();
         for waiting in core::mem::take(&mut channel.waiting) {
             self.refuse(match waiting {
@@ -401,10 +422,16 @@ impl DurableBroker {
                 Loss::Trimmed { key, epoch, through } if self.channels.contains_key(&key) => {
                     RequestKind::Trim { key, epoch, through }
                 }
+                Loss::Uncached { key, epoch, offset } if self.channels.contains_key(&key) => {
+                    if let Some(channel) = self.channels.get_mut(&key) {
+                        channel.told_cached.take_if(|cached| cached.offset == offset);
+                    }
+                    RequestKind::Uncache { key, epoch, offset }
+                }
                 Loss::Forgotten { key, epoch } if self.channels.remove(&key).is_some() => {
                     RequestKind::Forget { key, epoch }
                 }
-                Loss::Trimmed { .. } | Loss::Forgotten { .. } => continue,
+                Loss::Trimmed { .. } | Loss::Uncached { .. } | Loss::Forgotten { .. } => continue,
             };
             self.requests.push_back(Request { shard: self.shard, kind });
         }
@@ -431,7 +458,7 @@ impl Waiting {
     }
 }
 
-/// A channel that keeps nothing has nothing to lose.
+/// A channel that keeps no history has nothing to lose but a cached value.
 fn keeps(options: &ChannelOptions) -> bool {
     options.history_size > 0 && options.history_bytes > 0 && !options.history_ttl.is_zero()
 }
@@ -442,7 +469,9 @@ impl Broker for DurableBroker {
 
     fn publish(&mut self, now: Time, request: PublishRequest) {
         let options = request.app.channels.of(&request.key.channel);
-        let (keeps, remembers) = (keeps(options), options.idempotency_ids > 0 && !options.idempotency_ttl.is_zero());
+        let caches = matches!(request.cache_effect(), CacheEffect::Keep(ttl) if !ttl.is_zero());
+        let keeps = caches || keeps(options);
+        let remembers = options.idempotency_ids > 0 && !options.idempotency_ttl.is_zero();
         let id = request.id_key().filter(|_| remembers);
         let Some(request) = self.check(now, request, id.as_deref()) else { return };
         if !keeps && !self.channels.contains_key(&request.key) {
@@ -521,5 +550,9 @@ impl History for DurableBroker {
         let read = self.logs.read(now, key, read);
         self.report_losses();
         read
+    }
+
+    fn cached(&self, now: Time, key: &ChannelKey) -> Option<Arc<Publication>> {
+        self.logs.cached(now, key).cloned()
     }
 }

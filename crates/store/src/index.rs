@@ -2,6 +2,7 @@
 //!
 //! Owns the accounts that decide when a segment can go. Knows nothing of files.
 
+use crate::record::Cached;
 use hashbrown::HashMap;
 use std::collections::VecDeque;
 use switchboard_core::{Epoch, Time};
@@ -36,6 +37,12 @@ pub(crate) struct Channel {
     pub(crate) staged_reserved: u64,
     /// The segment of the latest record that tells the channel's place; of the latest that tells all of it, while publications tell only a part.
     pub(crate) anchor: Option<u64>,
+    /// Its cached value.
+    pub(crate) cached: Option<Cached>,
+    /// The same with what is about to be written.
+    pub(crate) staged_cached: Option<Cached>,
+    /// The cached value's record, when the history has let go of it.
+    aside: Option<Entry>,
     /// Its publications in the order of their offsets.
     entries: VecDeque<Entry>,
 }
@@ -70,6 +77,9 @@ impl Channel {
             reserved: 0,
             staged_reserved: 0,
             anchor: None,
+            cached: None,
+            staged_cached: None,
+            aside: None,
             entries: VecDeque::new(),
         }
     }
@@ -115,12 +125,19 @@ impl Index {
     /// A publication stands in a segment: for the first time, or again.
     pub(crate) fn place(&mut self, key: &ChannelKey, offset: u64, spot: Spot, bytes: usize) {
         let Some(channel) = self.channels.get_mut(key) else { return };
-        if offset <= channel.dropped {
+        let is_cached = channel.cached.is_some_and(|cached| cached.offset == offset);
+        if offset <= channel.dropped && !is_cached {
             return;
         }
         let entry = Entry { offset, spot, bytes: u32::try_from(bytes).unwrap_or(u32::MAX) };
         if let Some(segment) = segment(&mut self.segments, spot.segment) {
             segment.live += entry.bytes as usize;
+        }
+        if offset <= channel.dropped {
+            if let Some(old) = channel.aside.replace(entry) {
+                release(&mut self.segments, old);
+            }
+            return;
         }
         let at = channel.entries.partition_point(|known| known.offset < offset);
         match channel.entries.get_mut(at).filter(|known| known.offset == offset) {
@@ -154,7 +171,21 @@ impl Index {
             && oldest.offset <= through
         {
             channel.entries.pop_front();
-            release(&mut self.segments, oldest);
+            if channel.cached.is_some_and(|cached| cached.offset == oldest.offset) {
+                channel.aside = Some(oldest);
+            } else {
+                release(&mut self.segments, oldest);
+            }
+        }
+    }
+
+    /// The channel's cached value is this from now on, or there is none.
+    pub(crate) fn cache(&mut self, key: &ChannelKey, cached: Option<Cached>) {
+        let Some(channel) = self.channels.get_mut(key) else { return };
+        channel.cached = cached;
+        let gone = |aside: &mut Entry| cached.is_none_or(|cached| cached.offset != aside.offset);
+        if let Some(aside) = channel.aside.take_if(gone) {
+            release(&mut self.segments, aside);
         }
     }
 
@@ -164,16 +195,17 @@ impl Index {
         if let Some(anchor) = channel.anchor.and_then(|anchor| segment(&mut self.segments, anchor)) {
             anchor.anchors -= 1;
         }
-        for entry in channel.entries {
+        for entry in channel.entries.into_iter().chain(channel.aside) {
             release(&mut self.segments, entry);
         }
     }
 
-    /// Whether this publication is kept and stands here.
+    /// Whether this publication is kept, as history or as cached value, and stands here.
     pub(crate) fn is_kept(&self, key: &ChannelKey, offset: u64, spot: Spot) -> bool {
         let Some(channel) = self.channels.get(key) else { return false };
         let at = channel.entries.partition_point(|known| known.offset < offset);
-        channel.entries.get(at).is_some_and(|known| known.offset == offset && known.spot == spot)
+        let mut records = channel.entries.get(at).into_iter().chain(&channel.aside);
+        records.any(|known| known.offset == offset && known.spot == spot)
     }
 
     /// Channels whose place would be lost with this segment.
@@ -235,5 +267,32 @@ mod tests {
         assert_eq!((index.live(), index.anchored_in(2)), (22, vec![c.clone()]));
         index.enter(&c, Epoch(8));
         assert_eq!(accounts(&index), [(0, 0), (0, 0), (0, 0)]);
+    }
+
+    #[test]
+    fn a_cached_value_is_counted_once_as_long_as_it_is_one() {
+        let (mut index, c) = (index(), key("c"));
+        let at = |segment, at| Spot { segment, at };
+        let cached = |offset| Some(Cached { offset, until: Time::from_secs(9) });
+        let live = |index: &Index| index.segments.iter().map(|segment| segment.live).collect::<Vec<_>>();
+        index.enter(&c, Epoch(7));
+        (1..4).for_each(|offset| index.place(&c, offset, at(1, offset as usize), 10));
+        index.cache(&c, cached(2));
+        assert_eq!(live(&index), [30, 0, 0]);
+        index.drop_through(&c, 3);
+        assert!(index.is_kept(&c, 2, at(1, 2)) && !index.is_kept(&c, 3, at(1, 3)));
+        assert_eq!(live(&index), [10, 0, 0]);
+        index.place(&c, 2, at(2, 0), 12);
+        assert_eq!((live(&index), index.is_kept(&c, 2, at(1, 2))), (vec![0, 12, 0], false));
+        index.place(&c, 4, at(3, 0), 10);
+        index.cache(&c, cached(4));
+        assert_eq!(live(&index), [0, 0, 10]);
+        index.drop_through(&c, 4);
+        index.cache(&c, None);
+        assert_eq!(live(&index), [0, 0, 0]);
+        index.cache(&c, cached(4));
+        index.place(&c, 4, at(3, 0), 10);
+        index.forget(&c);
+        assert_eq!(live(&index), [0, 0, 0]);
     }
 }

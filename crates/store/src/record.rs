@@ -41,6 +41,15 @@ pub(crate) struct Kept {
     pub(crate) ttl: u64,
     /// Under which name it is remembered, and until when.
     pub(crate) id: Option<(Arc<str>, Time)>,
+    /// The channel's cached value when this was written.
+    pub(crate) cached: Option<Cached>,
+}
+
+/// Which publication is a channel's cached value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cached {
+    pub(crate) offset: u64,
+    pub(crate) until: Time,
 }
 
 /// Where a channel is.
@@ -56,6 +65,7 @@ pub(crate) struct Place {
     pub(crate) complete_after: u64,
     /// Reserved through this offset; not above `head` if nothing is.
     pub(crate) reserved: u64,
+    pub(crate) cached: Option<Cached>,
 }
 
 impl Kept {
@@ -76,6 +86,13 @@ const HAS_EVENT: u64 = 1;
 const HAS_KEY: u64 = 2;
 const HAS_PUBLISHER: u64 = 4;
 const HAS_ID: u64 = 8;
+/// The two bits between are the payload's kind.
+const HAS_CACHED: u64 = 64;
+
+/// A place continues an epoch.
+const CONTINUES: u64 = 1;
+/// A place has a cached value.
+const PLACE_CACHED: u64 = 2;
 
 impl Record {
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
@@ -144,7 +161,8 @@ impl Kept {
         let flags = flag(publication.event.is_some(), HAS_EVENT)
             | flag(publication.key.is_some(), HAS_KEY)
             | flag(publication.publisher.is_some(), HAS_PUBLISHER)
-            | flag(self.id.is_some(), HAS_ID);
+            | flag(self.id.is_some(), HAS_ID)
+            | flag(self.cached.is_some(), HAS_CACHED);
         number(out, flags | payload << 4);
         // Whom it was not meant for is not kept: a session's name may come again after a restart.
         let user = publication.publisher.as_ref().map(|publisher| publisher.user.as_str());
@@ -154,6 +172,9 @@ impl Kept {
         if let Some((id, until)) = &self.id {
             text(out, id);
             number(out, until.as_micros());
+        }
+        if let Some(cached) = self.cached {
+            cached.write(out);
         }
         number(out, bytes.len() as u64);
         out.extend_from_slice(bytes);
@@ -175,7 +196,8 @@ impl Kept {
         } else {
             Some((Arc::from(reader.text()?), Time::from_micros(reader.number()?)))
         };
-        let payload = match flags >> 4 {
+        let cached = if flags & HAS_CACHED == 0 { None } else { Some(Cached::read(reader)?) };
+        let payload = match (flags & !HAS_CACHED) >> 4 {
             0 => Payload::Json(reader.text()?.into()),
             1 => Payload::Text(reader.text()?.into()),
             2 => Payload::Binary(Bytes::copy_from_slice(reader.bytes()?)),
@@ -191,32 +213,51 @@ impl Kept {
             payload,
             publisher,
             exclude: None,
-            // Cached values are not kept on disk.
+            // What it did to the cached value is done.
             cache: CacheEffect::None,
         };
         let head = offset.checked_add(ahead)?;
-        Some(Self { app: key.app, publication: Arc::new(publication), head, dropped, ttl, id })
+        Some(Self { app: key.app, publication: Arc::new(publication), head, dropped, ttl, id, cached })
+    }
+}
+
+impl Cached {
+    fn write(self, out: &mut Vec<u8>) {
+        numbers(out, [self.offset, self.until.as_micros()]);
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        Some(Self { offset: reader.number()?, until: Time::from_micros(reader.number()?) })
     }
 }
 
 impl Place {
     fn write(&self, out: &mut Vec<u8>) {
         begin(out, CHANNEL, &self.key, self.epoch);
-        numbers(out, [u64::from(self.continues.is_some()), self.continues.map_or(0, |epoch| epoch.0)]);
+        let continues = if self.continues.is_some() { CONTINUES } else { 0 };
+        let cached = if self.cached.is_some() { PLACE_CACHED } else { 0 };
+        numbers(out, [continues | cached, self.continues.map_or(0, |epoch| epoch.0)]);
         numbers(out, [self.head, self.dropped, self.complete_after, self.reserved]);
+        if let Some(cached) = self.cached {
+            cached.write(out);
+        }
     }
 
     fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let (key, epoch) = reader.begin()?;
-        let (continues, old) = (reader.number()?, Epoch(reader.number()?));
+        let (flags, old) = (reader.number()?, Epoch(reader.number()?));
+        if flags & !(CONTINUES | PLACE_CACHED) != 0 {
+            return None;
+        }
         Some(Self {
             key,
             epoch,
-            continues: (continues != 0).then_some(old),
+            continues: (flags & CONTINUES != 0).then_some(old),
             head: reader.number()?,
             dropped: reader.number()?,
             complete_after: reader.number()?,
             reserved: reader.number()?,
+            cached: if flags & PLACE_CACHED == 0 { None } else { Some(Cached::read(reader)?) },
         })
     }
 }
@@ -307,11 +348,16 @@ mod tests {
         ]
     }
 
+    fn cached() -> impl Strategy<Value = Option<Cached>> {
+        let cached = |(offset, until)| Cached { offset, until: Time::from_micros(until) };
+        proptest::option::of((any::<u64>(), any::<u64>()).prop_map(cached))
+    }
+
     prop_compose! {
         fn kept()(
             key in key(), epoch: u64, offset in 1..u64::MAX / 2, back in 1_u64..9, ahead in 0_u64..9, dropped: u64, timestamp: u64, ttl: u64,
             event in name(), replaces in name(), payload in payload(), user in proptest::option::of("[a-z]{1,9}"),
-            id in proptest::option::of(("[a-z]{1,9}", any::<u64>())),
+            id in proptest::option::of(("[a-z]{1,9}", any::<u64>())), cached in cached(),
         ) -> Kept {
             Kept {
                 app: key.app,
@@ -325,13 +371,13 @@ mod tests {
                     payload,
                     publisher: user.map(|user| ClientInfo { user: UserId::parse(&user).unwrap() }),
                     exclude: None,
-                    // Cached values are not kept on disk.
                     cache: CacheEffect::None,
                 }),
                 head: offset + ahead,
                 dropped,
                 ttl,
                 id: id.map(|(id, until)| (Arc::from(id), Time::from_micros(until))),
+                cached,
             }
         }
     }
@@ -340,18 +386,21 @@ mod tests {
         let numbers = || (any::<u64>(), any::<u64>(), any::<u64>());
         prop_oneof![
             kept().prop_map(Record::Publication),
-            (key(), numbers(), numbers(), proptest::option::of(any::<u64>())).prop_map(|(key, a, b, continues)| {
-                let continues = continues.map(Epoch);
-                Record::Channel(Place {
-                    key,
-                    epoch: Epoch(a.0),
-                    continues,
-                    head: a.1,
-                    dropped: a.2,
-                    complete_after: b.0,
-                    reserved: b.1,
-                })
-            }),
+            (key(), numbers(), numbers(), proptest::option::of(any::<u64>()), cached()).prop_map(
+                |(key, a, b, continues, cached)| {
+                    let continues = continues.map(Epoch);
+                    Record::Channel(Place {
+                        key,
+                        epoch: Epoch(a.0),
+                        continues,
+                        head: a.1,
+                        dropped: a.2,
+                        complete_after: b.0,
+                        reserved: b.1,
+                        cached,
+                    })
+                }
+            ),
             (key(), numbers()).prop_map(|(key, a)| Record::Reserved {
                 key,
                 epoch: Epoch(a.0),

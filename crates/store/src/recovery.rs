@@ -12,7 +12,7 @@
 use crate::disk::Disk;
 use crate::frame::{Found, HEADER, HeaderError, Seed, SegmentHeader, Walk, segment_name, segment_sequence};
 use crate::index::{Index, Segment, Spot};
-use crate::record::{Kept, Place, Record};
+use crate::record::{Cached, Kept, Place, Record};
 use core::fmt;
 use core::ops::Range;
 use hashbrown::HashMap;
@@ -44,6 +44,8 @@ pub struct RecoveredChannel {
     pub publications: Vec<Arc<Publication>>,
     /// The names under which publications are remembered, with their offsets, and until when.
     pub ids: Vec<(Arc<str>, u64, Time)>,
+    /// The cached value, and until when it is kept.
+    pub cached: Option<(Arc<Publication>, Time)>,
 }
 
 /// Bytes that were on the disk and are not what was written.
@@ -103,6 +105,8 @@ pub struct Report {
     pub channels: usize,
     /// Publications that are still kept.
     pub publications: usize,
+    /// Channels with a cached value.
+    pub cached: usize,
     /// Whether the last process ended in order.
     pub clean: bool,
     /// Bytes of a write that was interrupted.
@@ -258,6 +262,9 @@ struct Recovering {
     tail: Option<(u64, usize)>,
 }
 
+/// A publication, where its record stands, and how long that is.
+type Stands = (Arc<Publication>, Spot, usize);
+
 /// A channel while segments are read.
 #[derive(Debug)]
 struct Known {
@@ -274,8 +281,12 @@ struct Known {
     reserved: u64,
     reserved_at: u64,
     ttl: u64,
-    publications: BTreeMap<u64, (Arc<Publication>, Spot, usize)>,
+    publications: BTreeMap<u64, Stands>,
     ids: BTreeMap<Arc<str>, (u64, Time)>,
+    /// Which publication is the cached value, as whatever told the head told.
+    cached: Option<Cached>,
+    /// Publications that are or may yet be told to be it.
+    values: BTreeMap<u64, Stands>,
 }
 
 impl Known {
@@ -293,13 +304,32 @@ impl Known {
             ttl: 0,
             publications: BTreeMap::new(),
             ids: BTreeMap::new(),
+            cached: None,
+            values: BTreeMap::new(),
         }
     }
 
-    fn told(&mut self, head: u64, order: u64, segment: u64) {
-        if head >= self.head {
+    /// Returns whether this is the latest of the channel.
+    fn told(&mut self, head: u64, order: u64, segment: u64) -> bool {
+        let is_latest = head >= self.head;
+        if is_latest {
             (self.head, self.told_at, self.anchor) = (head, order, segment);
         }
+        is_latest
+    }
+
+    fn told_cached(&mut self, cached: Option<Cached>) {
+        self.cached = cached;
+        let first = cached.map_or(self.head.saturating_add(1), |cached| cached.offset);
+        if self.values.first_key_value().is_some_and(|(oldest, _)| *oldest < first) {
+            self.values = self.values.split_off(&first);
+        }
+    }
+
+    /// The cached value, if its record was found.
+    fn value(&self) -> Option<(Cached, &Stands)> {
+        let cached = self.cached?;
+        Some((cached, self.values.get(&cached.offset)?))
     }
 
     fn drop_through(&mut self, through: u64) {
@@ -429,7 +459,9 @@ impl Recovering {
                     known.epochs.push(place.epoch);
                 }
                 let known = self.known(place.key, place.epoch);
-                known.told(place.head, order, segment);
+                if known.told(place.head, order, segment) {
+                    known.told_cached(place.cached);
+                }
                 known.drop_through(place.dropped);
                 known.complete_after = known.complete_after.max(place.complete_after);
                 known.placed = segment;
@@ -464,7 +496,12 @@ impl Recovering {
         }
         let known = self.known(kept.key(), kept.publication.position.epoch);
         let offset = kept.publication.position.offset;
-        known.told(kept.head, order, spot.segment);
+        if kept.cached.is_some_and(|cached| cached.offset == offset) {
+            known.values.insert(offset, (Arc::clone(&kept.publication), spot, bytes));
+        }
+        if known.told(kept.head, order, spot.segment) {
+            known.told_cached(kept.cached);
+        }
         known.drop_through(kept.dropped);
         known.ttl = kept.ttl;
         if let Some((id, until)) = kept.id {
@@ -498,6 +535,7 @@ impl Recovering {
             let epoch = if verdict.sound { old } else { fresh() };
             report.channels += 1;
             report.publications += known.publications.len();
+            report.cached += usize::from(known.value().is_some());
             let place = Place {
                 key: key.clone(),
                 epoch,
@@ -506,6 +544,7 @@ impl Recovering {
                 dropped: known.dropped,
                 complete_after: verdict.complete_after,
                 reserved: 0,
+                cached: known.value().map(|(cached, _)| cached),
             };
             enter(&mut found.index, &place, &known);
             if !verdict.sound
@@ -547,8 +586,12 @@ fn enter(index: &mut Index, place: &Place, known: &Known) {
     let channel = index.enter(&place.key, place.epoch);
     (channel.head, channel.staged_head) = (place.head, place.head);
     (channel.dropped, channel.complete_after) = (place.dropped, place.complete_after);
-    for (offset, (_, spot, bytes)) in &known.publications {
-        index.place(&place.key, *offset, *spot, *bytes);
+    channel.staged_cached = place.cached;
+    index.cache(&place.key, place.cached);
+    let history = known.publications.iter().map(|(offset, record)| (*offset, record));
+    let value = known.value().map(|(cached, record)| (cached.offset, record));
+    for (offset, (_, spot, bytes)) in history.chain(value) {
+        index.place(&place.key, offset, *spot, *bytes);
     }
     let more = known.complete_after > known.dropped;
     index.anchor(&place.key, if more { known.placed } else { known.anchor });
@@ -556,12 +599,14 @@ fn enter(index: &mut Index, place: &Place, known: &Known) {
 
 impl Known {
     fn into_recovered(self, key: ChannelKey, epoch: Epoch, verdict: &Verdict) -> RecoveredChannel {
-        let publications = self.publications.into_values().map(|(mut publication, ..)| {
+        let in_epoch = |mut publication: Arc<Publication>| {
             if publication.position.epoch != epoch {
                 Arc::make_mut(&mut publication).position.epoch = epoch;
             }
             publication
-        });
+        };
+        let cached = self.value().map(|(cached, (publication, ..))| (in_epoch(Arc::clone(publication)), cached.until));
+        let publications = self.publications.into_values().map(|(publication, ..)| in_epoch(publication));
         RecoveredChannel {
             key,
             epoch,
@@ -571,6 +616,7 @@ impl Known {
             ttl: self.ttl,
             publications: publications.collect(),
             ids: self.ids.into_iter().map(|(id, (offset, until))| (id, offset, until)).collect(),
+            cached,
         }
     }
 }

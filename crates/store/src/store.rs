@@ -47,6 +47,8 @@ pub(crate) enum RequestKind {
     Reserve { ticket: u64, key: ChannelKey, epoch: Epoch, head: u64, through: u64 },
     /// Publications through this offset are kept no longer.
     Trim { key: ChannelKey, epoch: Epoch, through: u64 },
+    /// The cached value of this offset is kept no longer.
+    Uncache { key: ChannelKey, epoch: Epoch, offset: u64 },
     /// The channel is forgotten.
     Forget { key: ChannelKey, epoch: Epoch },
 }
@@ -200,6 +202,7 @@ impl<D: Disk> Store<D> {
                 batch.ticket(shard, ticket, !writable);
             }
             RequestKind::Trim { key, epoch, through } => self.journal.trim(&key, epoch, through),
+            RequestKind::Uncache { key, epoch, offset } => self.journal.uncache(&key, epoch, offset),
             RequestKind::Forget { key, epoch } => {
                 if writable {
                     self.journal.stage_forgotten(key, epoch);

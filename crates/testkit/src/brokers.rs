@@ -7,8 +7,8 @@ use crate::rng::Rng;
 use core::time::Duration;
 use std::sync::Arc;
 use switchboard_core::{
-    App, AppId, ChannelName, ChannelOptions, ClientInfo, Control, Epoch, OpId, Payload, Position, Publication, Publish,
-    ReadFrom, Recipient, Since, Time, UserId,
+    App, AppId, CacheRequest, ChannelName, ChannelOptions, ClientInfo, Control, Epoch, OpId, Payload, Position,
+    Publication, Publish, ReadFrom, Recipient, Since, Time, UserId,
 };
 use switchboard_hub::{
     Broker, BrokerEvent, Caller, ChannelKey, ControlRequest, History, HistoryLost, Load, PublishRequest, Read,
@@ -45,6 +45,8 @@ pub fn check_broker<B: Broker + History>(rig: impl Fn(usize) -> Rig<B>) {
     forgetting(&mut bench(usize::MAX));
     room(&mut bench(20_000));
     controls(&mut bench(usize::MAX));
+    cached(&mut bench(usize::MAX));
+    cached_after_restart(&mut bench(usize::MAX));
     restart(&mut bench(usize::MAX));
 }
 
@@ -285,6 +287,69 @@ fn controls<B: Broker + History>(bench: &mut Bench<B>) {
     bench.publish(Ask::new("a")).published();
 }
 
+/// The cached value is the last publication that shall be it; it outlives its history and goes at its time or when it is cleared.
+fn cached<B: Broker + History>(bench: &mut Bench<B>) {
+    bench.options = ChannelOptions { cache_ttl: Duration::from_secs(30), ..ChannelOptions::default() };
+    bench.options.history_size = 2;
+    let begin = bench.retain("a");
+    assert_eq!(bench.cached("a"), None);
+    bench.publish(Ask::new("a").text("one").cache(CacheRequest::Keep)).published();
+    (0..5).for_each(|_| _ = bench.publish(Ask::new("a")).published());
+    assert_eq!((bench.cached("a").as_deref(), bench.cached("b")), (Some("one"), None));
+    bench.pass(Duration::from_secs(29));
+    assert_eq!(bench.cached("a").as_deref(), Some("one"));
+    // Two that are on their way at once.
+    let two = ["two", "three"].map(|text| Ask::new("a").text(text).cache(CacheRequest::Keep));
+    bench.publish_all(two.into());
+    bench.pass(Duration::from_secs(29));
+    assert_eq!(bench.cached("a").as_deref(), Some("three"));
+    // What is refused, or a duplicate, changes nothing.
+    bench.publish(Ask::new("a").text("no").at(begin).cache(CacheRequest::Keep)).conflict();
+    bench.publish(Ask::new("a").id("i")).published();
+    bench.publish(Ask::new("a").id("i").cache(CacheRequest::Clear)).duplicate();
+    assert_eq!(bench.cached("a").as_deref(), Some("three"));
+    bench.pass(Duration::from_secs(1));
+    assert_eq!(bench.cached("a"), None);
+    bench.options.history_size = 0;
+    bench.options.cache = true;
+    bench.publish(Ask::new("a").text("four")).published();
+    bench.publish(Ask::new("b").text("five")).published();
+    assert_eq!([bench.cached("a"), bench.cached("b")].map(Option::unwrap_or_default), ["four", "five"]);
+    bench.publish(Ask::new("a").cache(CacheRequest::Clear)).published();
+    assert_eq!((bench.cached("a"), bench.cached("b").as_deref()), (None, Some("five")));
+}
+
+/// A cached value survives what publications survive, with its time; one that was cleared does not come back.
+fn cached_after_restart<B: Broker + History>(bench: &mut Bench<B>) {
+    bench.options = ChannelOptions { cache_ttl: Duration::from_secs(30), ..ChannelOptions::default() };
+    bench.options.history_size = 1;
+    for channel in ["cleared", "later", "kept"] {
+        bench.publish(Ask::new(channel).text("old").cache(CacheRequest::Keep)).published();
+        (0..9).for_each(|_| _ = bench.publish(Ask::new(channel)).published());
+    }
+    bench.publish(Ask::new("later").text("new").cache(CacheRequest::Keep)).published();
+    bench.publish(Ask::new("cleared").cache(CacheRequest::Clear)).published();
+    bench.options.history_size = 0;
+    let bare = bench.publish(Ask::new("bare").text("bare").cache(CacheRequest::Keep)).published();
+    for _ in 0..2 {
+        bench.reopen();
+        let found = ["cleared", "later", "kept", "bare"].map(|channel| bench.cached(channel));
+        if bench.broker().guarantees().survives_restart {
+            assert_eq!(found, [None, Some("new".into()), Some("old".into()), Some("bare".into())]);
+            assert_eq!(bench.position("bare"), bare.position);
+        } else {
+            // What is there is what was there at some time.
+            let known = [&[][..], &["old", "new"], &["old"], &["bare"]];
+            let fits = |(found, known): (&Option<String>, &[&str])| {
+                found.as_ref().is_none_or(|found| known.contains(&found.as_str()))
+            };
+            assert!(found.iter().zip(known).skip(1).all(fits), "{found:?}");
+        }
+    }
+    bench.pass(Duration::from_secs(30));
+    assert_eq!(["later", "kept", "bare"].map(|channel| bench.cached(channel)), [None, None, None]);
+}
+
 /// After a crash a position holds, with everything behind it, or is refused; as the broker promises.
 fn restart<B: Broker + History>(bench: &mut Bench<B>) {
     let begin = bench.retain("a");
@@ -317,11 +382,13 @@ struct Ask {
     id: Option<String>,
     at: Option<Since>,
     by: Option<String>,
+    cache: CacheRequest,
 }
 
 impl Ask {
     fn new(channel: &str) -> Self {
-        Self { channel: channel.to_owned(), text: "x".to_owned(), id: None, at: None, by: None }
+        let cache = CacheRequest::ByOptions;
+        Self { channel: channel.to_owned(), text: "x".to_owned(), id: None, at: None, by: None, cache }
     }
 
     fn text(self, text: &str) -> Self {
@@ -338,6 +405,10 @@ impl Ask {
 
     fn by(self, user: &str) -> Self {
         Self { by: Some(user.to_owned()), ..self }
+    }
+
+    fn cache(self, cache: CacheRequest) -> Self {
+        Self { cache, ..self }
     }
 }
 
@@ -422,6 +493,7 @@ impl<B: Broker + History> Bench<B> {
             let publish = Publish {
                 id: ask.id.map(Into::into),
                 if_position: ask.at,
+                cache: ask.cache,
                 ..Publish::new(Payload::Text(ask.text.into()))
             };
             let publisher = ask.by.map(|user| ClientInfo { user: UserId::parse(&user).expect("a user") });
@@ -466,6 +538,16 @@ impl<B: Broker + History> Bench<B> {
     fn position(&mut self, channel: &str) -> Position {
         self.load(channel);
         self.broker().position(&key(channel))
+    }
+
+    /// The text of the channel's cached value.
+    fn cached(&mut self, channel: &str) -> Option<String> {
+        self.load(channel);
+        let now = self.now;
+        match &self.broker().cached(now, &key(channel))?.payload {
+            Payload::Text(text) => Some(text.to_string()),
+            other => panic!("{other:?}"),
+        }
     }
 
     fn read(&mut self, channel: &str, from: ReadFrom, limit: usize, bytes: usize) -> Result<Slice, HistoryLost> {

@@ -1,7 +1,8 @@
 //! A broker whose promises are kept elsewhere, when the test says so.
 
 use std::collections::{BTreeSet, VecDeque};
-use switchboard_core::{Position, Reject, RejectCode, Time};
+use std::sync::Arc;
+use switchboard_core::{Position, Publication, Reject, RejectCode, Time};
 use switchboard_hub::{
     Broker, BrokerEvent, ChannelKey, ControlRequest, Guarantees, History, HistoryLost, Load, MemoryBroker,
     PublishRequest, Read, Slice,
@@ -134,5 +135,9 @@ impl History for DeferredBroker {
     fn read(&mut self, now: Time, key: &ChannelKey, read: Read) -> Result<Slice, HistoryLost> {
         assert!(self.loaded.contains(key), "read before it was loaded");
         self.memory.read(now, key, read)
+    }
+
+    fn cached(&self, now: Time, key: &ChannelKey) -> Option<Arc<Publication>> {
+        self.memory.cached(now, key)
     }
 }

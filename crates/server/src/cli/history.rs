@@ -39,8 +39,10 @@ impl History {
 }
 
 fn print(report: &Report) {
-    let Report { segments, bytes, channels, publications, .. } = report;
-    println!("{publications} publications on {channels} channels, in {segments} files with {bytes} bytes");
+    let Report { segments, bytes, channels, publications, cached, .. } = report;
+    println!(
+        "{publications} publications and {cached} cached values on {channels} channels, in {segments} files with {bytes} bytes"
+    );
     println!("the last process ended {}", if report.clean { "in order" } else { "without closing the history" });
     if report.torn > 0 {
         println!("{} bytes at the end are of a write that was interrupted", report.torn);
@@ -59,7 +61,7 @@ fn print(report: &Report) {
 fn print_json(report: &Report) {
     let damage: Vec<String> = report.damage.iter().map(ToString::to_string).collect();
     let shown = serde_json::json!({
-        "publications": report.publications, "channels": report.channels, "segments": report.segments, "bytes": report.bytes,
+        "publications": report.publications, "cached": report.cached, "channels": report.channels, "segments": report.segments, "bytes": report.bytes,
         "clean": report.clean, "torn": report.torn, "skipped": report.skipped, "new_epochs": report.new_epochs, "damage": damage,
     });
     println!("{shown}");

@@ -88,7 +88,11 @@ fn a_folder_belongs_to_one_server_and_damage_in_it_is_told() {
     assert!(code == Some(0) && stdout.contains(path) && stderr.contains("the history is closed"), "{stdout}{stderr}");
 
     let verified = run(&["history", "verify", path]);
-    assert!(verified.code == 0 && verified.stdout.starts_with("5 publications on 1 channels"), "{}", verified.stdout);
+    assert!(
+        verified.code == 0 && verified.stdout.starts_with("5 publications and 0 cached values on 1 channels"),
+        "{}",
+        verified.stdout
+    );
     let segment = folder.path().join("journal-0000000000000001");
     let mut bytes = std::fs::read(&segment).unwrap();
     let middle = bytes.len() / 2;

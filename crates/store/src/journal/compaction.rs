@@ -106,17 +106,19 @@ impl<D: Disk> Journal<D> {
             Record::Publication(mut kept) => {
                 let key = kept.key();
                 let Some(channel) = self.index.channels.get(&key) else { return };
-                let (epoch, head, dropped) = (channel.epoch, channel.staged_head, channel.dropped);
+                let (epoch, head, dropped, cached) =
+                    (channel.epoch, channel.staged_head, channel.dropped, channel.staged_cached);
                 let Publication { offset, .. } = Publication::of(&kept);
                 if !self.index.is_kept(&key, offset, spot) {
                     return self.keep_id(now, key, kept);
                 }
-                (kept.head, kept.dropped) = (head, dropped);
+                (kept.head, kept.dropped, kept.cached) = (head, dropped, cached);
                 Arc::make_mut(&mut kept.publication).position.epoch = epoch;
                 let at = self.end();
                 if let Ok(bytes) = self.write_with(|out| kept.write(out)) {
                     let id_until = kept.id.map(|(_, until)| until);
-                    self.staged.push(Staged::Publication { key, offset, gap: 0, dropped, at, bytes, id_until });
+                    let gap = 0;
+                    self.staged.push(Staged::Publication { key, offset, gap, dropped, at, bytes, id_until, cached });
                 }
             }
             Record::Id { key, epoch, offset, id, until } => {

@@ -11,7 +11,7 @@ mod compaction;
 use crate::disk::{Disk, is_no_space};
 use crate::frame::{Seed, SegmentHeader, TooLong, segment_name, write_record};
 use crate::index::{Index, Segment, Spot};
-use crate::record::{Kept, Place, Record};
+use crate::record::{Cached, Kept, Place, Record};
 use crate::recovery::{RecoverError, Recovered, RecoveredChannel, Report, STORE, read_patiently, recover};
 use compaction::Compaction;
 use std::io;
@@ -92,6 +92,7 @@ enum Staged {
         at: usize,
         bytes: usize,
         id_until: Option<Time>,
+        cached: Option<Cached>,
     },
     Place {
         key: ChannelKey,
@@ -233,10 +234,11 @@ impl<D: Disk> Journal<D> {
         let at = self.end();
         let bytes = self.write_with(|out| kept.write(out)).map_err(|TooLong| OutOfOrder)?;
         let channel = self.index.enter(&key, epoch);
-        channel.staged_head = offset;
+        (channel.staged_head, channel.staged_cached) = (offset, kept.cached);
         let gap = if known == Some(previous) { 0 } else { previous };
         let id_until = kept.id.as_ref().map(|(_, until)| *until);
-        self.staged.push(Staged::Publication { key, offset, gap, dropped: kept.dropped, at, bytes, id_until });
+        let (dropped, cached) = (kept.dropped, kept.cached);
+        self.staged.push(Staged::Publication { key, offset, gap, dropped, at, bytes, id_until, cached });
         Ok(())
     }
 
@@ -277,6 +279,26 @@ impl<D: Disk> Journal<D> {
         }
     }
 
+    /// The channel's cached value is gone, unless there is another by now. Nothing is written: what comes back after a crash goes again.
+    pub(crate) fn uncache(&mut self, key: &ChannelKey, epoch: Epoch, offset: u64) {
+        if self.index.channel(key, epoch).is_none() {
+            return;
+        }
+        let is_it = |cached: &mut Cached| cached.offset == offset;
+        for staged in &mut self.staged {
+            if let Staged::Publication { key: of, cached, .. } = staged
+                && of == key
+            {
+                cached.take_if(is_it);
+            }
+        }
+        if let Some(channel) = self.index.channels.get_mut(key) {
+            channel.staged_cached.take_if(is_it);
+            let cached = channel.cached.filter(|cached| cached.offset != offset);
+            self.index.cache(key, cached);
+        }
+    }
+
     fn stage_place(&mut self, place: Place) {
         let key = place.key.clone();
         if self.write(&Record::Channel(place)).is_ok() {
@@ -294,6 +316,7 @@ impl<D: Disk> Journal<D> {
             dropped: channel.dropped,
             complete_after: channel.complete_after,
             reserved: channel.staged_reserved,
+            cached: channel.staged_cached,
         })
     }
 
@@ -392,6 +415,7 @@ impl<D: Disk> Journal<D> {
             };
             let Some(channel) = self.index.channels.get_mut(&key) else { continue };
             (channel.staged_head, channel.staged_reserved) = (channel.head, channel.reserved);
+            channel.staged_cached = channel.cached;
             if channel.anchor.is_none() {
                 self.index.forget(&key);
             }
@@ -407,12 +431,13 @@ impl<D: Disk> Journal<D> {
     fn apply(&mut self, sequence: u64) {
         for staged in core::mem::take(&mut self.staged) {
             match staged {
-                Staged::Publication { key, offset, gap, dropped, at, bytes, id_until } => {
+                Staged::Publication { key, offset, gap, dropped, at, bytes, id_until, cached } => {
                     self.remember_id(sequence, id_until);
                     self.tell(&key, sequence, false);
                     if let Some(channel) = self.index.channels.get_mut(&key) {
                         channel.complete_after = channel.complete_after.max(gap);
                     }
+                    self.index.cache(&key, cached);
                     self.index.place(&key, offset, Spot { segment: sequence, at }, bytes);
                     self.index.drop_through(&key, dropped);
                 }

@@ -1,9 +1,8 @@
 //! The process or the machine stops anywhere: what was promised holds.
 
 use crate::node::{Node, options};
-use std::sync::atomic::Ordering;
 use std::time::Duration;
-use switchboard_core::{Position, Since};
+use switchboard_core::{CacheRequest, Position, Since};
 use switchboard_store::{Faults, FaultyDisk, Fsync};
 use switchboard_testkit::Rng;
 
@@ -13,7 +12,7 @@ const SIZE: usize = 20;
 /// One step of a node's life.
 fn step(node: &mut Node, rng: &mut Rng) {
     let channel = CHANNELS[rng.below(CHANNELS.len())];
-    match rng.below(12) {
+    match rng.below(13) {
         0..5 => node.publish(channel, None, None),
         5 => {
             let id = format!("id{}", rng.below(40));
@@ -29,6 +28,12 @@ fn step(node: &mut Node, rng: &mut Rng) {
             node.collect();
             node.commit(1 + rng.below(12));
         }
+        // Seldom, so that a value outlives its history and its segment.
+        11 => match rng.below(12) {
+            0..2 => node.publish_cached(channel, None, None, CacheRequest::Keep),
+            2 => node.publish_cached(channel, None, None, CacheRequest::Clear),
+            _ => node.publish(channel, None, None),
+        },
         _ => node.pass(Duration::from_millis(rng.number() % 300)),
     }
 }
@@ -59,10 +64,14 @@ fn run(seed: u64, fsync: Fsync) {
         assert_eq!(report.new_epochs, 0, "seed {seed}, life {life}");
         node.check_nothing_invented();
         node.check_resumes();
+        for channel in CHANNELS {
+            node.check_cached_was_one(channel);
+        }
         if fsync == Fsync::Always {
             for channel in CHANNELS {
                 node.check_all_there(channel, SIZE);
                 node.check_last_resumes(channel);
+                node.check_cached(channel);
             }
         }
     }
@@ -172,19 +181,11 @@ fn after_a_clean_end_nothing_is_skipped_and_after_a_crash_only_what_was_in_use()
     // The skip holds although nothing was published, and the end was clean.
     let disk = node.disk.clone();
     let at = node.position("a");
-    assert!(close(&mut node));
+    assert!(node.close());
     let report = node.restart(disk);
     assert_eq!((report.clean, report.skipped, node.position("a")), (true, 0, at));
     node.books = books;
     node.check_resumes();
-}
-
-/// Ends the process in order.
-fn close(node: &mut Node) -> bool {
-    let issued: Vec<u64> = node.brokers.iter().map(|broker| broker.issued().load(Ordering::Acquire)).collect();
-    let (other, _) = Node::start(FaultyDisk::new(9), Fsync::Never, options(1), 1 << 16);
-    let store = core::mem::replace(&mut node.store, other.store);
-    store.close(&issued).unwrap()
 }
 
 #[test]
@@ -198,7 +199,7 @@ fn an_end_in_which_a_request_was_lost_is_no_clean_one() {
         if !lost {
             node.settle();
         }
-        assert_eq!(close(&mut node), !lost);
+        assert_eq!(node.close(), !lost);
         let disk = node.disk.clone();
         let report = node.restart(disk);
         assert_eq!((report.clean, report.skipped), (!lost, usize::from(lost)));

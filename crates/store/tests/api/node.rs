@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use switchboard_core::{
-    App, AppId, ChannelName, ChannelOptions, Epoch, OpId, Payload, Position, Publish, ReadFrom, RejectCode, Since, Time,
+    App, AppId, CacheEffect, CacheRequest, ChannelName, ChannelOptions, Epoch, OpId, Payload, Position, Publish,
+    ReadFrom, RejectCode, Since, Time,
 };
 use switchboard_hub::{Broker, BrokerEvent, Caller, ChannelKey, History, PublishRequest, Read, ReturnAddress, ShardId};
 use switchboard_store::{
@@ -22,11 +24,23 @@ pub(crate) struct Books {
     pub(crate) asked: BTreeMap<u64, (String, String, Option<String>)>,
     /// Ids that were acknowledged, with their place.
     pub(crate) ids: BTreeMap<(String, String), (u64, u64)>,
+    /// What was done to the cached value of each channel: the texts that may be it, and the offset of what was acknowledged last.
+    pub(crate) cached: BTreeMap<String, Cached>,
     pub(crate) acknowledged: u64,
     pub(crate) refused: u64,
     pub(crate) unavailable: u64,
     pub(crate) conflicts: u64,
     pub(crate) duplicates: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cached {
+    /// The last that was acknowledged; `None` if it was cleared, or never was one.
+    acknowledged: Option<String>,
+    /// What was asked for since, and is not answered.
+    asked: Vec<(u64, Option<String>)>,
+    /// Everything that ever was asked for.
+    ever: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -77,14 +91,34 @@ impl Node {
     }
 
     pub(crate) fn publish(&mut self, channel: &str, id: Option<&str>, if_position: Option<Since>) {
+        self.publish_cached(channel, id, if_position, CacheRequest::ByOptions);
+    }
+
+    pub(crate) fn publish_cached(
+        &mut self,
+        channel: &str,
+        id: Option<&str>,
+        if_position: Option<Since>,
+        cache: CacheRequest,
+    ) {
         self.next += 1;
         let number = self.next;
         // Sizes vary, so that records fall on all places of a sector.
         let text = format!("{number}:{}", "x".repeat((number * 37 % 90) as usize));
         self.books.asked.insert(number, (channel.to_owned(), text.clone(), id.map(ToOwned::to_owned)));
+        let cached = self.books.cached.entry(channel.to_owned()).or_default();
+        match cache {
+            CacheRequest::ByOptions => {}
+            CacheRequest::Keep => {
+                cached.asked.push((number, Some(text.clone())));
+                cached.ever.insert(text.clone());
+            }
+            CacheRequest::Clear => cached.asked.push((number, None)),
+        }
         let key = key(channel);
         let shard = key.home(SHARDS);
-        let publish = Publish { id: id.map(Into::into), if_position, ..Publish::new(Payload::Text(text.into())) };
+        let publish =
+            Publish { id: id.map(Into::into), if_position, cache, ..Publish::new(Payload::Text(text.into())) };
         let origin = ReturnAddress { shard, caller: Caller::External(number), op: OpId(number), bytes: 0 };
         let app = Arc::clone(&self.app);
         let request = PublishRequest { key, app, publish, publisher: None, exclude: None, origin: Some(origin) };
@@ -154,6 +188,14 @@ impl Node {
             BrokerEvent::Published { key, publication, origin } => {
                 let (channel, text, id) = asked(&self.books, origin);
                 assert_eq!(channel, key.channel.as_str());
+                let cached = self.books.cached.get_mut(&channel).unwrap();
+                match publication.cache {
+                    CacheEffect::None => {}
+                    CacheEffect::Keep(_) => cached.acknowledged = Some(text.clone()),
+                    CacheEffect::Clear => cached.acknowledged = None,
+                }
+                let number: u64 = text.split_once(':').unwrap().0.parse().unwrap();
+                cached.asked.retain(|(asked, _)| *asked > number);
                 let Position { epoch: Epoch(epoch), offset } = publication.position;
                 let other = self.books.delivered.insert((channel.clone(), epoch, offset), text);
                 assert_eq!(other, None, "{channel} {epoch} {offset} was given away twice");
@@ -233,6 +275,36 @@ impl Node {
         counts
     }
 
+    pub(crate) fn cached(&self, channel: &str) -> Option<String> {
+        let key = key(channel);
+        let found = self.brokers[usize::from(key.home(SHARDS).0)].cached(self.now, &key)?;
+        match &found.payload {
+            Payload::Text(text) => Some(text.to_string()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The cached value is the last that was acknowledged, or one that was asked for after it.
+    pub(crate) fn check_cached(&mut self, channel: &str) {
+        let found = self.cached(channel);
+        let cached = self.books.cached.entry(channel.to_owned()).or_default();
+        let right = cached.acknowledged == found || cached.asked.iter().any(|(_, asked)| *asked == found);
+        assert!(right, "{channel}: {found:?} of {cached:?}");
+        // What was not answered has happened or not.
+        (cached.acknowledged, cached.asked) = (found, Vec::new());
+    }
+
+    /// The cached value was one at some time.
+    pub(crate) fn check_cached_was_one(&self, channel: &str) {
+        if let Some(found) = self.cached(channel) {
+            assert!(
+                self.books.cached[channel].ever.contains(&found),
+                "{channel}: {found:?} of {:?}",
+                self.books.cached
+            );
+        }
+    }
+
     /// What is there was published, at most once, and in order.
     pub(crate) fn check_nothing_invented(&mut self) {
         let mut channels: Vec<String> = self.books.asked.values().map(|(channel, ..)| channel.clone()).collect();
@@ -271,6 +343,13 @@ impl Node {
         let places = self.books.delivered.keys().filter(|(of, ..)| of == channel);
         let Some((_, epoch, offset)) = places.max().cloned() else { return };
         assert!(self.after(channel, epoch, offset).is_some(), "{channel} {epoch} {offset} cannot go on");
+    }
+
+    /// Ends the process in order. Returns whether everything had arrived.
+    pub(crate) fn close(&mut self) -> bool {
+        let issued: Vec<u64> = self.brokers.iter().map(|broker| broker.issued().load(Ordering::Acquire)).collect();
+        let (other, _, _) = open(&FaultyDisk::new(9), Fsync::Never, self.now, 1 << 16, 1);
+        core::mem::replace(&mut self.store, other).close(&issued).unwrap()
     }
 
     pub(crate) fn state(&self) -> StoreState {

@@ -78,8 +78,8 @@ fn occupied_channels_are_listed_with_what_is_asked_of_them() {
         assert_eq!(get(address, "/apps/100/channels/a:b/users", &[]).await.status, 400);
         assert_eq!(
             get(address, "/apps/100/channels/a%2Fb", &[]).await.status,
-            401,
-            "what is escaped is not what was signed"
+            400,
+            "a separator that is escaped is a part of a name, and of no channel's"
         );
     });
 }

@@ -127,6 +127,13 @@ const STEPS: &[Step] = &[
         run: typescript,
     },
     Step {
+        name: "clients",
+        about: "the client protocol suite: the Rust client and the TypeScript client",
+        tier: Tier::Full,
+        needs: &[Tool::Node],
+        run: clients,
+    },
+    Step {
         name: "conformance",
         about: "Autobahn's testsuite against the library, as server and as client",
         tier: Tier::Full,
@@ -235,6 +242,21 @@ fn typescript(root: &Path) -> Result<()> {
     npm(&["ci", "--no-audit", "--no-fund", "--ignore-scripts"], minutes(5))?;
     npm(&["test"], minutes(5))?;
     npm(&["run", "build"], minutes(5))
+}
+
+/// One suite for every client: what it is given is the program that takes its orders.
+fn clients(root: &Path) -> Result<()> {
+    let suite = |adapter: &[&str]| {
+        let mut command = Command::new("node");
+        command.args(["conformance/client/run.mjs", "--"]).args(adapter).current_dir(root);
+        process::run(&mut command, minutes(5))
+    };
+    cargo(root, &["build", "--locked", "--package", "switchboard-client", "--example", "suite"], minutes(20))?;
+    let rust = target_folder(root).join("debug/examples/suite");
+    suite(&[&rust.to_string_lossy()])?;
+    npm(root, "sdk/typescript", &["ci", "--no-audit", "--no-fund", "--ignore-scripts"], minutes(5))?;
+    npm(root, "sdk/typescript", &["run", "compile"], minutes(5))?;
+    suite(&["node", "sdk/typescript/build/test/adapter.js"])
 }
 
 fn npm(root: &Path, folder: &str, arguments: &[&str], limit: Duration) -> Result<()> {

@@ -122,6 +122,8 @@ pub struct Message {
     pub event: Option<String>,
     /// The user who published it; `None` if it was the backend.
     pub publisher: Option<String>,
+    /// It is the value that the channel kept for those who come, and may be older than the subscription's position.
+    pub cached: bool,
 }
 
 /// What became of a publication.

@@ -29,6 +29,7 @@ pub(super) struct Incoming<'a> {
     timestamp: u64,
     event: Option<String>,
     publisher: Option<Publisher>,
+    pub(super) cached: bool,
     pub(super) position: Option<Position>,
     pub(super) duplicate: bool,
     pub(super) recovered: Option<bool>,
@@ -126,6 +127,7 @@ impl<'a> Incoming<'a> {
             timestamp_ms: self.timestamp,
             event: self.event,
             publisher: self.publisher.map(|publisher| publisher.user),
+            cached: self.cached,
         })
     }
 }

@@ -122,12 +122,16 @@ impl Core {
             return Ok(());
         }
         let Some(position) = &mut subscription.position else { return Ok(()) };
-        if incoming.offset()? <= position.offset {
+        let known = incoming.offset()? <= position.offset;
+        // The kept value that greets who comes is not newer than the position that the answer named.
+        if known && !incoming.cached {
             return Ok(());
         }
         let message = incoming.publication(position.epoch.clone(), payload)?;
-        *position = message.position.clone();
-        let position = Some(message.position.clone());
+        if !known {
+            *position = message.position.clone();
+        }
+        let position = Some(position.clone());
         self.output.push_back(Output::Subscription { id, event: SubscriptionEvent::Message(message), position });
         Ok(())
     }

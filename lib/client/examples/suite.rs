@@ -392,12 +392,15 @@ fn message(message: &Message) -> Value {
         "name": message.event,
         "publisher": message.publisher,
     });
-    with(told, match &message.data {
-        Data::Json(json) => json!({"data": json}),
-        Data::Bytes(bytes) => {
-            json!({"bytes": bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()})
-        }
-    })
+    with(
+        told,
+        match &message.data {
+            Data::Json(json) => json!({"data": json}),
+            Data::Bytes(bytes) => {
+                json!({"bytes": bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()})
+            }
+        },
+    )
 }
 
 fn users(users: &[User]) -> Value {

@@ -22,6 +22,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
         "switchboard-net",
         &["switchboard-ws", "switchboard-ws-proto", "switchboard-session", "switchboard-hub", "switchboard-core"],
     ),
+    ("switchboard-workbench", &["switchboard-ws", "switchboard-ws-proto"]),
     (
         "switchboard-server",
         &[
@@ -32,6 +33,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
             // The names and payloads of protocols that have an HTTP API of their own.
             "switchboard-dialects",
             "switchboard-store",
+            "switchboard-workbench",
             "switchboard-webhooks",
             "switchboard-broker-redis",
             "switchboard-broker-nats",

@@ -33,20 +33,38 @@ impl Trust {
     /// A connector with these settings.
     pub(super) fn connector(&self) -> Result<Connector, Failure> {
         let connector = Connector::new().timeout(Duration::from_secs(self.timeout));
+        Ok(match self.special()? {
+            Some(config) => connector.tls(Arc::new(config)),
+            None => connector,
+        })
+    }
+
+    /// The same for whoever speaks TLS without a connector.
+    pub(super) fn tls(&self) -> Result<Arc<ClientConfig>, Failure> {
+        if let Some(config) = self.special()? {
+            return Ok(Arc::new(config));
+        }
+        let mut roots = RootCertStore::empty();
+        // What of the system's certificates cannot be read is not trusted.
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        Ok(Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()))
+    }
+
+    /// What is asked for instead of the system's certificates.
+    fn special(&self) -> Result<Option<ClientConfig>, Failure> {
         let builder = ClientConfig::builder();
         if self.insecure {
             let verifier = Arc::new(NoCheck(Self::schemes()?));
-            let config = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
-            return Ok(connector.tls(Arc::new(config)));
+            return Ok(Some(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()));
         }
-        let Some(file) = &self.ca else { return Ok(connector) };
+        let Some(file) = &self.ca else { return Ok(None) };
         let unreadable = |error: &dyn core::fmt::Display| Failure::usage(format!("--ca {}: {error}", file.display()));
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_file_iter(file).map_err(|error| unreadable(&error))? {
             let certificate = certificate.map_err(|error| unreadable(&error))?;
             roots.add(certificate).map_err(|error| unreadable(&error))?;
         }
-        Ok(connector.tls(Arc::new(builder.with_root_certificates(roots).with_no_client_auth())))
+        Ok(Some(builder.with_root_certificates(roots).with_no_client_auth()))
     }
 
     fn schemes() -> Result<Vec<SignatureScheme>, Failure> {

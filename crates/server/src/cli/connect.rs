@@ -47,7 +47,7 @@ pub(super) struct Connect {
     trust: Trust,
 }
 
-fn parse_header(raw: &str) -> Result<(String, String), String> {
+pub(super) fn parse_header(raw: &str) -> Result<(String, String), String> {
     let (name, value) = raw.split_once(':').ok_or("not of the form 'Name: value'")?;
     Ok((name.trim().to_owned(), value.trim().to_owned()))
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod check;
 mod client;
 mod config;
 mod connect;
@@ -36,6 +37,8 @@ enum Subcommands {
     Serve(Box<serve::Serve>),
     /// Connect to any WebSocket: type a line to send it, see what arrives
     Connect(Box<connect::Connect>),
+    /// Say whether a WebSocket server keeps the standards
+    Check(check::CheckServer),
     /// Publish a message to a channel
     Publish(publish::Publish),
     /// Print what is published on channels, one line a message
@@ -61,6 +64,7 @@ pub fn main() -> ExitCode {
     let result = match arguments.command {
         Subcommands::Serve(serve) => serve.run(),
         Subcommands::Connect(connect) => connect.run(),
+        Subcommands::Check(check) => check.run(),
         Subcommands::Publish(publish) => publish.run(),
         Subcommands::Subscribe(subscribe) => subscribe.run(),
         Subcommands::Token(token) => token.run(),

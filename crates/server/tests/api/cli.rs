@@ -334,3 +334,64 @@ fn connect_on_a_terminal_keeps_the_line_being_typed() {
     assert_eq!(after.local_flags, before.local_flags, "the terminal is left as it was");
     serving.stop();
 }
+
+#[test]
+fn check_judges_any_server() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let url = format!("ws://{}/", listener.local_addr().unwrap());
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let echo = async move {
+        let serve = async {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                tokio::spawn(async move {
+                    let Ok(mut socket) = switchboard_ws::accept(stream).await else { return };
+                    while let Some(Ok(message)) = socket.recv().await {
+                        if socket.send(message).await.is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        };
+        tokio::select! { () = serve => {}, _ = stopped => {} }
+    };
+    let echoing = std::thread::spawn(move || runtime.block_on(echo));
+    let good = run(&["check", "--json", &url]);
+    assert_eq!(good.code, 0, "{}\n{}", good.stdout, good.stderr);
+    let report: Value = serde_json::from_str(&good.stdout).unwrap();
+    assert_eq!(report["conformant"], true);
+    let checks = report["checks"].as_array().unwrap();
+    assert!(checks.len() > 200, "{}", checks.len());
+    let of = |outcome| checks.iter().filter(|check| check["outcome"] == outcome).count();
+    // Without compression, what needs it does not apply.
+    assert!(of("failed") == 0 && of("not applicable") > 20 && of("passed") > 150, "{report}");
+
+    let junit = run(&["check", "--format", "junit", "--only", "close", "--skip", "close/code-1", &url]);
+    assert!(junit.code == 0 && junit.stdout.starts_with("<?xml"), "{}", junit.stdout);
+    assert!(junit.stdout.contains("close/one-byte") && !junit.stdout.contains("close/code-1000"));
+    stop.send(()).unwrap();
+    echoing.join().unwrap();
+
+    let gone = run(&["check", &url]);
+    assert!(gone.code == 3 && gone.stderr.contains("cannot connect"), "{}", gone.stderr);
+    for (arguments, why) in [
+        (&["check", "http://127.0.0.1/"][..], "not of the form"),
+        (&["check", "ws://192.0.2.1/"][..], "--allow-remote"),
+        (&["check", "--only", "nonsense", "ws://127.0.0.1:1/"][..], "--list"),
+    ] {
+        let refused = run(arguments);
+        assert!(refused.code == 2 && refused.stderr.contains(why), "{arguments:?}: {}", refused.stderr);
+    }
+    let list = run(&["check", "--list"]);
+    assert!(list.code == 0 && list.stdout.lines().count() > 200 && list.stdout.contains("RFC 6455 §5.4"));
+}
+
+#[test]
+fn check_finds_ours_conformant_though_it_echoes_to_a_whole_room() {
+    let serving = Serving::start(&[]);
+    let checked = run(&["check", "--no-echo", &serving.url("/chat")]);
+    assert_eq!(checked.code, 0, "{}\n{}", checked.stdout, checked.stderr);
+    serving.stop();
+}

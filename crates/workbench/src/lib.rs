@@ -1,0 +1,3 @@
+//! Tools for any WebSocket server. They know nothing of the hub, and of ours no more than of others.
+
+pub mod check;

@@ -88,6 +88,11 @@ impl Apps {
         self.current.load().apps.clone()
     }
 
+    /// The one with this key.
+    pub fn by_key(&self, key: &str) -> Option<Arc<AppConfig>> {
+        self.current.load().apps.iter().find(|app| app.key == key).cloned()
+    }
+
     /// The one with this id.
     pub fn by_id(&self, id: &str) -> Option<Arc<AppConfig>> {
         self.current.load().find(id).cloned()
@@ -185,7 +190,7 @@ impl Directory for Apps {
     }
 
     fn app_by_key(&self, key: &str) -> Option<Arc<App>> {
-        self.current.load().apps.iter().find(|app| app.key == key).map(|app| Arc::clone(&app.app))
+        self.by_key(key).map(|app| Arc::clone(&app.app))
     }
 
     fn origin_allowed(&self, app: &AppId, origin: &str) -> bool {

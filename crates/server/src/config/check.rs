@@ -23,7 +23,7 @@ use switchboard_store::Fsync;
 const API_KEY_BYTES_MIN: usize = 16;
 const SECOND: Duration = Duration::from_secs(1);
 /// Paths that are, or will be, somebody else's.
-const RESERVED_PATHS: [&str; 14] = [
+const RESERVED_PATHS: [&str; 15] = [
     "/",
     "/ws",
     "/raw",
@@ -38,6 +38,7 @@ const RESERVED_PATHS: [&str; 14] = [
     "/sse",
     "/poll",
     "/healthz",
+    "/users",
 ];
 
 /// Checks a configuration. `variable` looks up environment variables that secrets are read from.

@@ -69,7 +69,7 @@ pub(super) async fn events(
         let message = format!("\"channels\" has {} names, not 1 to {CHANNELS_MAX}", named.len());
         return Err(PusherError::bad_request(message));
     }
-    let channels = named.iter().map(|name| names::channel(name)).collect::<Result<Vec<_>, _>>()?;
+    let channels = named.iter().map(|name| names::target(name)).collect::<Result<Vec<_>, _>>()?;
     let event = Event::read(&body, data_max)?;
     let app = &signed.app.app;
     publish(&state, app, channels.iter().map(|channel| (channel.clone(), &event))).await?;
@@ -104,7 +104,7 @@ pub(super) async fn batch_events(
             |error: PusherError| PusherError { message: format!("batch[{index}]: {}", error.message).into(), ..error };
         let name = body.channel.as_deref();
         let name = name.ok_or_else(|| PusherError::bad_request(format!("batch[{index}]: \"channel\" is missing")))?;
-        events.push((names::channel(name).map_err(at)?, Event::read(body, data_max).map_err(at)?));
+        events.push((names::target(name).map_err(at)?, Event::read(body, data_max).map_err(at)?));
     }
     let app = &signed.app.app;
     publish(&state, app, events.iter().map(|(channel, event)| (channel.clone(), event))).await?;

@@ -9,6 +9,7 @@ mod names;
 mod replay;
 mod request;
 pub(crate) mod signature;
+mod users;
 
 use crate::apps::Apps;
 use answer::PusherError;
@@ -35,6 +36,11 @@ pub(crate) fn router(apps: Arc<Apps>, hub: HubHandle) -> Router {
         .route("/apps/{app_id}/channels", get(channels::channels).fallback(not_get))
         .route("/apps/{app_id}/channels/{channel}", get(channels::channel).fallback(not_get))
         .route("/apps/{app_id}/channels/{channel}/users", get(channels::users).fallback(not_get))
+        .route(
+            "/apps/{app_id}/users/{user}/terminate_connections",
+            post(users::terminate_connections).fallback(not_post),
+        )
+        .route("/users/{user}/terminate_connections", post(users::terminate_connections_by_key).fallback(not_post))
         .with_state(PusherState { apps, hub, replays: Arc::default() })
 }
 

@@ -40,21 +40,36 @@ impl Signed {
         let app = state.apps.by_id(app_id).ok_or_else(|| {
             PusherError::new(StatusCode::NOT_FOUND, format!("there is no application {:?}", shown(app_id)))
         })?;
+        Self::check_of(app, parameters(&head.uri)?, head)
+    }
+
+    /// The same where the path names no application: the key does.
+    pub(super) fn check_by_key(state: &PusherState, head: &Parts) -> Result<Self, PusherError> {
+        let parameters = parameters(&head.uri)?;
+        let key = parameters.iter().find(|(name, _)| name == "auth_key").map(|(_, key)| key.as_str());
+        let app = state.apps.by_key(key.unwrap_or_default());
+        Self::check_of(
+            app.ok_or_else(|| PusherError::unauthorized("no application has this \"auth_key\""))?,
+            parameters,
+            head,
+        )
+    }
+
+    fn check_of(app: Arc<AppConfig>, mut parameters: Vec<(String, String)>, head: &Parts) -> Result<Self, PusherError> {
         if !app.protocols.iter().any(|protocol| protocol == "pusher") {
             return Err(PusherError::new(StatusCode::FORBIDDEN, "the application does not serve Pusher's clients"));
         }
-        let mut parameters = parameters(&head.uri)?;
         let position = parameters.iter().position(|(name, _)| name == "auth_signature");
         let (_, signature) = match position {
             Some(position) => parameters.remove(position),
             None => return Err(PusherError::unauthorized("\"auth_signature\" is missing in the query")),
         };
+        let unsigned = Self { app, parameters, timestamp: 0, signature: 0 };
+        let timestamp = unsigned.check_parameters(clock::now())?;
         let signed = |text: &str| {
-            let mut secrets = app.token_keys.iter().map(|key| &key.secret);
+            let mut secrets = unsigned.app.token_keys.iter().map(|key| &key.secret);
             secrets.any(|secret| signature::is_signed(secret, text, &signature))
         };
-        let unsigned = Self { app: Arc::clone(&app), parameters, timestamp: 0, signature: 0 };
-        let timestamp = unsigned.check_parameters(clock::now())?;
         let text = text(&head.method, head.uri.path(), &unsigned.parameters);
         if !signed(&text)
             && !decoded(&head.uri).is_some_and(|path| signed(&self::text(&head.method, &path, &unsigned.parameters)))

@@ -5,3 +5,4 @@ mod events;
 mod refusals;
 mod routes;
 pub mod support;
+mod users;

@@ -6,9 +6,11 @@ use core::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-const ROUTES: [(&str, &str); 5] = [
+const ROUTES: [(&str, &str); 7] = [
     ("POST", "/apps/100/events"),
     ("POST", "/apps/100/batch_events"),
+    ("POST", "/apps/100/users/ann/terminate_connections"),
+    ("POST", "/users/ann/terminate_connections"),
     ("GET", "/apps/100/channels"),
     ("GET", "/apps/100/channels/presence-a"),
     ("GET", "/apps/100/channels/presence-a/users"),

@@ -145,6 +145,15 @@ impl Client {
         answer
     }
 
+    /// Becomes a user.
+    pub async fn sign_in(&mut self, user: &str) {
+        let data = json!({ "id": user }).to_string();
+        let auth = self.auth(&format!("{}::user::{data}", self.id));
+        self.send(&json!({ "event": "pusher:signin", "data": { "auth": auth, "user_data": data } })).await;
+        let answer = self.next().await;
+        assert_eq!(answer["event"], "pusher:signin_success", "{answer}");
+    }
+
     pub fn auth(&self, text: &str) -> String {
         format!("{}:{}", self.key, sign(self.secret, text))
     }

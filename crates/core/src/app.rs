@@ -45,7 +45,7 @@ impl App {
         if channel.user().is_some() {
             return false;
         }
-        let protected = self.protected.iter().find(|prefix| channel.as_str().starts_with(&***prefix));
+        let protected = self.protected_by(channel);
         let by_grant = match identity {
             Some(identity) => identity.grants.iter().any(|grant| grant.allows(now, channel, operations)),
             None => self.anonymous.iter().flatten().any(|grant| {
@@ -61,5 +61,23 @@ impl App {
             Some(_) => options.allow.contains(operations),
             None => self.anonymous.is_some() && options.allow_anonymous.contains(operations),
         }
+    }
+
+    /// Whether a pattern that a client watches may show it what is published on the channel now. Who names a protected channel knows it; a pattern shows only those that a
+    /// grant's own pattern begins with.
+    pub fn shows(&self, identity: Option<&Identity>, now: Time, channel: &ChannelName) -> bool {
+        let named = |prefix: &str| {
+            let grants = identity.map(|identity| &identity.grants).or(self.anonymous.as_ref());
+            let mut grants = grants.into_iter().flatten();
+            grants.any(|grant| grant.pattern.begins_with(prefix) && grant.allows(now, channel, Operations::SUBSCRIBE))
+        };
+        match self.protected_by(channel) {
+            Some(prefix) => named(prefix),
+            None => self.allows(identity, now, channel, Operations::SUBSCRIBE),
+        }
+    }
+
+    fn protected_by(&self, channel: &ChannelName) -> Option<&str> {
+        self.protected.iter().map(|prefix| &**prefix).find(|prefix| channel.as_str().starts_with(prefix))
     }
 }

@@ -29,6 +29,8 @@ pub enum Command {
     SignIn {
         /// Who.
         user: Described,
+        /// Users about whose coming and going it is told.
+        watched: Vec<UserId>,
         /// What was signed.
         signed: Signed,
     },

@@ -83,8 +83,11 @@ impl Herald {
         ignored
     }
 
-    /// Somebody came; so many are there now.
+    /// Somebody came; so many are there now. Users' own channels are nothing that an application knows.
     pub(crate) fn subscribed(&mut self, now: Time, key: &ChannelKey, subscribers: u64) {
+        if key.channel.user().is_some() {
+            return;
+        }
         let new = !self.told.contains_key(key);
         let told = self.told.entry_ref(key).or_default();
         told.subscribers = subscribers;
@@ -169,7 +172,9 @@ impl Herald {
 
     pub(crate) fn wants(&self, key: &ChannelKey, kind: NoticeKinds) -> bool {
         let wanted = |notices: &Notices| notices.of(&key.channel).contains(kind);
-        !self.apps.is_empty() && self.apps.get(&key.app).is_some_and(|app| wanted(&app.notices))
+        !self.apps.is_empty()
+            && key.channel.user().is_none()
+            && self.apps.get(&key.app).is_some_and(|app| wanted(&app.notices))
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Time> {

@@ -173,7 +173,7 @@ impl<B: Broker + History> Homes<B> {
         }
         let users_max = home.options.presence_members;
         let recovered = missed.as_ref().map(Option::is_some);
-        let wants_cached = (request.cached || home.options.cache) && recovered != Some(true);
+        let wants_cached = (request.cached || home.options.cache) && recovered != Some(true) && !request.only_presence;
         let told = !self.herald.ignores(app);
         if told {
             self.herald.subscribed(now, &key, home.subscribers());

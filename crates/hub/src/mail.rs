@@ -68,6 +68,8 @@ pub struct SubscribeRequest {
     pub since: Option<Since>,
     /// Whether it wants to be told who is there, comes and goes.
     pub presence: bool,
+    /// Whether it wants nothing but presence: no publication is given to it.
+    pub only_presence: bool,
     /// How presence counts it, if it does.
     pub member: Option<Member>,
     /// Deliveries in a second that it wants at most; 0 is as many as there are. The channel's options may allow fewer.

@@ -18,9 +18,7 @@ use slab::Slab;
 use smallvec::SmallVec;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use switchboard_core::{
-    AppId, ChannelPattern, Encode, Identity, Mark, OpId, Operations, Outcome, Overflow, Publication, Time,
-};
+use switchboard_core::{AppId, ChannelPattern, Encode, Identity, Mark, OpId, Outcome, Overflow, Publication, Time};
 
 /// At a home: which shards watch which patterns.
 #[derive(Debug, Default)]
@@ -211,7 +209,7 @@ impl Delivery<'_> {
             return;
         }
         let channel = &self.key.channel;
-        let may = subscriber.app.allows(subscriber.identity.as_deref(), self.now, channel, Operations::SUBSCRIBE);
+        let may = subscriber.app.shows(subscriber.identity.as_deref(), self.now, channel);
         if !may || self.publication.exclude == Some(subscriber.session) {
             return;
         }

@@ -52,7 +52,7 @@ pub(crate) struct Entry {
     pub(crate) serial: u64,
     pub(crate) format: WireFormat,
     pub(crate) replaying: bool,
-    /// The last offset that it was given or that it came after: it gets publications after this one.
+    /// The last offset that it was given or that it came after: it gets publications after this one. `u64::MAX` if it wants none.
     pub(crate) from: u64,
     /// Gets presence changes after this one; `u64::MAX` if it does not want them.
     pub(crate) presence_from: u64,
@@ -91,8 +91,8 @@ impl Roster {
         self.index.len()
     }
 
-    /// Adds a subscriber. Returns the channel's number and the entry's place.
-    pub(crate) fn add(&mut self, app: &App, key: &ChannelKey, entry: Entry) -> (u32, u32) {
+    /// Adds a subscriber, when the channel is at `offset`. Returns the channel's number and the entry's place.
+    pub(crate) fn add(&mut self, app: &App, key: &ChannelKey, entry: Entry, offset: u64) -> (u32, u32) {
         let number = match self.index.get(key) {
             Some(number) => *number,
             None => {
@@ -101,7 +101,7 @@ impl Roster {
                 let place = self.channels.vacant_entry();
                 let number = u32::try_from(place.key()).unwrap_or(u32::MAX);
                 let mut channel = LocalChannel::new(key.clone(), options, number, self.generation);
-                channel.received = entry.from;
+                channel.received = offset;
                 place.insert(channel);
                 self.index.insert(key.clone(), number);
                 number

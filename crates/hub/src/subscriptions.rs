@@ -47,10 +47,10 @@ impl<B: Broker + History> Shard<B> {
                 serial: id.serial,
                 format: subscriber.format,
                 replaying: replaying && !is_planted(Canary::LiveOvertakesReplay),
-                from: position.offset,
+                from: if request.only_presence { u64::MAX } else { position.offset },
                 presence_from: presence_serial,
             };
-            let (channel, index) = self.roster.add(&subscriber.app, &key, entry);
+            let (channel, index) = self.roster.add(&subscriber.app, &key, entry, position.offset);
             let session = subscriber.session;
             let wanted = missed
                 .into_iter()

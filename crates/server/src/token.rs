@@ -151,7 +151,8 @@ fn grant(value: &Value) -> Result<Grant, Reject> {
         })?;
         operations = operations | operation;
     }
-    Ok(Grant::new(ChannelMatch::parse(pattern), operations))
+    let expires = value.as_object().map(|entry| Claims(entry).time("exp")).transpose()?.flatten();
+    Ok(Grant { pattern: ChannelMatch::parse(pattern), operations, expires })
 }
 
 fn bad(message: impl Into<Cow<'static, str>>) -> Reject {

@@ -32,9 +32,11 @@ impl<B: Broker + History> Sessions<B> {
             Command::Authorize { channel, operations, member, signed } => {
                 return self.authorize(session, op, channel, (operations, member), &signed);
             }
-            Command::SignIn { user, signed } => return self.sign_in(now, session, op, user, &signed),
+            Command::SignIn { user, watched, signed } => {
+                return self.sign_in(now, session, op, user, watched, &signed);
+            }
             Command::Subscribe { channel, since, presence, rate, cached } => {
-                let wanted = SubscribeRequest { since, presence, rate, cached, member: None };
+                let wanted = SubscribeRequest { since, presence, rate, cached, ..SubscribeRequest::default() };
                 self.subscribe(now, session, op, channel, wanted)?;
             }
             Command::Unsubscribe { channel } => {
@@ -154,27 +156,6 @@ impl<B: Broker + History> Sessions<B> {
         let member = member.map(|Described { user, info }| Member { user, client: session.name, info });
         session.authorized.insert(channel.clone(), (operations, member));
         self.answer(session, op, &Outcome::Authorized { channel });
-        Ok(())
-    }
-
-    /// Makes a guest a user, by the application's word. Who was another before is that one no longer.
-    fn sign_in(
-        &mut self,
-        now: Time,
-        session: &mut Session,
-        op: OpId,
-        user: Described,
-        signed: &Signed,
-    ) -> Result<(), Reject> {
-        self.directory.check_signed(&session.app.id, signed)?;
-        let outcome = Outcome::SignedIn { user: user.user.clone() };
-        let before = session.named_user().cloned();
-        session.user = Some(user.user);
-        session.info = user.info;
-        session.signed_in = true;
-        self.index_user(session, before.as_ref());
-        self.end_what_overstays(now, session);
-        self.answer(session, op, &outcome);
         Ok(())
     }
 

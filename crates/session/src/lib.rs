@@ -14,6 +14,7 @@ mod index;
 mod session;
 mod sessions;
 mod timers;
+mod users;
 
 pub use directory::Directory;
 pub use sessions::{Client, SessionStats, Sessions};

@@ -29,6 +29,8 @@ pub(crate) struct Session {
     pub(crate) signed_in: bool,
     /// What it is shown with, once it has signed in.
     pub(crate) info: Option<Arc<str>>,
+    /// Users about whose coming and going it is told.
+    pub(crate) watched: Vec<UserId>,
     /// What it subscribes to or has asked to.
     pub(crate) channels: HashMap<ChannelName, Subscription, foldhash::fast::RandomState>,
     /// The patterns it subscribes to.

@@ -71,6 +71,8 @@ pub struct Sessions<B> {
 
 /// An operation of our own: nobody waits for its answer.
 pub(crate) const OWN: OpId = OpId(u64::MAX);
+/// To watch a user: the answer says whether that user is there.
+pub(crate) const WATCH: OpId = OpId(u64::MAX - 1);
 
 impl<B: Broker + History> Sessions<B> {
     /// No sessions yet. `framings` are numbered by their place ([`FramingId`]).
@@ -105,6 +107,7 @@ impl<B: Broker + History> Sessions<B> {
             identity: None,
             authorized: hashbrown::HashMap::default(),
             signed_in: false,
+            watched: Vec::new(),
             info: None,
             channels: hashbrown::HashMap::default(),
             patterns: Vec::new(),
@@ -464,8 +467,10 @@ impl<B: Broker + History> Sessions<B> {
                     if let Outcome::Rejected(_) = outcome {
                         self.forget_refused(now, &mut session, op);
                     }
-                    if op != OWN {
-                        self.answer(&mut session, op, &outcome);
+                    match op {
+                        OWN => {}
+                        WATCH => self.tell_watched(&mut session, &outcome),
+                        op => self.answer(&mut session, op, &outcome),
                     }
                     self.resume(&mut session);
                     self.put_back(session);

@@ -110,9 +110,9 @@ impl Pusher {
                 self.ask(Pending::Unsubscribe, Command::Unsubscribe { channel }, commands);
             }
             Request::Signin { auth, user_data } => {
-                let user = read::user_data(&user_data)?;
+                let (user, watched) = read::user_data(&user_data)?;
                 let signed = Signed { text: format!("{}::user::{user_data}", self.socket_id), signature: auth };
-                self.ask(Pending::SignIn { user_data }, Command::SignIn { user, signed }, commands);
+                self.ask(Pending::SignIn { user_data }, Command::SignIn { user, watched, signed }, commands);
             }
             Request::ClientEvent { channel, event, payload } => {
                 let cache = caching(&channel);

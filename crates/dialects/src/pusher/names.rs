@@ -3,7 +3,7 @@
 //! Owns the mapping, which is one to one: two names of Pusher's never mean the same channel, nor one channel two names.
 
 use std::borrow::Cow;
-use switchboard_core::ChannelName;
+use switchboard_core::{ChannelName, UserId};
 
 /// The longest name in Pusher's form, in bytes.
 pub const NAME_BYTES_MAX: usize = 200;
@@ -54,6 +54,9 @@ pub enum NameError {
     /// It is an escape that nothing is written as.
     #[error("the channel name is not written as the server writes it: {0:?} is")]
     NotCanonical(String),
+    /// It is the form of users' own channels, but names no user.
+    #[error("the channel name: {0}")]
+    User(#[from] switchboard_core::UserIdError),
     /// What it stands for is no channel's name.
     #[error("{0}")]
     Channel(#[from] switchboard_core::ChannelNameError),
@@ -78,8 +81,15 @@ fn looks_escaped(name: &str) -> bool {
     any
 }
 
-/// A channel's name in Pusher's alphabet: as it is, or with `=XX` for each byte that is not in it and for `=` itself.
+/// How the names of users' own channels begin, before the user's name.
+const USER: &str = "#server-to-user-";
+
+/// A channel's name in Pusher's alphabet: as it is, or with `=XX` for each byte that is not in it and for `=` itself. Users' own channels have a form of
+/// their own.
 pub fn to_pusher(channel: &str) -> Cow<'_, str> {
+    if let Some(user) = channel.strip_prefix('#') {
+        return Cow::Owned(format!("{USER}{user}"));
+    }
     if channel.bytes().all(is_plain) && !looks_escaped(channel) {
         return Cow::Borrowed(channel);
     }
@@ -108,6 +118,9 @@ pub fn from_pusher(name: &str) -> Result<ChannelName, NameError> {
     }
     if name.len() > NAME_BYTES_MAX {
         return Err(NameError::TooLong(name.len()));
+    }
+    if let Some(user) = name.strip_prefix(USER) {
+        return Ok(ChannelName::of_user(&UserId::parse(user)?));
     }
     if let Some(character) = name.chars().find(|c| !u8::try_from(*c).is_ok_and(is_plain)) {
         return Err(NameError::Character(character));

@@ -30,6 +30,8 @@ pub(super) struct Fault {
 pub const EVENT_BYTES_MAX: usize = 200;
 /// The longest description of a member, in bytes: it is shown to everybody on the channel.
 const USER_INFO_BYTES_MAX: usize = 2_048;
+/// The most users of a watchlist.
+const WATCHLIST_MAX: usize = 100;
 
 #[derive(Deserialize)]
 struct Envelope<'a> {
@@ -164,17 +166,30 @@ pub(super) fn channel_data(text: &str) -> Result<Described, Fault> {
     Ok(Described { user: user("user_id", written.user_id)?, info: info(written.user_info)? })
 }
 
-/// `{"id": …, "user_info": …}`.
-pub(super) fn user_data(text: &str) -> Result<Described, Fault> {
+/// `{"id": …, "user_info": …, "watchlist": […]}`: who it is, and about whose coming and going it is told.
+pub(super) fn user_data(text: &str) -> Result<(Described, Vec<UserId>), Fault> {
     #[derive(Deserialize)]
     struct Written<'a> {
         #[serde(borrow)]
         id: Option<&'a RawValue>,
         #[serde(borrow)]
         user_info: Option<&'a RawValue>,
+        #[serde(borrow)]
+        watchlist: Option<&'a RawValue>,
     }
     let written: Written<'_> = object(text).map_err(|fault| prefixed("user_data", fault))?;
-    Ok(Described { user: user("id", written.id)?, info: info(written.user_info)? })
+    let described = Described { user: user("id", written.id)?, info: info(written.user_info)? };
+    Ok((described, watchlist(written.watchlist)?))
+}
+
+fn watchlist(member: Option<&RawValue>) -> Result<Vec<UserId>, Fault> {
+    let Some(raw) = present(member) else { return Ok(Vec::new()) };
+    let users: Vec<&RawValue> =
+        serde_json::from_str(raw.get()).map_err(|_| Fault::new("\"watchlist\" must be an array"))?;
+    if users.len() > WATCHLIST_MAX {
+        return Err(Fault::new(format!("\"watchlist\" has {} users, more than {WATCHLIST_MAX}", users.len())));
+    }
+    users.into_iter().map(|one| user("watchlist", Some(one))).collect()
 }
 
 /// A string, or a number as the libraries of some languages write it.

@@ -125,6 +125,9 @@ pub(crate) fn write_publications(publications: &[Arc<Publication>], out: &mut Wr
 
 /// A run of presence changes. Only presence channels tell of them.
 pub(crate) fn write_presence(channel: &ChannelName, changes: &[PresenceChange], out: &mut Writer<'_>) {
+    if channel.user().is_some() {
+        return watchlist_events(changes, out);
+    }
     if !Kind::of(channel.as_str()).presence {
         return;
     }
@@ -150,6 +153,22 @@ pub(crate) fn write_count(channel: &ChannelName, count: u64, out: &mut Writer<'_
     }
     event("pusher_internal:subscription_count", Some(&names::to_pusher(channel.as_str())), out, |data| {
         data.extend_from_slice(format!("{{\"subscription_count\":{count}}}").as_bytes());
+    });
+}
+
+/// Who watches a user is told of its coming and going, each change by itself so that their order stays.
+fn watchlist_events(changes: &[PresenceChange], out: &mut Writer<'_>) {
+    event("pusher_internal:watchlist_events", None, out, |data| {
+        data.extend_from_slice(b"{\"events\":[");
+        for (index, change) in changes.iter().enumerate() {
+            separate(data, index);
+            data.extend_from_slice(b"{\"name\":");
+            write_string(data, if change.joined { "online" } else { "offline" });
+            data.extend_from_slice(b",\"user_ids\":[");
+            write_string(data, change.user.as_str());
+            data.extend_from_slice(b"]}");
+        }
+        data.extend_from_slice(b"]}");
     });
 }
 

@@ -7,7 +7,7 @@ use super::check::operations;
 use super::values::{Count, Size, Span};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use switchboard_core::{ChannelOptions, Channels, ConflateBy, Overflow};
+use switchboard_core::{ChannelName, ChannelOptions, Channels, ConflateBy, Overflow};
 
 /// The options, each only where it is written. The list of keys serves suggestions.
 macro_rules! options {
@@ -189,6 +189,9 @@ pub(super) fn channels(defaults: ChannelOptions, lists: &[Listed<'_>], problems:
 }
 
 fn name_fault(name: &str) -> Option<String> {
+    if name == ChannelName::USERS {
+        return None;
+    }
     match name.strip_suffix([':', '/', '*']) {
         _ if name.is_empty() => Some("is missing: the part of channels' names before the first ':' or '/'".to_owned()),
         Some(rest) => {

@@ -131,6 +131,22 @@ fn time_is_the_one_that_is_given_and_has_no_leeway() {
 }
 
 #[test]
+fn a_right_may_end_before_its_token() {
+    let with = |exp: Value| {
+        let entry = json!({ "match": "a", "allow": ["subscribe"], "exp": exp });
+        check(&token(&json!({ "sub": "ann", "exp": 2_000, "channels": [entry, { "match": "b", "allow": [] }] })))
+    };
+    let identity = with(json!(1_500.5)).unwrap();
+    let ends: Vec<_> = identity.grants.iter().map(|grant| grant.expires).collect();
+    assert_eq!(ends, [Some(Time::from_millis(1_500_500)), None]);
+    // One that has ended is no fault of the token.
+    assert!(with(json!(1)).is_ok());
+    for exp in [json!("x"), json!(null), json!(-1)] {
+        assert!(with(exp).unwrap_err().contains("\"exp\""));
+    }
+}
+
+#[test]
 fn another_application_is_refused() {
     assert!(with("app", json!("shop")).is_ok());
     assert_eq!(with("app", json!("bank")).unwrap_err(), "the token is for another application");

@@ -3,7 +3,8 @@
 use core::time::Duration;
 use std::sync::Arc;
 use switchboard_core::{
-    App, AppId, ChannelMatch, ChannelName, Command, Grant, Identity, Operations, Payload, Publish, UserId,
+    App, AppId, ChannelMatch, ChannelName, Command, Control, Grant, Identity, Operations, Payload, Publish, Recipient,
+    UserId,
 };
 use switchboard_dialects::Opening;
 use switchboard_testkit::{ClientId, FakeDirectory, Received, World};
@@ -13,7 +14,7 @@ const PUSHER: &str = include_str!("../../../../docs/reference/pusher.md");
 
 #[test]
 fn the_reference_of_the_native_protocol_shows_what_happens() {
-    run_page(NATIVE, 13);
+    run_page(NATIVE, 15);
 }
 
 #[test]
@@ -90,12 +91,37 @@ fn run(setup: &str, script: &str) {
                 let channel = ChannelName::parse("news").unwrap();
                 world.submit(0, 0, &open, Command::Publish { channel, publish, exclude_self: false });
             }
+            ("!", "the application sends greeting to ann") => {
+                let payload = Payload::Json(r#"{"text":"Hello, Ann"}"#.into());
+                let publish = Publish { event: Some("greeting".into()), ..Publish::new(payload) };
+                let channel = ChannelName::of_user(&UserId::parse("ann").unwrap());
+                world.submit(0, 0, &open, Command::Publish { channel, publish, exclude_self: false });
+            }
+            ("!", "the application removes ann from room:lobby") => {
+                let (whom, channel) = (ann_user(), ChannelName::parse("room:lobby").unwrap());
+                world.submit(0, 0, &open, Command::Control(Control::Unsubscribe { whom, channel }));
+            }
+            ("!", "bob takes part in his own channel") => {
+                let who = Some(identity("bob", None, all()));
+                let joined = world.connect(0, &open, Opening::Native { batch: false }, who);
+                world.send(joined, r##"{"type":"subscribe","channel":"#user"}"##);
+                bob = Some(joined);
+            }
+            ("!", "bob signals offer to ann on room:lobby") => {
+                let signal =
+                    r#"{"type":"signal","channel":"room:lobby","user":"ann","event":"offer","data":{"sdp":"v=0"}}"#;
+                world.send(bob.unwrap(), signal);
+            }
             ("!", "bob leaves") => world.cut(bob.unwrap()),
             other => panic!("{other:?} in the reference"),
         }
     }
     world.settle();
     assert_eq!(world.next(client), None, "after {script}");
+}
+
+fn ann_user() -> Recipient {
+    Recipient::User(UserId::parse("ann").unwrap())
 }
 
 fn send(world: &mut World, client: ClientId, message: &str) {

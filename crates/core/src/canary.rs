@@ -30,11 +30,13 @@ pub enum Canary {
     ExcludedReplayed,
     /// A subscription that is gone stays on its channel's list at home.
     FeedLeft,
+    /// Whoever asks why is not told of what an outbox dropped.
+    DropForgotten,
 }
 
 impl Canary {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::ReadBeforeRegistering,
         Self::BehindForever,
         Self::LeaveLost,
@@ -47,6 +49,7 @@ impl Canary {
         Self::RevokedStillHears,
         Self::ExcludedReplayed,
         Self::FeedLeft,
+        Self::DropForgotten,
     ];
 }
 

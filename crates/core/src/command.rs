@@ -1,8 +1,8 @@
 //! What a client asks for and what it is answered, in no protocol's words.
 
 use crate::{
-    ChannelName, ChannelPattern, Control, Occupancy, Operations, Payload, Position, PresentUser, Publication,
-    Recipient, Reject, SessionId, Time, UserId,
+    ChannelName, ChannelPattern, Control, Occupancy, Operations, Payload, Position, PresentUser, Publication, Question,
+    Recipient, Reject, SessionId, Time, Trail, UserId,
 };
 use std::sync::Arc;
 
@@ -114,6 +114,8 @@ pub enum Command {
         /// How many at most.
         limit: usize,
     },
+    /// What became of a publication? For the application itself.
+    Why(Question),
 }
 
 impl Command {
@@ -125,7 +127,8 @@ impl Command {
             | Self::Watch { .. }
             | Self::Unwatch { .. }
             | Self::Control(_)
-            | Self::Channels { .. } => None,
+            | Self::Channels { .. }
+            | Self::Why(_) => None,
             Self::Authorize { channel, .. }
             | Self::Subscribe { channel, .. }
             | Self::Unsubscribe { channel }
@@ -145,7 +148,8 @@ impl Command {
             | Self::Watch { .. }
             | Self::Unwatch { .. }
             | Self::Control(_)
-            | Self::Channels { .. } => None,
+            | Self::Channels { .. }
+            | Self::Why(_) => None,
             Self::Authorize { channel, .. }
             | Self::Subscribe { channel, .. }
             | Self::Unsubscribe { channel }
@@ -353,6 +357,8 @@ pub enum Outcome {
         /// How many sessions of this node it concerned.
         sessions: u64,
     },
+    /// What became of a publication.
+    Why(Trail),
     /// Refused.
     Rejected(Reject),
 }

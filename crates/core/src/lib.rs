@@ -21,6 +21,7 @@ mod payload;
 mod publication;
 mod reject;
 mod time;
+mod why;
 
 pub use app::App;
 pub use channel::{ChannelMatch, ChannelName, ChannelNameError};
@@ -40,3 +41,4 @@ pub use payload::Payload;
 pub use publication::{CacheEffect, Epoch, Position, Publication};
 pub use reject::{Reject, RejectCode};
 pub use time::Time;
+pub use why::{About, Fate, Question, Standing, Step, Trail, What, Whom};

@@ -3,7 +3,7 @@
 use core::cmp::Ordering;
 use core::hash::{BuildHasher, Hash, Hasher};
 use std::sync::LazyLock;
-use switchboard_core::{AppId, ChannelName, OpId};
+use switchboard_core::{AppId, ChannelName, OpId, SessionId};
 
 /// One event loop of this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -54,6 +54,16 @@ pub struct ChannelKey {
 
 /// The hash of tables: who chooses names cannot make them collide. One for the whole process, since keys travel between shards.
 static TABLES: LazyLock<foldhash::fast::RandomState> = LazyLock::new(foldhash::fast::RandomState::default);
+
+impl ReturnAddress {
+    /// The session that asked, if it was one.
+    pub(crate) fn session(&self, node: u32) -> Option<SessionId> {
+        match self.caller {
+            Caller::Subscriber(id) => Some(SessionId { node, shard: self.shard.0, serial: id.serial }),
+            Caller::External(_) => None,
+        }
+    }
+}
 
 impl PartialEq for ChannelKey {
     fn eq(&self, other: &Self) -> bool {

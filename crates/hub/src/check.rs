@@ -9,7 +9,7 @@ use crate::fanout::mark_dirty;
 use crate::mail::Letter;
 use crate::shard::Shard;
 use core::time::Duration;
-use switchboard_core::{Event, Time};
+use switchboard_core::{Event, Time, What};
 
 /// The parts of an interval: each looks at its share of the channels, so that they are not all asked at once.
 const PARTS: u32 = 16;
@@ -79,6 +79,7 @@ impl<B: Broker + History> Shard<B> {
             if subscriber.lost {
                 continue;
             }
+            self.effects.remember(key, (entry.from + 1, offset), subscriber, What::Lost);
             let gap = Event::Gap { channel: key.channel.clone(), from: entry.from + 1, to: offset };
             entry.from = offset;
             self.events.push_back((id, gap));

@@ -75,21 +75,21 @@ impl Conflation {
         });
     }
 
-    /// A publication comes to what waits, in place of the one with its key.
-    pub(crate) fn push(&mut self, publication: Arc<Publication>) {
-        let Some(lane) = self.lanes.get_mut(&publication.channel) else { return };
+    /// A publication comes to what waits, in place of the one with its key. Returns the offset of that.
+    pub(crate) fn push(&mut self, publication: Arc<Publication>) -> Option<u64> {
+        let lane = self.lanes.get_mut(&publication.channel)?;
         let key = match lane.by {
             ConflateBy::Key => publication.key.clone(),
             ConflateBy::Channel => None,
         };
         self.bytes += publication.cost();
         let new = Waiting { publication, replaced: 0 };
-        if let Some(old) = lane.waiting.insert(key.clone(), new) {
-            self.bytes -= old.publication.cost();
-            if let Some(new) = lane.waiting.get_mut(&key) {
-                new.replaced = old.replaced + 1;
-            }
+        let old = lane.waiting.insert(key.clone(), new)?;
+        self.bytes -= old.publication.cost();
+        if let Some(new) = lane.waiting.get_mut(&key) {
+            new.replaced = old.replaced + 1;
         }
+        Some(old.publication.position.offset)
     }
 
     /// Takes the oldest publications of channels that lose those first, until at most `bytes` are held. What is taken is not sent any more.
@@ -230,7 +230,9 @@ mod tests {
     #[test]
     fn by_channel_one_is_left() {
         let mut prices = conflation(ConflateBy::Channel, 0);
-        (1..=5).for_each(|offset| prices.push(publication(offset, Some(if offset % 2 == 0 { "a" } else { "b" }))));
+        for offset in 1..=5 {
+            prices.push(publication(offset, Some(if offset % 2 == 0 { "a" } else { "b" })));
+        }
         assert_eq!(drain(&mut prices, Time::from_secs(1)), [(5, Mark::Conflated(4))]);
     }
 

@@ -3,24 +3,28 @@
 //! A turn's publications of a channel travel as one run: one walk through the roster and one reference a subscriber, however many they are. A
 //! large roster is walked in slices, so that it does not hold up a small one.
 
+use crate::address::ChannelKey;
 use crate::outbox::Run;
 use crate::roster::{Entry, LocalChannel, Roster, Walk};
 use crate::settings::{Portions, ShardConfig};
 use crate::slow::{conflate, waits_by_key};
 use crate::subscriber::Subscriber;
+use crate::trace::{Ring, TraceOptions};
 use bytes::BytesMut;
 use slab::Slab;
 use smallvec::SmallVec;
 use std::sync::Arc;
-use switchboard_core::{ChannelName, Encode, Encoded, Mark, Overflow, Publication, WireFormat};
+use switchboard_core::{ChannelName, Encode, Encoded, Mark, Overflow, Publication, Time, What, WireFormat};
 
 /// Where fan-out puts what it cannot do itself.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Effects {
     /// Subscribers with something to write.
     pub(crate) dirty: Vec<u32>,
     /// Subscribers whose outbox overflowed.
     pub(crate) overflowed: Vec<u32>,
+    /// Publications that found no room, and for which subscribers were given up: slot, then which.
+    pub(crate) given_up: Vec<(u32, Run)>,
     /// Subscribers that lost publications: slot, then which.
     pub(crate) dropped: Vec<(u32, Run)>,
     /// Subscribers for whom something waits by key.
@@ -29,6 +33,50 @@ pub(crate) struct Effects {
     pub(crate) lost: Vec<(u32, u64, u64)>,
     /// Publications delivered to somebody, for the counters.
     pub(crate) deliveries: u64,
+    /// What happened to publications on this shard, and what to single subscribers.
+    pub(crate) trace: Ring,
+    pub(crate) trace_of_ones: Ring,
+    /// The time of this turn, for them.
+    pub(crate) now: Time,
+}
+
+impl Effects {
+    pub(crate) const fn new(trace: TraceOptions) -> Self {
+        Self {
+            dirty: Vec::new(),
+            overflowed: Vec::new(),
+            given_up: Vec::new(),
+            dropped: Vec::new(),
+            conflating: Vec::new(),
+            lost: Vec::new(),
+            deliveries: 0,
+            trace: Ring::new(trace.steps),
+            trace_of_ones: Ring::new(trace.steps),
+            now: Time::from_micros(0),
+        }
+    }
+
+    /// Remembers what happened to one subscriber.
+    #[cold]
+    pub(crate) fn remember(&mut self, key: &ChannelKey, run: (u64, u64), subscriber: &Subscriber, what: What) {
+        self.trace_of_ones.add(self.now, key, run, Some(subscriber.session), what);
+    }
+
+    /// The same of several publications, if the subscriber is traced.
+    #[inline]
+    pub(crate) fn remember_each(
+        &mut self,
+        key: &ChannelKey,
+        publications: &[Arc<Publication>],
+        subscriber: &Subscriber,
+        what: &What,
+    ) {
+        if subscriber.traced {
+            for offset in publications.iter().map(|publication| publication.position.offset) {
+                self.remember(key, (offset, offset), subscriber, what.clone());
+            }
+        }
+    }
 }
 
 /// Visits the next slice of each channel that has something. Returns whether more is left.
@@ -57,6 +105,7 @@ pub(crate) fn fan_out(
         } else {
             let more = !channel.is_idle() || !channel.gaps.is_empty();
             roster.pending_bytes -= walk.cost();
+            walk.remember(channel, effects);
             if more {
                 roster.mark_ready(number);
             }
@@ -116,6 +165,7 @@ impl LocalChannel {
             presence_blocks: SmallVec::new(),
             count_blocks: SmallVec::new(),
             cursor: 0,
+            given: 0,
         })
     }
 }
@@ -147,6 +197,10 @@ impl Walk {
                 match block.filter(|block| !waits_by_key(subscriber, channel, count, block.len())) {
                     Some(block) => {
                         effects.deliveries += self.publications.len() as u64;
+                        self.given += 1;
+                        if subscriber.traced {
+                            effects.remember(&channel.key, (run.first, run.last), subscriber, What::Given);
+                        }
                         push(subscriber, entry.slot, block, run, overflow, effects);
                     }
                     None => {
@@ -168,6 +222,15 @@ impl Walk {
         }
         channel.entries = entries;
         self.cursor = end;
+    }
+
+    fn remember(&self, channel: &LocalChannel, effects: &mut Effects) {
+        if !self.publications.is_empty() {
+            let run = channel.run(&self.publications);
+            let subscribers = u32::try_from(channel.entries.len()).unwrap_or(u32::MAX);
+            let what = What::FannedOut { subscribers, given: self.given };
+            effects.trace.add(effects.now, &channel.key, (run.first, run.last), None, what);
+        }
     }
 
     fn block(&mut self, format: WireFormat, encode: &mut dyn Encode) -> Encoded {
@@ -216,6 +279,10 @@ impl Walk {
             .filter(|publication| publication.exclude != Some(subscriber.session))
             .cloned()
             .collect();
+        let excluded = self.publications.iter().filter(|publication| publication.exclude == Some(subscriber.session));
+        for offset in excluded.map(|publication| publication.position.offset) {
+            effects.remember(&channel.key, (offset, offset), subscriber, What::Excluded);
+        }
         if wanted.is_empty() {
             return;
         }
@@ -223,9 +290,12 @@ impl Walk {
             && let Some(subscription) = subscriber.subscription(channel.number)
             && let Some(replay) = &mut subscription.replay
         {
-            wanted.into_iter().for_each(|publication| replay.push(publication));
+            wanted.iter().for_each(|publication| replay.push(Arc::clone(publication)));
             // What is replayed is kept by the channel's history too, but only for a while.
-            if replay.bytes > replay_bytes_max {
+            let is_too_long = replay.bytes > replay_bytes_max;
+            effects.remember_each(&channel.key, &wanted, subscriber, &What::Queued);
+            if is_too_long {
+                effects.given_up.push((entry.slot, channel.run(&wanted)));
                 lose(subscriber, entry.slot, effects);
             }
             return;
@@ -236,6 +306,7 @@ impl Walk {
             return;
         }
         effects.deliveries += wanted.len() as u64;
+        effects.remember_each(&channel.key, &wanted, subscriber, &What::Given);
         let encoded = encode_run(subscriber.format, &wanted, encode);
         push(subscriber, entry.slot, encoded, channel.run(&wanted), channel.options.overflow, effects);
     }
@@ -320,11 +391,13 @@ pub(crate) fn replay(
             let cached = core::slice::from_ref(&cached);
             encode.publications(subscriber.format, cached, Mark::Cached, &mut out);
             let encoded = Encoded::new(out.freeze());
+            effects.remember_each(&channel.key, cached, subscriber, &What::Replayed);
             subscriber.outbox.push_replay(encoded, channel.run(cached), channel.options.overflow);
             mark_dirty(subscriber, slot, effects);
         }
         if !run.is_empty() {
             effects.deliveries += run.len() as u64;
+            effects.remember_each(&channel.key, &run, subscriber, &What::Replayed);
             let encoded = encode_run(subscriber.format, &run, encode);
             subscriber.outbox.push_replay(encoded, channel.run(&run), channel.options.overflow);
             mark_dirty(subscriber, slot, effects);
@@ -350,6 +423,7 @@ pub(crate) fn push(
     effects: &mut Effects,
 ) {
     if subscriber.outbox.push_run(block, run, overflow, &mut subscriber.dropped).is_err() {
+        effects.given_up.push((slot, run));
         lose(subscriber, slot, effects);
         return;
     }

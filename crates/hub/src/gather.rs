@@ -1,8 +1,9 @@
 //! Answers that several shards give together, kept until the last has come.
 
 use crate::address::Caller;
+use crate::why::merge;
 use hashbrown::HashMap;
-use switchboard_core::{Occupancy, OpId, Outcome};
+use switchboard_core::{Occupancy, OpId, Outcome, Trail};
 
 /// One shard's part of an answer.
 #[derive(Debug)]
@@ -11,6 +12,8 @@ pub(crate) enum Part {
     Channels { channels: Vec<Occupancy>, limit: usize },
     /// So many of its sessions were concerned.
     Affected(u64),
+    /// What it remembers of a publication.
+    Trail(Box<Trail>),
 }
 
 /// What is being put together on this shard. Bounded by the callers' pending operations.
@@ -25,11 +28,13 @@ struct Gather {
     left: u16,
     channels: Vec<Occupancy>,
     sessions: u64,
+    trail: Option<Box<Trail>>,
 }
 
 impl Gathers {
     pub(crate) fn begin(&mut self, caller: Caller, op: OpId, shards: u16) {
-        self.waiting.insert((caller, op), Gather { left: shards, channels: Vec::new(), sessions: 0 });
+        let gather = Gather { left: shards, channels: Vec::new(), sessions: 0, trail: None };
+        self.waiting.insert((caller, op), gather);
     }
 
     /// Adds a part; the whole if it was the last.
@@ -53,6 +58,12 @@ impl Gathers {
             Part::Affected(sessions) => {
                 gather.sessions += sessions;
                 last.then_some(Outcome::Affected { sessions: gather.sessions })
+            }
+            Part::Trail(part) => {
+                let is_first = gather.trail.is_none();
+                let trail = gather.trail.get_or_insert_default();
+                merge(trail, *part, is_first);
+                last.then(|| Outcome::Why(core::mem::take(trail)))
             }
         };
         if last {

@@ -10,6 +10,7 @@ use crate::occupancy::{Listing, Names};
 use crate::patterns::Watched;
 use crate::presence::{Left, Member, Members};
 use crate::settings::ShardConfig;
+use crate::trace::Ring;
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 use std::collections::BTreeSet;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use switchboard_core::canary::{Canary, is_planted};
 use switchboard_core::{
     App, ChannelName, ChannelOptions, Happened, NoticeKinds, Occupancy, Outcome, Position, PresenceChange,
-    PresenceCount, Publication, ReadFrom, Reject, RejectCode, SessionId, Since, Time, UserId,
+    PresenceCount, Publication, ReadFrom, Reject, RejectCode, SessionId, Since, Time, UserId, What,
 };
 
 /// The channels whose home is this shard.
@@ -40,6 +41,8 @@ pub(crate) struct Homes<B> {
     pub(crate) controls: Vec<ControlRequest>,
     /// Deliveries from history to a shard that is behind, in bytes a turn.
     catch_up_bytes: usize,
+    /// What happened to publications here.
+    pub(crate) trace: Ring,
 }
 
 #[derive(Debug)]
@@ -82,6 +85,7 @@ impl<B: Broker + History> Homes<B> {
             letters: Vec::new(),
             controls: Vec::new(),
             catch_up_bytes: portions.catch_up_bytes,
+            trace: Ring::new(portions.trace.steps),
         }
     }
 
@@ -130,6 +134,10 @@ impl<B: Broker + History> Homes<B> {
             RequestKind::Publish { publish, publisher, exclude } => {
                 self.herald.ignores(&app);
                 let origin = Some(from);
+                if let Some(id) = publish.id.as_ref().filter(|_| self.trace.is_on()) {
+                    let what = What::Asked { id: Arc::clone(id) };
+                    self.trace.add_asked(now, Some(&key), 0, (origin, self.node), what);
+                }
                 self.broker.publish(now, PublishRequest { key, app, publish, publisher, exclude, origin });
                 self.drain_broker(now);
                 return;
@@ -301,10 +309,15 @@ impl<B: Broker + History> Homes<B> {
         while let Some(event) = self.broker.poll_event() {
             match event {
                 BrokerEvent::Published { key, publication, origin } => {
+                    let mut shards = 0;
                     if let Some(home) = self.channels.get_mut(&key) {
                         home.published = publication.position.offset;
+                        shards = home.feeds.len();
                         deliver(&mut self.letters, home, &key, &publication);
                     }
+                    let what = What::Published { shards: u16::try_from(shards).unwrap_or(u16::MAX) };
+                    let offset = publication.position.offset;
+                    self.trace.add_asked(now, Some(&key), offset, (origin, self.node), what);
                     for shard in self.watched.shards(&key) {
                         let (key, publication) = (key.clone(), Arc::clone(&publication));
                         self.letters.push((shard, Letter::DeliverWatched { key, publication }));
@@ -316,11 +329,17 @@ impl<B: Broker + History> Homes<B> {
                     }
                 }
                 BrokerEvent::Duplicate { key, position, origin: Some(to) } => {
+                    let by = (Some(to), self.node);
+                    self.trace.add_asked(now, Some(&key), position.offset, by, What::Duplicate);
                     self.reply(to, Outcome::Published { channel: key.channel, position, duplicate: true });
                 }
                 BrokerEvent::Control(request) => self.controls.push(request),
                 BrokerEvent::Loaded { key, result } => self.loaded(now, &key, &result),
-                BrokerEvent::Refused { origin: Some(to), reject } => self.reply(to, Outcome::Rejected(reject)),
+                BrokerEvent::Refused { origin: Some(to), reject } => {
+                    let what = What::Refused { code: reject.code };
+                    self.trace.add_asked(now, None, 0, (Some(to), self.node), what);
+                    self.reply(to, Outcome::Rejected(reject));
+                }
                 BrokerEvent::Duplicate { origin: None, .. } | BrokerEvent::Refused { origin: None, .. } => {}
             }
         }
@@ -402,11 +421,15 @@ impl<B: Broker + History> Homes<B> {
             // Bounded memory has let go what the shard was still to get: say which.
             let to = lost.complete_after.unwrap_or(position.offset);
             letters.push(Letter::Gap { key: key.clone(), from: sent + 1, to });
+            self.trace.add(now, key, (sent + 1, to), None, What::Trimmed { shard: shard.0 });
             from.offset = to;
             self.broker.read(now, key, read(from))
         });
         let slice = slice.unwrap_or_default();
         let last = slice.publications.last().map_or(from.offset, |publication| publication.position.offset);
+        if last > from.offset {
+            self.trace.add(now, key, (from.offset + 1, last), None, What::CaughtUp { shard: shard.0 });
+        }
         letters.extend(
             slice.publications.into_iter().map(|publication| Letter::Deliver { key: key.clone(), publication }),
         );

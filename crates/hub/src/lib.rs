@@ -29,7 +29,9 @@ mod shard;
 mod slow;
 mod subscriber;
 mod subscriptions;
+mod trace;
 mod trie;
+mod why;
 
 pub use address::{Caller, ChannelKey, ReturnAddress, ShardId, SubscriberId};
 pub use broker::{
@@ -45,3 +47,4 @@ pub use outbox::{Outbox, OutboxFull};
 pub use presence::Member;
 pub use settings::{Portions, ShardConfig};
 pub use shard::Shard;
+pub use trace::TraceOptions;

@@ -6,7 +6,7 @@ use crate::fanout;
 use crate::outbox::Run;
 use crate::shard::Shard;
 use switchboard_core::canary::{Canary, is_planted};
-use switchboard_core::{ChannelName, Encoded, Event};
+use switchboard_core::{ChannelName, Encoded, Event, What};
 
 impl<B: Broker + History> Shard<B> {
     /// Queues the bytes of an [`Event::Gap`] for a subscriber, at their place among what waits for it; `None` if its protocol has no words for it.
@@ -50,6 +50,9 @@ impl<B: Broker + History> Shard<B> {
                 let from = from.max(entry.from + 1);
                 entry.from = to;
                 let Some(subscriber) = self.subscribers.get_mut(entry.slot as usize) else { continue };
+                if subscriber.traced {
+                    self.effects.remember(&channel.key, (from, to), subscriber, What::Lost);
+                }
                 if entry.replaying {
                     // What is lost lies behind a replay that is not at its end. To come back and ask is simpler than to wait for it.
                     fanout::lose(subscriber, entry.slot, &mut self.effects);
@@ -66,6 +69,12 @@ impl<B: Broker + History> Shard<B> {
         if is_planted(Canary::DropUntold) {
             self.effects.dropped.clear();
         }
+        for (slot, run) in core::mem::take(&mut self.effects.given_up) {
+            let known = self.subscribers.get(slot as usize).zip(self.roster.named(&run));
+            if let Some((subscriber, channel)) = known {
+                self.effects.remember(&channel.key, (run.first, run.last), subscriber, What::GivenUp);
+            }
+        }
         let mut gaps: Vec<(u32, Run)> = Vec::new();
         for (slot, run) in self.effects.dropped.drain(..) {
             let last = gaps.iter_mut().rev().find(|(known, gap)| *known == slot && gap.is_of(&run));
@@ -76,8 +85,11 @@ impl<B: Broker + History> Shard<B> {
         }
         for (slot, run) in gaps {
             let Some(subscriber) = self.subscribers.get_mut(slot as usize) else { continue };
-            match self.roster.channels.get(run.number as usize).filter(|channel| channel.generation == run.generation) {
+            match self.roster.named(&run) {
                 Some(channel) => {
+                    if !is_planted(Canary::DropForgotten) {
+                        self.effects.remember(&channel.key, (run.first, run.last), subscriber, What::Dropped);
+                    }
                     let event = Event::Gap { channel: channel.key.channel.clone(), from: run.first, to: run.last };
                     self.events.push_back((subscriber.id(slot), event));
                 }

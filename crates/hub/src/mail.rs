@@ -13,7 +13,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use switchboard_core::{
     App, AppId, ChannelPattern, ClientInfo, Outcome, Position, PresenceChange, PresentUser, Publication, Publish,
-    ReadFrom, SessionId, Since,
+    Question, ReadFrom, SessionId, Since,
 };
 
 /// A letter from one shard to another. Whoever carries it keeps the order of each pair of shards and cannot look inside.
@@ -40,6 +40,8 @@ pub(crate) enum Letter {
     List { listing: Arc<Listing>, to: ReturnAddress },
     /// To a shard with sessions: something may concern them.
     Control(ControlRequest),
+    /// To every shard: what does it remember?
+    Why { asked: Arc<(AppId, Question)>, to: ReturnAddress },
     /// To a channel's home: what has it published?
     Check { key: ChannelKey, shard: ShardId },
     /// To a shard with subscribers: everything up to this offset was sent to it.

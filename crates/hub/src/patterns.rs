@@ -18,7 +18,9 @@ use slab::Slab;
 use smallvec::SmallVec;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use switchboard_core::{AppId, ChannelPattern, Encode, Identity, Mark, OpId, Outcome, Overflow, Publication, Time};
+use switchboard_core::{
+    AppId, ChannelPattern, Encode, Identity, Mark, OpId, Outcome, Overflow, Publication, Time, What,
+};
 
 /// At a home: which shards watch which patterns.
 #[derive(Debug, Default)]
@@ -102,6 +104,7 @@ impl<B: Broker + History> Shard<B> {
         if let Some(subscriber) = self.subscriber(id) {
             subscriber.identity = identity;
         }
+        self.trace(id.slot as usize);
     }
 
     pub(crate) fn forget_watcher(&mut self, now: Time, id: SubscriberId, app: &AppId, pattern: &ChannelPattern) {
@@ -210,7 +213,10 @@ impl Delivery<'_> {
         }
         let channel = &self.key.channel;
         let may = subscriber.app.shows(subscriber.identity.as_deref(), self.now, channel);
-        if !may || self.publication.exclude == Some(subscriber.session) {
+        let excluded = self.publication.exclude == Some(subscriber.session);
+        if !may || excluded {
+            let what = if may { What::Excluded } else { What::Denied };
+            effects.remember_each(self.key, core::slice::from_ref(self.publication), subscriber, &what);
             return;
         }
         let options = Arc::clone(subscriber.app.channels.of(channel));
@@ -218,10 +224,11 @@ impl Delivery<'_> {
         let behind = subscriber.outbox.len() + self.publication.cost() > subscriber.outbox.behind_bytes();
         let conflates = options.overflow == Overflow::KeepLatest && behind && !subscriber.outbox.is_empty();
         if conflates || options.rate > 0 || subscriber.holds(channel) {
-            conflate_as(subscriber, id.slot, channel, run, &options, vec![Arc::clone(self.publication)], effects);
+            conflate_as(subscriber, id.slot, self.key, run, &options, vec![Arc::clone(self.publication)], effects);
             return;
         }
         effects.deliveries += 1;
+        effects.remember_each(self.key, core::slice::from_ref(self.publication), subscriber, &What::Matched);
         let encoded = encodings.of(subscriber.format, self.publication, Mark::Live, encode);
         // What is dropped here could not be told with its channel, so nothing is.
         let overflow = match options.overflow {

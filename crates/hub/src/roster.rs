@@ -1,6 +1,7 @@
 //! Who on this shard subscribes to what, and what waits to be fanned out to them.
 
 use crate::address::ChannelKey;
+use crate::outbox::Run;
 use crate::subscriber::Subscriber;
 use hashbrown::HashMap;
 use slab::Slab;
@@ -72,6 +73,8 @@ pub(crate) struct Walk {
     pub(crate) count_blocks: SmallVec<[(WireFormat, Encoded); 2]>,
     /// The next entry to visit.
     pub(crate) cursor: usize,
+    /// To how many the run was given at once.
+    pub(crate) given: u32,
 }
 
 impl Walk {
@@ -89,6 +92,11 @@ impl Roster {
 
     pub(crate) fn len(&self) -> usize {
         self.index.len()
+    }
+
+    /// The channel of a run, if it is still the same.
+    pub(crate) fn named(&self, run: &Run) -> Option<&LocalChannel> {
+        self.channels.get(run.number as usize).filter(|channel| channel.generation == run.generation)
     }
 
     /// Adds a subscriber, when the channel is at `offset`. Returns the channel's number and the entry's place.
@@ -131,14 +139,12 @@ impl Roster {
         }
     }
 
-    /// Queues a publication for the channel's subscribers here. Returns whether what is between it and what came last is lost.
-    pub(crate) fn enqueue(&mut self, key: &ChannelKey, publication: Arc<Publication>) -> bool {
-        let Some(number) = self.find(key) else { return false };
-        let Some(channel) = self.channels.get_mut(number as usize) else { return false };
-        let lost = publication.previous > channel.received;
-        if lost {
-            channel.gaps.push_back((channel.received + 1, publication.previous));
-        }
+    /// Queues a publication for the channel's subscribers here. Returns what is lost between it and what came last.
+    pub(crate) fn enqueue(&mut self, key: &ChannelKey, publication: Arc<Publication>) -> Option<(u64, u64)> {
+        let number = self.find(key)?;
+        let channel = self.channels.get_mut(number as usize)?;
+        let lost = (publication.previous > channel.received).then_some((channel.received + 1, publication.previous));
+        channel.gaps.extend(lost);
         channel.received = publication.position.offset;
         self.pending_bytes += publication.cost();
         channel.pending.push_back(publication);

@@ -1,6 +1,7 @@
 //! What a shard is told when it begins: its place, and how much it does at once.
 
 use crate::address::ShardId;
+use crate::trace::TraceOptions;
 use core::time::Duration;
 
 /// Which shard of which node, among how many, and where its session numbers begin.
@@ -41,6 +42,8 @@ pub struct Portions {
     pub notice_bytes_max: usize,
     /// How often each channel's subscribers are compared with what its home has published; zero never.
     pub position_check: Duration,
+    /// What is remembered for whoever asks why.
+    pub trace: TraceOptions,
 }
 
 impl Default for Portions {
@@ -54,6 +57,7 @@ impl Default for Portions {
             unanswered_bytes_max: 8 * 1024 * 1024,
             notice_bytes_max: 4 * 1024 * 1024,
             position_check: Duration::from_secs(30),
+            trace: TraceOptions::default(),
         }
     }
 }

@@ -18,12 +18,13 @@ use crate::presence::Member;
 use crate::roster::Roster;
 use crate::settings::ShardConfig;
 use crate::subscriber::Subscriber;
+use crate::trace::Named;
 use slab::Slab;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use switchboard_core::{
     App, ClientInfo, Encode, Encoded, Event, OpId, Outcome, Publish, ReadFrom, Reject, RejectCode, SessionId, Time,
-    WireFormat,
+    What, WireFormat,
 };
 
 /// One core's part of the hub.
@@ -47,6 +48,7 @@ pub struct Shard<B> {
     pub(crate) replaying: Vec<u32>,
     pub(crate) checks: Checks,
     pub(crate) watchers: Watchers,
+    pub(crate) named: Named,
     pub(crate) gathers: Gathers,
     /// What is to be done to this shard's sessions. Bounded by the turn, at whose end it is done.
     pub(crate) controls: VecDeque<ControlRequest>,
@@ -68,11 +70,12 @@ impl<B: Broker + History> Shard<B> {
             unanswered: 0,
             answers: VecDeque::new(),
             events: VecDeque::new(),
-            effects: Effects::default(),
+            effects: Effects::new(config.portions.trace),
             conflation_timers: BTreeSet::new(),
             replaying: Vec::new(),
             checks: Checks::default(),
             watchers: Watchers::default(),
+            named: Named::new(),
             gathers: Gathers::default(),
             controls: VecDeque::new(),
             publications: 0,
@@ -104,7 +107,10 @@ impl<B: Broker + History> Shard<B> {
             conflating: false,
             conflation_due: None,
             revoked: Vec::new(),
+            traced: false,
+            drawn: false,
         });
+        self.trace(slot);
         (SubscriberId { slot: u32::try_from(slot).unwrap_or(u32::MAX), serial: session.serial }, session)
     }
 
@@ -251,6 +257,7 @@ impl<B: Broker + History> Shard<B> {
 
     /// Fans out what came in since. Returns whether more is left for another turn, after the outboxes were flushed.
     pub fn end_turn(&mut self, now: Time, encode: &mut dyn Encode) -> bool {
+        self.effects.now = now;
         // What was on its way when somebody subscribed by name comes before what comes that way.
         self.deliver_to_watchers(now, encode);
         let more = fanout::fan_out(&mut self.roster, &mut self.subscribers, &self.config, encode, &mut self.effects);
@@ -467,13 +474,13 @@ impl<B: Broker + History> Shard<B> {
                 if to == self.config.id {
                     self.handle_letter(now, letter);
                 } else {
-                    self.post(to, letter);
+                    self.post(now, to, letter);
                 }
             }
         }
     }
 
-    fn post(&mut self, to: ShardId, letter: Letter) {
+    fn post(&mut self, now: Time, to: ShardId, letter: Letter) {
         let Some(outgoing) = self.outgoing.get_mut(to.0 as usize) else { return };
         if matches!(letter, Letter::DeliverWatched { .. }) && !outgoing.has_room() {
             outgoing.lose_watched();
@@ -493,12 +500,16 @@ impl<B: Broker + History> Shard<B> {
         }
         if let Letter::Deliver { key, publication } = &letter {
             if self.homes.is_behind(key, to) {
+                let offset = publication.position.offset;
+                self.homes.trace.add(now, key, (offset, offset), None, What::Behind { shard: to.0 });
                 return;
             }
             if !outgoing.has_room() {
-                if self.homes.fall_behind(key, to, publication.position.offset) {
+                let offset = publication.position.offset;
+                if self.homes.fall_behind(key, to, offset) {
                     outgoing.mark_behind(key.clone());
                 }
+                self.homes.trace.add(now, key, (offset, offset), None, What::Behind { shard: to.0 });
                 return;
             }
         }
@@ -506,6 +517,7 @@ impl<B: Broker + History> Shard<B> {
     }
 
     pub(crate) fn handle_letter(&mut self, now: Time, letter: Letter) {
+        self.effects.now = now;
         match letter {
             Letter::Request(request) => {
                 if matches!(request.kind, RequestKind::Publish { .. }) {
@@ -515,19 +527,26 @@ impl<B: Broker + History> Shard<B> {
             }
             Letter::Reply { to, reply } => self.handle_reply(now, to, reply),
             Letter::Deliver { key, publication } => {
-                self.losses += u64::from(self.roster.enqueue(&key, publication));
+                if let Some(lost) = self.roster.enqueue(&key, publication) {
+                    self.losses += 1;
+                    self.effects.trace.add(now, &key, lost, None, What::Missing);
+                }
             }
             Letter::DeliverWatched { key, publication } => self.watchers.enqueue(key, publication, &mut self.roster),
             Letter::WatchedLost => self.lose_watchers(),
             Letter::Watch { app, pattern, shard, to } => self.handle_watch(&app, pattern, shard, to),
             Letter::Control(request) => self.handle_control(request),
             Letter::List { listing, to } => self.handle_list(&listing, to),
+            Letter::Why { asked, to } => self.handle_why(&asked, to),
             Letter::Check { key, shard } => self.answer_check(key, shard),
             Letter::Checked { key, offset } => self.compare(&key, offset),
             Letter::Presence { key, change } => self.roster.enqueue_change(&key, change),
             Letter::PresenceLost { key } => self.lose_presence(&key),
             Letter::Count { key, count } => self.roster.enqueue_count(&key, count),
-            Letter::Gap { key, from, to } => self.roster.enqueue_gap(&key, from, to),
+            Letter::Gap { key, from, to } => {
+                self.effects.trace.add(now, &key, (from, to), None, What::Missing);
+                self.roster.enqueue_gap(&key, from, to);
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Owns when what waits by key is let out, by room and by the clock. The usual subscriber never comes here.
 
+use crate::address::ChannelKey;
 use crate::broker::{Broker, History};
 use crate::fanout::{Effects, lose, mark_dirty};
 use crate::outbox::Run;
@@ -10,7 +11,7 @@ use crate::shard::Shard;
 use crate::subscriber::Subscriber;
 use bytes::BytesMut;
 use std::sync::Arc;
-use switchboard_core::{ChannelName, ChannelOptions, Encode, Encoded, Mark, Overflow, Publication, Time, WireFormat};
+use switchboard_core::{ChannelOptions, Encode, Encoded, Mark, Overflow, Publication, Time, What, WireFormat};
 
 /// Encodings of single publications that are remembered within a turn.
 const ENCODINGS_MAX: usize = 64;
@@ -34,7 +35,7 @@ pub(crate) fn conflate(
     effects: &mut Effects,
 ) {
     let run = Run { number: channel.number, generation: channel.generation, first: 0, last: 0 };
-    conflate_as(subscriber, slot, &channel.key.channel, run, &channel.options, publications, effects);
+    conflate_as(subscriber, slot, &channel.key, run, &channel.options, publications, effects);
 }
 
 /// The same for a channel that need not be on the roster.
@@ -42,29 +43,50 @@ pub(crate) fn conflate(
 pub(crate) fn conflate_as(
     subscriber: &mut Subscriber,
     slot: u32,
-    name: &ChannelName,
+    key: &ChannelKey,
     run: Run,
     options: &ChannelOptions,
     publications: Vec<Arc<Publication>>,
     effects: &mut Effects,
 ) {
     let conflation = subscriber.conflation.get_or_insert_default();
-    conflation.hold_as(name, run, options, options.rate);
-    publications.into_iter().for_each(|publication| conflation.push(publication));
+    conflation.hold_as(&key.channel, run, options, options.rate);
+    let mut replaced = Vec::new();
+    let traced = subscriber.traced;
+    let (first, last) = ends(&publications);
+    for publication in publications {
+        let offset = publication.position.offset;
+        let old = conflation.push(publication);
+        if traced {
+            replaced.push((offset, old));
+        }
+    }
     // The outbox holds little where this is used, but for one large message, which must not be what ends the session.
     let bytes_max = subscriber.outbox.bytes_max();
     let room = bytes_max.saturating_sub(subscriber.outbox.len()).max(bytes_max / 2);
     if conflation.bytes > room {
         conflation.drop_oldest(room, |due| effects.dropped.push((slot, due.run)));
         if conflation.bytes > room {
+            effects.given_up.push((slot, Run { first, last, ..run }));
             lose(subscriber, slot, effects);
             return;
+        }
+    }
+    for (offset, old) in replaced {
+        effects.remember(key, (offset, offset), subscriber, What::Waits);
+        if let Some(old) = old {
+            effects.remember(key, (old, old), subscriber, What::Replaced { by: offset });
         }
     }
     if !subscriber.conflating {
         subscriber.conflating = true;
         effects.conflating.push(slot);
     }
+}
+
+fn ends(publications: &[Arc<Publication>]) -> (u64, u64) {
+    let offset = |publication: Option<&Arc<Publication>>| publication.map_or(0, |known| known.position.offset);
+    (offset(publications.first()), offset(publications.last()))
 }
 
 /// What was encoded for one subscriber in this turn, in case others get the same: those with the same rate do.
@@ -113,6 +135,11 @@ impl<B: Broker + History> Shard<B> {
             {
                 let encoded = encodings.of(subscriber.format, &due.publication, due.mark, encode);
                 self.effects.deliveries += 1;
+                if subscriber.traced {
+                    let key = ChannelKey::new(subscriber.app.id.clone(), due.publication.channel.clone());
+                    let offset = due.publication.position.offset;
+                    self.effects.remember(&key, (offset, offset), subscriber, What::Given);
+                }
                 subscriber.outbox.push_replay(encoded, due.run, due.overflow);
                 mark_dirty(subscriber, slot, &mut self.effects);
             }
@@ -166,7 +193,7 @@ fn is_behind(subscriber: &Subscriber) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::{Caller, ChannelKey, MemoryBroker, Portions, ShardConfig, ShardId, SubscribeRequest};
+    use crate::{Caller, MemoryBroker, Portions, ShardConfig, ShardId, SubscribeRequest};
     use core::time::Duration;
     use switchboard_core::{App, AppId, ChannelName, FramingId, OpId, Payload, PresenceChange, Publish};
 

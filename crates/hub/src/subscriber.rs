@@ -38,6 +38,9 @@ pub(crate) struct Subscriber {
     pub(crate) conflating: bool,
     /// When the shard's timers look at what is conflated.
     pub(crate) conflation_due: Option<Time>,
+    /// What concerns it is remembered in every detail, now and, if it was drawn, since it came.
+    pub(crate) traced: bool,
+    pub(crate) drawn: bool,
     /// Operations whose subscription was taken away before it was there.
     pub(crate) revoked: Vec<OpId>,
 }

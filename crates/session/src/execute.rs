@@ -94,7 +94,7 @@ impl<B: Broker + History> Sessions<B> {
                 let caller = Caller::Subscriber(session.id);
                 self.shard.control(now, caller, op, &session.app.id, Control::Signal { whom, signal });
             }
-            Command::Control(_) | Command::Channel { .. } | Command::Channels { .. } => {
+            Command::Control(_) | Command::Channel { .. } | Command::Channels { .. } | Command::Why(_) => {
                 let message = "only the application itself can ask for this";
                 return Err(Reject::new(RejectCode::PermissionDenied, message));
             }
@@ -222,6 +222,7 @@ pub(crate) fn external<B: Broker + History>(
         Command::Channels { prefix, after, limit } => {
             shard.channels(now, caller, op, &app.id, prefix, after, limit);
         }
+        Command::Why(question) => shard.why(now, caller, op, app.id.clone(), question),
         Command::Authenticate { .. }
         | Command::Authorize { .. }
         | Command::SignIn { .. }

@@ -23,6 +23,7 @@ mod shrink;
 mod subscription;
 mod trace;
 mod truth;
+mod why;
 mod world;
 
 pub use kept::{Kept, kept};

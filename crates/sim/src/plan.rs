@@ -7,7 +7,7 @@ use crate::rights::{Rights, Token};
 use core::time::Duration;
 use std::sync::Arc;
 use switchboard_core::{App, AppId, ChannelName, ChannelOptions, Channels, Limits, Overflow, Time};
-use switchboard_hub::Portions;
+use switchboard_hub::{Portions, TraceOptions};
 use switchboard_testkit::Rng;
 
 /// A whole run, before it has begun.
@@ -217,7 +217,10 @@ impl Setup {
             ..Portions::default()
         };
         let unanswered_bytes_max = portions.replay_bytes_max / 2;
-        let portions = Portions { unanswered_bytes_max, ..portions };
+        // Everybody is traced, in some runs for a short time only.
+        let trace = TraceOptions { steps: if portions.catch_up_bytes == 500 { 300 } else { 4_096 }, sample: 1 };
+        let portions = Portions { unanswered_bytes_max, trace, ..portions };
+        let usual = Portions { trace, ..Portions::default() };
         let tokens = Token::all();
         let mut setup = Self {
             shards: u16::try_from(shards).unwrap_or(1),
@@ -227,7 +230,7 @@ impl Setup {
             tokens,
             mailbox_bytes: pick(rng, &[400, 2_000, 1024 * 1024]),
             mail_batches: pick(rng, &[1, 2, 8]),
-            portions: if small { portions } else { Portions::default() },
+            portions: if small { portions } else { usual },
             wire: draw_latency(rng, 5_000),
             mail: draw_latency(rng, 300),
             turn: draw_latency(rng, 100),

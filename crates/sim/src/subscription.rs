@@ -3,7 +3,7 @@
 use crate::Violation;
 use crate::conversation::{Checked, Position, violation};
 use crate::truth::{Place, Truth};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use switchboard_core::SessionId;
 
 /// How far it has come.
@@ -15,6 +15,17 @@ pub(crate) enum Phase {
     /// Its end is asked for.
     Leaving,
 }
+
+/// What it was told of an offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    Message,
+    /// That it will not get it.
+    Gap,
+}
+
+/// Offsets of which is remembered what was heard.
+const HEARD_MAX: usize = 16;
 
 #[derive(Debug)]
 pub(crate) struct Subscription {
@@ -30,12 +41,22 @@ pub(crate) struct Subscription {
     pub(crate) member: Option<String>,
     /// Who is there, if it knows all of them.
     pub(crate) users: Option<BTreeSet<String>>,
+    /// The last that was heard.
+    pub(crate) heard: VecDeque<(u64, Heard)>,
 }
 
 impl Subscription {
     pub(crate) fn new(since: Option<Position>, watches: bool) -> Self {
         let (epoch, last) = since.unwrap_or_default();
-        Self { phase: Phase::Asked, watches, epoch, last, replay_until: None, member: None, users: None }
+        let heard = VecDeque::new();
+        Self { phase: Phase::Asked, watches, epoch, last, replay_until: None, member: None, users: None, heard }
+    }
+
+    fn hears(&mut self, offset: u64, heard: Heard) {
+        if self.heard.len() >= HEARD_MAX {
+            self.heard.pop_front();
+        }
+        self.heard.push_back((offset, heard));
     }
 
     pub(crate) fn position(&self) -> Position {
@@ -83,6 +104,7 @@ impl Subscription {
         }
         self.check_nothing_missing(truth, place, name, offset)?;
         self.last = offset;
+        self.hears(offset, Heard::Message);
         Ok(())
     }
 
@@ -105,6 +127,7 @@ impl Subscription {
         }
         self.check_nothing_missing(truth, place, name, from)?;
         self.last = to;
+        [from, to].into_iter().for_each(|offset| self.hears(offset, Heard::Gap));
         Ok(())
     }
 

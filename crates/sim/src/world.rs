@@ -208,6 +208,7 @@ impl<'a> World<'a> {
         self.run_until(Time::from_micros(u64::MAX), |due| matches!(due, Due::Step(_)))?;
         self.calm_down()?;
         self.check_quiet()?;
+        self.check_why()?;
         self.send_everybody_home()?;
         self.check_nothing_left()
     }

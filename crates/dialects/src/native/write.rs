@@ -97,7 +97,8 @@ pub(super) fn ok(id: Option<&str>, outcome: &Outcome, out: &mut Writer<'_>) {
             | Outcome::Authorized { .. }
             | Outcome::SignedIn { .. }
             | Outcome::Channel { .. }
-            | Outcome::Channels { .. } => {}
+            | Outcome::Channels { .. }
+            | Outcome::Why(_) => {}
         }
         object.end();
     });

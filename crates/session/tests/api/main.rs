@@ -18,3 +18,4 @@ mod rights;
 mod slow;
 mod transcripts;
 mod users;
+mod why;

@@ -269,6 +269,7 @@ fn development_app(config: &Config) -> anyhow::Result<AppConfig> {
         origins: Vec::new(),
         allow_query_token: false,
         protocols: every_protocol(),
+        webhooks: Vec::new(),
     })
 }
 

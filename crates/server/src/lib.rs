@@ -17,6 +17,7 @@ mod serve;
 mod supervisor;
 mod tls;
 mod token;
+mod webhooks;
 
 pub use apps::{Apps, DEVELOPMENT_CHAT, DEVELOPMENT_TOKEN_TTL};
 pub use secret::Secret;

@@ -7,6 +7,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::history;
 use crate::tls::Certificates;
+use crate::webhooks::{self, Webhooks};
 use anyhow::Context;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -25,6 +26,7 @@ use tokio::task::JoinHandle;
 pub struct Running {
     server: Server,
     writer: Option<history::Writer>,
+    webhooks: Webhooks,
     data_dir: Option<PathBuf>,
     apps: Arc<Apps>,
     ready: Arc<AtomicBool>,
@@ -41,7 +43,9 @@ pub struct Running {
 pub async fn start(config: &Config) -> anyhow::Result<Running> {
     let apps = Arc::new(Apps::new(config)?);
     let certificates = config.tls.as_ref().map(|files| Certificates::load(files, config.http2.enabled)).transpose()?;
+    let (notices, told) = webhooks::channel();
     let settings = Settings {
+        notices: Some(notices),
         shards: config.shards,
         tls: certificates.as_ref().map(Certificates::current),
         proxies: config.proxies.clone(),
@@ -70,6 +74,7 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
     let opened = config.history_files.as_ref();
     let opened = opened.map(|files| history::open(files, bound.shards(), random_seed()?)).transpose()?;
     let watch = opened.as_ref().map(history::Opened::watch);
+    let webhooks = webhooks::start(Arc::clone(&apps), config, told).context("the webhooks cannot be told")?;
     let (server, writer) = match opened {
         None => (bound.serve(&router), None),
         Some(opened) => {
@@ -87,13 +92,22 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
     }
     if let (Some(listener), Some(admin_address)) = (admin_listener, admin_address) {
         let (apps, ready) = (Arc::clone(&apps), Arc::clone(&ready));
-        let state =
-            AdminState { apps, hub, history: watch, ready, started: clock::now(), address, secure, admin_address };
+        let state = AdminState {
+            apps,
+            hub,
+            history: watch,
+            webhooks: webhooks.watch(),
+            ready,
+            started: clock::now(),
+            address,
+            secure,
+            admin_address,
+        };
         tasks.push(tokio::spawn(serve_admin(listener, admin::router(state))));
     }
     tracing::info!(%address, admin = ?admin_address, secure, development = apps.is_development(), "the server is running");
     let data_dir = config.history_files.as_ref().map(|files| files.folder.clone());
-    Ok(Running { server, writer, data_dir, apps, ready, reload, tasks, admin_address, secure })
+    Ok(Running { server, writer, webhooks, data_dir, apps, ready, reload, tasks, admin_address, secure })
 }
 
 async fn serve_admin(listener: TcpListener, router: axum::Router) {
@@ -197,6 +211,7 @@ impl Running {
         self.ready.store(false, Ordering::Relaxed);
         let connections = self.server.hub().stats().total.connections;
         tracing::info!(connections, ?window, "the server is shutting down");
+        let telling = window.max(Duration::from_secs(1));
         // With nobody to spread there is nothing to wait for.
         let window = if connections == 0 { Duration::ZERO } else { window };
         self.server.drain(window).await;
@@ -207,6 +222,7 @@ impl Running {
         if let Some(writer) = self.writer {
             writer.finish();
         }
+        self.webhooks.finish(telling).await;
         tracing::info!("the server has stopped");
     }
 }

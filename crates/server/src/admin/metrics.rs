@@ -1,6 +1,8 @@
 //! Metrics in the OpenMetrics text format. The shards count; they are asked when somebody scrapes.
 
+use super::AdminState;
 use crate::history::Watch;
+use crate::webhooks;
 use axum::body::Body;
 use axum::response::Response;
 use core::fmt::Error;
@@ -8,6 +10,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use http::{HeaderValue, header};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
@@ -16,6 +19,7 @@ use switchboard_core::Time;
 use switchboard_net::HubHandle;
 use switchboard_session::DIALECTS;
 use switchboard_store::{StoreState, SyncTimes};
+use switchboard_webhooks::{Breaker, WebhookStats};
 
 #[derive(Clone, Debug)]
 pub(super) struct Metrics(Arc<Registry>);
@@ -28,11 +32,13 @@ struct Shards {
 }
 
 impl Metrics {
-    pub(super) fn new(hub: HubHandle, history: Option<Watch>, ready: Arc<AtomicBool>, started: Time) -> Self {
+    pub(super) fn new(state: &AdminState) -> Self {
         let mut registry = Registry::with_prefix("switchboard");
-        if let Some(history) = history {
+        if let Some(history) = state.history.clone() {
             registry.register_collector(Box::new(History(history)));
         }
+        registry.register_collector(Box::new(Webhooks(state.webhooks.clone())));
+        let (hub, ready, started) = (state.hub.clone(), Arc::clone(&state.ready), state.started);
         registry.register_collector(Box::new(Shards { hub, ready, started }));
         Self(Arc::new(registry))
     }
@@ -152,6 +158,62 @@ impl Collector for History {
             &buckets,
             None,
         )
+    }
+}
+
+/// The webhooks. They are named by their application and their place in the configuration: a URL may have a secret in it.
+#[derive(Debug)]
+struct Webhooks(webhooks::Watch);
+
+impl Collector for Webhooks {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
+        let figures = self.0.figures();
+        counter(
+            &mut encoder,
+            "webhook_notices_lost",
+            "Events that found no room on their way to the queues",
+            figures.lost,
+        )?;
+        if let Some(writable) = figures.writable {
+            let help = "Whether the queues are written down (1) or their disk is full or has failed (0)";
+            gauge(&mut encoder, "webhook_queue_writable", help, u64::from(writable))?;
+        }
+        type Figure = fn(&WebhookStats) -> u64;
+        let counters: [(&str, &str, Figure); 5] = [
+            ("webhook_events_delivered", "Events that a webhook took", |stats| stats.delivered),
+            ("webhook_requests_failed", "Requests that a webhook did not take, to be made again", |stats| stats.failed),
+            ("webhook_events_refused", "Events that a webhook refused for good", |stats| stats.refused),
+            ("webhook_events_dropped", "Events that found no room in their queue, or made it", |stats| stats.dropped),
+            ("webhook_events_expired", "Events that waited too long", |stats| stats.expired),
+        ];
+        let gauges: [(&str, &str, Figure); 2] = [
+            ("webhook_queue_events", "Events that wait", |stats| stats.queue_events),
+            ("webhook_queue_bytes", "What they take", |stats| stats.queue_bytes),
+        ];
+        let counters = counters.into_iter().map(|figure| (MetricType::Counter, figure));
+        let gauges = gauges.into_iter().map(|figure| (MetricType::Gauge, figure));
+        for (kind, (name, help, figure)) in counters.chain(gauges) {
+            let mut family = encoder.encode_descriptor(name, help, None, kind)?;
+            for one in &figures.webhooks {
+                let labels = one.labels();
+                let place = family.encode_family(&labels)?;
+                match kind {
+                    MetricType::Counter => ConstCounter::new(figure(&one.stats)).encode(place)?,
+                    _ => ConstGauge::new(figure(&one.stats)).encode(place)?,
+                }
+            }
+        }
+        let help = "Whether a webhook is told (0), tried (1) or left alone (2)";
+        let mut family = encoder.encode_descriptor("webhook_breaker", help, None, MetricType::Gauge)?;
+        for one in &figures.webhooks {
+            let state: u64 = match one.breaker {
+                Breaker::Closed => 0,
+                Breaker::HalfOpen => 1,
+                Breaker::Open => 2,
+            };
+            ConstGauge::new(state).encode(family.encode_family(&one.labels())?)?;
+        }
+        Ok(())
     }
 }
 

@@ -8,6 +8,7 @@ mod metrics;
 use crate::answer::{ApiError, json_response};
 use crate::apps::Apps;
 use crate::history::Watch;
+use crate::webhooks;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
@@ -29,6 +30,7 @@ pub(crate) struct AdminState {
     pub(crate) hub: HubHandle,
     /// The history on disk, if there is one.
     pub(crate) history: Option<Watch>,
+    pub(crate) webhooks: webhooks::Watch,
     pub(crate) ready: Arc<AtomicBool>,
     pub(crate) started: Time,
     /// Where clients connect.
@@ -40,8 +42,7 @@ pub(crate) struct AdminState {
 
 /// The routes.
 pub(crate) fn router(state: AdminState) -> Router {
-    let metrics =
-        metrics::Metrics::new(state.hub.clone(), state.history.clone(), Arc::clone(&state.ready), state.started);
+    let metrics = metrics::Metrics::new(&state);
     let state = Arc::new(state);
     Router::new()
         .route("/healthz", get(|| async { json_response(StatusCode::OK, &json!({ "healthy": true })) }))

@@ -1,7 +1,7 @@
 //! From what was written to what is meant. All that is wrong is found in one go; what would be insecure is refused and says what to set.
 
 use super::channels::{Listed, RawNamespace, channels};
-use super::raw::{RawApp, RawCompression, RawConfig, RawGrant, RawHistory, RawHttp2, RawPath, RawSecret};
+use super::raw::{RawApp, RawCompression, RawConfig, RawGrant, RawHistory, RawHttp2, RawPath, RawSecret, RawWebhooks};
 use super::values::{Count, Size, Span};
 use super::{AppConfig, Config, ConfigError, HistoryFiles, Problem, RawRoute, TlsFiles};
 use crate::apps::{every_protocol, protected};
@@ -12,9 +12,7 @@ use core::ops::RangeInclusive;
 use core::time::Duration;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use switchboard_core::{
-    App, AppId, ChannelMatch, ChannelName, ChannelOptions, Channels, Grant, Limits, Notices, Operations,
-};
+use switchboard_core::{App, AppId, ChannelMatch, ChannelName, ChannelOptions, Channels, Grant, Limits, Operations};
 use switchboard_net::{Compression, Http2};
 use switchboard_session::admission::{Network, OriginPattern, TrustedProxies};
 use switchboard_store::Fsync;
@@ -51,13 +49,13 @@ pub fn check(raw: &RawConfig, variable: impl Fn(&str) -> Option<String>) -> Resu
     if checker.problems.is_empty() { Ok(config) } else { Err(ConfigError::Problems(checker.problems)) }
 }
 
-struct Checker<'a> {
+pub(super) struct Checker<'a> {
     problems: Vec<Problem>,
     variable: &'a dyn Fn(&str) -> Option<String>,
 }
 
 impl Checker<'_> {
-    fn problem(&mut self, key: impl Into<String>, message: impl Into<String>) {
+    pub(super) fn problem(&mut self, key: impl Into<String>, message: impl Into<String>) {
         self.problems.push(Problem::at(key, message));
     }
 
@@ -98,6 +96,7 @@ impl Checker<'_> {
             history_bytes_max: raw.history.total_bytes.0,
             history_files: self.history_files(&raw.history),
             tls: self.tls(raw),
+            webhooks: self.webhook_config(&raw.webhooks),
             raw: self.raw_routes(&raw.raw, &apps),
             apps,
             limits,
@@ -214,7 +213,7 @@ impl Checker<'_> {
         for (index, raw_app) in raw.apps.iter().enumerate() {
             let at = format!("apps[{index}]");
             let channels = self.channels(&at, raw_app, &raw.namespaces, defaults);
-            let app = self.app(&at, raw_app, limits, channels);
+            let app = self.app(&at, raw_app, limits, channels, &raw.webhooks);
             if !ids.insert(raw_app.id.clone()) {
                 self.problem(format!("{at}.id"), format!("{:?} is the id of another application", raw_app.id));
             }
@@ -239,7 +238,7 @@ impl Checker<'_> {
         apps
     }
 
-    fn app(&mut self, at: &str, raw: &RawApp, limits: &Limits, channels: Channels) -> AppConfig {
+    fn app(&mut self, at: &str, raw: &RawApp, limits: &Limits, channels: Channels, told: &RawWebhooks) -> AppConfig {
         if raw.id.is_empty() {
             self.problem(format!("{at}.id"), "is missing");
         } else if !is_plain(&raw.id) {
@@ -267,7 +266,7 @@ impl Checker<'_> {
         let api_keys = api_keys.collect();
         let protocols = self.protocols(at, raw);
         let protected = protected(&protocols);
-        let notices = Notices::default();
+        let (webhooks, notices) = self.webhooks(at, raw, told, !token_keys.is_empty());
         let app = App { id: AppId::new(&raw.id), limits: limits.clone(), anonymous, protected, channels, notices };
         AppConfig {
             app: Arc::new(app),
@@ -278,6 +277,7 @@ impl Checker<'_> {
             origins,
             allow_query_token: raw.allow_query_token,
             protocols,
+            webhooks,
         }
     }
 
@@ -332,7 +332,7 @@ impl Checker<'_> {
         keys
     }
 
-    fn secret(&mut self, key: &str, raw: &RawSecret, bytes_min: usize) -> Option<Secret> {
+    pub(super) fn secret(&mut self, key: &str, raw: &RawSecret, bytes_min: usize) -> Option<Secret> {
         let secret = match (&raw.value, &raw.file, &raw.env) {
             (Some(secret), ..) => secret.clone(),
             (None, Some(file), _) => match std::fs::read_to_string(file) {
@@ -444,7 +444,7 @@ impl Checker<'_> {
         }
     }
 
-    fn count(&mut self, key: &str, range: RangeInclusive<usize>, count: Count) -> usize {
+    pub(super) fn count(&mut self, key: &str, range: RangeInclusive<usize>, count: Count) -> usize {
         if !range.contains(&count.0) {
             let message = if *range.end() == usize::MAX {
                 format!("{} is less than {}", count.0, range.start())
@@ -456,18 +456,18 @@ impl Checker<'_> {
         count.0
     }
 
-    fn count32(&mut self, key: &str, min: usize, count: Count) -> u32 {
+    pub(super) fn count32(&mut self, key: &str, min: usize, count: Count) -> u32 {
         u32::try_from(self.count(key, min..=1_000_000_000, count)).unwrap_or(u32::MAX)
     }
 
-    fn size(&mut self, key: &str, range: RangeInclusive<usize>, size: Size) -> usize {
+    pub(super) fn size(&mut self, key: &str, range: RangeInclusive<usize>, size: Size) -> usize {
         if !range.contains(&size.0) {
             self.problem(key, format!("{size} is not between {} and {} bytes", range.start(), Size(*range.end())));
         }
         size.0
     }
 
-    fn span(&mut self, key: &str, min: Duration, span: Span) -> Duration {
+    pub(super) fn span(&mut self, key: &str, min: Duration, span: Span) -> Duration {
         if span.0 < min {
             self.problem(key, format!("{span} is less than {}", Span(min)));
         }

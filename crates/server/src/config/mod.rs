@@ -6,6 +6,7 @@ mod load;
 mod raw;
 mod reload;
 mod values;
+mod webhooks;
 
 #[cfg(test)]
 mod tests;
@@ -15,10 +16,11 @@ pub use check::check;
 pub use load::load;
 pub use raw::{
     RawApp, RawCompression, RawConfig, RawGrant, RawHeartbeat, RawHistory, RawHttp2, RawLimits, RawPath, RawSecret,
-    RawServer, RawTls,
+    RawServer, RawTls, RawWebhook, RawWebhooks,
 };
 pub use reload::keep_fixed;
 pub use values::{Count, Size, Span};
+pub use webhooks::{Target, WebhookConfig, WebhookTarget};
 
 use crate::secret::Secret;
 use crate::token::TokenKey;
@@ -62,6 +64,8 @@ pub struct Config {
     pub history_bytes_max: usize,
     /// Where and how it survives the process; `None` if it is in memory only.
     pub history_files: Option<HistoryFiles>,
+    /// How webhooks are told.
+    pub webhooks: WebhookConfig,
     /// Certificate and key.
     pub tls: Option<TlsFiles>,
     /// Applications; empty: one for development is made.
@@ -111,6 +115,8 @@ pub struct AppConfig {
     pub allow_query_token: bool,
     /// The protocols that it serves.
     pub protocols: Vec<String>,
+    /// Who is told what happens to its channels.
+    pub webhooks: Vec<WebhookTarget>,
 }
 
 /// A path of raw connections.

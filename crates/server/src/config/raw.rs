@@ -5,9 +5,11 @@ use super::values::{Count, Size, Span};
 use crate::secret::Secret;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use switchboard_core::Limits;
+use switchboard_core::{Limits, Notices};
 use switchboard_net::{Compression, Http2};
+use switchboard_webhooks::Settings;
 
 /// A table of the configuration: its struct, its defaults and the list of its keys, which serves suggestions.
 macro_rules! table {
@@ -51,6 +53,8 @@ table! {
         channels: RawChannel = RawChannel::default(),
         /// How channels of a namespace behave, in every application.
         namespaces: Vec<RawNamespace> = Vec::new(),
+        /// How applications' servers are told what happens to their channels.
+        webhooks: RawWebhooks = RawWebhooks::default(),
         /// Applications; none means that one for development is made.
         apps: Vec<RawApp> = Vec::new(),
         /// Paths of raw connections.
@@ -172,6 +176,59 @@ table! {
 }
 
 table! {
+    /// `[webhooks]`
+    RawWebhooks {
+        /// Networks that are not the public internet's and may be told all the same.
+        allow: Vec<String> = Vec::new(),
+        /// Certificates of authorities that are trusted beside the system's, PEM.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ca: Option<PathBuf> = None,
+        /// How long looking up and connecting may take, and again the handshake of TLS.
+        connect_timeout: Span = Span(core::time::Duration::from_secs(5)),
+        /// How long the answer may take.
+        timeout: Span = Span(core::time::Duration::from_secs(10)),
+        /// How long an event may wait for others to travel with.
+        batch_wait: Span = Span(Settings::default().batch_wait),
+        /// Events of one request.
+        batch_events: Count = Count(Settings::default().batch_events),
+        /// Their bytes.
+        batch_bytes: Size = Size(Settings::default().batch_bytes),
+        /// What may wait for one webhook.
+        queue_bytes: Size = Size(Settings::default().queue_bytes),
+        /// How long an event is worth telling.
+        expire_after: Span = Span(Settings::default().expire_after),
+        /// The longest wait before the second try. It doubles with each.
+        retry_first: Span = Span(Settings::default().retry_first),
+        /// The longest wait before any.
+        retry_max: Span = Span(Settings::default().retry_max),
+        /// Failures in a row after which a receiver is left alone.
+        breaker_failures: Count = Count(Settings::default().breaker_failures as usize),
+        /// For how long at first. It doubles with each probe that fails.
+        breaker_wait: Span = Span(Settings::default().breaker_wait),
+        /// And at most.
+        breaker_wait_max: Span = Span(Settings::default().breaker_wait_max),
+        /// How long a channel without subscribers still counts as occupied.
+        vacated_grace: Span = Span(Notices::default().vacated_grace),
+        /// The shortest time between two events that say how many subscribe to a channel.
+        count_interval: Span = Span(Notices::default().count_interval),
+    }
+}
+
+table! {
+    /// `[[apps.webhooks]]`
+    RawWebhook {
+        /// Where.
+        url: String = String::new(),
+        /// What.
+        events: Vec<String> = Vec::new(),
+        /// Beginnings of channels' names; absent: all channels.
+        channel_prefixes: Vec<String> = Vec::new(),
+        /// What every request says besides.
+        headers: BTreeMap<String, RawSecret> = BTreeMap::new(),
+    }
+}
+
+table! {
     /// `[[apps]]`
     RawApp {
         /// Its name.
@@ -198,6 +255,10 @@ table! {
         /// Protocols that it serves; absent: all.
         #[serde(skip_serializing_if = "Option::is_none")]
         protocols: Option<Vec<String>> = None,
+        /// Who is told what happens to its channels.
+        webhooks: Vec<RawWebhook> = Vec::new(),
+        /// Whether Pusher's clients are told how many subscribe to their channels.
+        subscription_count: bool = false,
         /// How its channels behave, where it is not as in `[channels]`.
         channels: RawChannel = RawChannel::default(),
         /// How those of a namespace behave.
@@ -305,6 +366,8 @@ pub(super) fn keys_of(path: &str) -> Option<&'static [&'static str]> {
         "heartbeat" => RawHeartbeat::KEYS,
         "compression" => RawCompression::KEYS,
         "history" => RawHistory::KEYS,
+        "webhooks" => RawWebhooks::KEYS,
+        "apps.webhooks" => RawWebhook::KEYS,
         "channels" | "apps.channels" => RawChannel::KEYS,
         "namespaces" | "apps.namespaces" => RawNamespace::KEYS,
         "apps" => RawApp::KEYS,
@@ -317,4 +380,4 @@ pub(super) fn keys_of(path: &str) -> Option<&'static [&'static str]> {
 
 /// The paths that [`keys_of`] knows.
 pub(super) const TABLES: &[&str] =
-    &["server", "tls", "limits", "heartbeat", "compression", "history", "channels", "apps", "raw"];
+    &["server", "tls", "limits", "heartbeat", "compression", "history", "webhooks", "channels", "apps", "raw"];

@@ -22,3 +22,4 @@ mod shutdown;
 mod support;
 mod tls;
 mod upgrade;
+mod webhooks;

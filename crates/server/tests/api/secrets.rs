@@ -15,6 +15,15 @@ const CONFIG: &str = r#"
     api_keys = ["CANARY-api-key-0123456789"]
     anonymous = [{ match = "*", allow = ["*"] }]
     allow_query_token = true
+    [[apps.webhooks]]
+    url = "http://127.0.0.1:9/CANARY-path?key=CANARY-query"
+    events = ["channel_occupied", "client_event"]
+    headers = { X-Auth = "CANARY-header" }
+    [webhooks]
+    allow = ["127.0.0.1"]
+    batch_wait = "0s"
+    retry_first = "1ms"
+    retry_max = "1ms"
 "#;
 
 #[test]
@@ -45,6 +54,11 @@ fn no_secret_is_written_or_answered() {
         let mut socket = native(address).await;
         let wrong = json!({ "type": "authenticate", "id": 1, "token": "CANARY-token" });
         answers.push_str(&crate::support::ask(&mut socket, &wrong).await.to_string());
+        // A webhook that cannot be told is logged.
+        crate::support::ask(&mut socket, &json!({ "type": "subscribe", "id": 1, "channel": "c" })).await;
+        while !request(admin, "GET /metrics", "").await.body.contains("webhook_breaker{app=\"a\",webhook=\"0\"} 2") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         let good = crate::upgrade::token("CANARY-secret-0123456789abcdef0123456789", "ann", &["*"]);
         let url = format!("ws://{address}/ws?token={good}");
         let (mut by_query, _) = Connector::new().connect(&url).await.unwrap();
@@ -70,7 +84,7 @@ fn no_secret_is_written_or_answered() {
         for text in [&written, &log] {
             assert!(!text.contains("CANARY") && !text.contains(signature), "{text}");
         }
-        assert!(log.contains("a WebSocket was refused"), "{log}");
+        assert!(log.contains("a WebSocket was refused") && log.contains("a webhook cannot be told"), "{log}");
         assert!(log.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()), "{log}");
     });
 }

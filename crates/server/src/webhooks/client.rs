@@ -1,0 +1,294 @@
+//! One request to a receiver: look up, connect, post, read the status.
+//!
+//! The name is looked up once, and what is connected to is an address that was found then and allowed: a name that means something else a moment later
+//! (DNS rebinding) changes nothing. Redirections are not followed, proxies not asked, and what the receiver says beyond its status is not kept.
+
+use crate::config::{Target, WebhookConfig};
+use anyhow::Context;
+use bytes::Bytes;
+use core::fmt;
+use core::future::Future;
+use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
+use http::{HeaderMap, Method, Request, Response, header};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, ServerName};
+use std::io;
+use std::sync::Arc;
+use std::time::SystemTime;
+use switchboard_session::admission::Network;
+use switchboard_webhooks::is_public;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+/// How requests are made. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Client {
+    tls: TlsConnector,
+    allow: Arc<[Network]>,
+    connect_timeout: Duration,
+    timeout: Duration,
+}
+
+/// What a receiver said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Said {
+    pub(super) status: u16,
+    pub(super) retry_after: Option<Duration>,
+}
+
+/// Why there is no answer. Shown without the path and the query.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Fault {
+    #[error("its name cannot be looked up: {0}")]
+    LookUp(io::Error),
+    #[error("its name means no address")]
+    NoAddress,
+    #[error("its address {0} is not of the public internet, and webhooks.allow does not name it")]
+    Forbidden(IpAddr),
+    #[error("cannot connect to {0}: {1}")]
+    Connect(SocketAddr, io::Error),
+    #[error("no connection by TLS: {0}")]
+    Tls(io::Error),
+    #[error("no answer: {0}")]
+    Http(hyper::Error),
+    #[error("{0} took too long")]
+    Slow(&'static str),
+}
+
+/// Addresses of one name that are tried.
+const ADDRESSES_MAX: usize = 4;
+/// What is read of an answer, so that the connection ends in order.
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("allow", &self.allow).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// # Errors
+    /// A certificate cannot be read, or no provider of cryptography is installed.
+    pub(super) fn new(config: &WebhookConfig) -> anyhow::Result<Self> {
+        let mut roots = RootCertStore::empty();
+        // A system without certificates can still tell receivers whose authority is named, and those without TLS.
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        if let Some(file) = &config.ca {
+            let named = || format!("webhooks.ca: {}", file.display());
+            for certificate in CertificateDer::pem_file_iter(file).with_context(named)? {
+                roots.add(certificate.with_context(named)?).with_context(named)?;
+            }
+        }
+        let provider = rustls::crypto::CryptoProvider::get_default().cloned();
+        let provider = provider.context("no provider of cryptography is installed")?;
+        let mut tls = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Self {
+            tls: TlsConnector::from(Arc::new(tls)),
+            allow: config.allow.clone().into(),
+            connect_timeout: config.connect_timeout,
+            timeout: config.timeout,
+        })
+    }
+
+    /// Posts a body.
+    pub(super) async fn post(&self, target: &Target, headers: HeaderMap, body: Bytes) -> Result<Said, Fault> {
+        let stream = within(self.connect_timeout, "connecting", self.connect(target)).await?;
+        let stream: Box<dyn Stream> = if target.secure {
+            // What is no name for a certificate has no certificate.
+            let name =
+                ServerName::try_from(target.host.clone()).map_err(|error| Fault::Tls(io::Error::other(error)))?;
+            let connecting = async { self.tls.connect(name, stream).await.map_err(Fault::Tls) };
+            Box::new(within(self.connect_timeout, "the handshake of TLS", connecting).await?)
+        } else {
+            Box::new(stream)
+        };
+        within(self.timeout, "the answer", exchange(stream, target, headers, body)).await
+    }
+
+    async fn connect(&self, target: &Target) -> Result<TcpStream, Fault> {
+        let found = tokio::net::lookup_host((target.host.as_str(), target.port)).await.map_err(Fault::LookUp)?;
+        let found: Vec<SocketAddr> = found.collect();
+        let mut allowed: Vec<SocketAddr> = Vec::new();
+        allowed.extend(found.iter().filter(|address| self.may_reach(address.ip())).take(ADDRESSES_MAX));
+        let mut fault = Fault::NoAddress;
+        if let (true, Some(inside)) = (allowed.is_empty(), found.first()) {
+            fault = Fault::Forbidden(inside.ip());
+        }
+        for address in allowed {
+            match TcpStream::connect(address).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => fault = Fault::Connect(address, error),
+            }
+        }
+        Err(fault)
+    }
+
+    fn may_reach(&self, address: IpAddr) -> bool {
+        is_public(address) || self.allow.iter().any(|network| network.contains(address))
+    }
+}
+
+async fn within<T>(
+    limit: Duration,
+    what: &'static str,
+    future: impl Future<Output = Result<T, Fault>>,
+) -> Result<T, Fault> {
+    timeout(limit, future).await.unwrap_or(Err(Fault::Slow(what)))
+}
+
+async fn exchange(stream: Box<dyn Stream>, target: &Target, headers: HeaderMap, body: Bytes) -> Result<Said, Fault> {
+    let mut builder = hyper::client::conn::http1::Builder::new();
+    builder.max_buf_size(ANSWER_BYTES_MAX);
+    let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(Fault::Http)?;
+    // It ends with the sender, and the sender with this future.
+    let connection = tokio::spawn(connection);
+    let mut request = Request::new(Full::new(body));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = target.path.parse().unwrap_or_default();
+    *request.headers_mut() = headers;
+    if let Ok(host) = target.authority.parse() {
+        request.headers_mut().insert(header::HOST, host);
+    }
+    let answered = sender.send_request(request).await;
+    let said = match answered {
+        Ok(response) => {
+            let said = Said { status: response.status().as_u16(), retry_after: retry_after(response.headers()) };
+            finish(response).await;
+            Ok(said)
+        }
+        Err(error) => Err(Fault::Http(error)),
+    };
+    connection.abort();
+    said
+}
+
+/// Reads a little of what the receiver has to say, so that it need not fail at saying it.
+async fn finish(response: Response<Incoming>) {
+    let mut body = response.into_body();
+    let mut bytes = 0;
+    while bytes < ANSWER_BYTES_MAX
+        && let Some(Ok(frame)) = body.frame().await
+    {
+        bytes += frame.data_ref().map_or(0, Bytes::len);
+    }
+}
+
+/// Seconds, or a date.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = httpdate::parse_http_date(text).ok()?;
+    Some(at.duration_since(SystemTime::now()).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::config::{RawConfig, check};
+
+    fn client(webhooks: &str) -> Client {
+        // Only the first call installs it.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let raw: RawConfig = toml::from_str(&format!("[webhooks]\n{webhooks}")).unwrap();
+        Client::new(&check(&raw, |_| None).unwrap().webhooks).unwrap()
+    }
+
+    fn post(client: &Client, url: &str) -> Result<Said, Fault> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(client.post(&Target::parse(url).unwrap(), HeaderMap::new(), Bytes::new()))
+    }
+
+    /// However an address of the inside is spelt, looking it up shows what it is.
+    #[test]
+    fn no_spelling_of_an_inside_address_is_connected_to() {
+        let client = client("");
+        for host in [
+            "127.0.0.1",
+            "127.1",
+            "127.0.1",
+            "0177.0.0.1",
+            "0x7f.0.0.1",
+            "0x7f000001",
+            "2130706433",
+            "017700000001",
+            "localhost",
+            "LOCALHOST",
+            "localhost.",
+            "0.0.0.0",
+            "0",
+            "[::1]",
+            "[::]",
+            "[::ffff:127.0.0.1]",
+            "[::ffff:7f00:1]",
+            "[0:0:0:0:0:ffff:7f00:0001]",
+            "[::127.0.0.1]",
+            "[64:ff9b::7f00:1]",
+            "169.254.169.254",
+            "0xa9fea9fe",
+            "2852039166",
+            "[::ffff:169.254.169.254]",
+            "[fd00:ec2::254]",
+            "10.0.0.1",
+            "192.168.1.1",
+            "172.16.0.1",
+            "100.64.0.1",
+            "[fe80::1]",
+            "[fc00::1]",
+            "224.0.0.1",
+            "255.255.255.255",
+            "[ff02::1]",
+            "[2002:7f00:1::]",
+        ] {
+            for url in [format!("http://{host}:9/"), format!("https://{host}:9/")] {
+                let fault = post(&client, &url).unwrap_err();
+                // Where the system reads a spelling as no address at all, it is not connected to either.
+                assert!(matches!(fault, Fault::Forbidden(_) | Fault::LookUp(_) | Fault::NoAddress), "{url}: {fault}");
+            }
+        }
+        let fault = post(&client, "http://127.0.0.1:9/").unwrap_err();
+        assert!(matches!(fault, Fault::Forbidden(_)), "{fault}");
+    }
+
+    #[test]
+    fn what_is_allowed_is_connected_to_and_its_neighbour_is_not() {
+        // Nobody listens on port 9.
+        let client = client(r#"allow = ["127.0.0.1/32"]"#);
+        for allowed in ["http://127.0.0.1:9/", "http://[::ffff:127.0.0.1]:9/", "http://2130706433:9/"] {
+            let fault = post(&client, allowed).unwrap_err();
+            assert!(matches!(fault, Fault::Connect(..)), "{allowed}: {fault}");
+        }
+        let fault = post(&client, "http://127.0.0.2:9/").unwrap_err();
+        assert!(matches!(fault, Fault::Forbidden(_)), "{fault}");
+    }
+
+    #[test]
+    fn receivers_ask_for_time_in_seconds_or_with_a_date() {
+        let asked = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::RETRY_AFTER, text.parse().unwrap());
+            retry_after(&headers)
+        };
+        assert_eq!(asked("120"), Some(Duration::from_secs(120)));
+        assert_eq!(asked("Fri, 31 Dec 1999 23:59:59 GMT"), Some(Duration::ZERO));
+        assert!(asked("Thu, 31 Dec 2099 23:59:59 GMT").unwrap() > Duration::from_secs(1_000_000));
+        assert_eq!((asked("soon"), asked("-1"), retry_after(&HeaderMap::new())), (None, None, None));
+    }
+}

@@ -1,0 +1,399 @@
+//! Webhooks, as a receiver sees them: signed, in order, again after a failure, and kept across an end of the process.
+
+use crate::binary::Serving;
+use crate::support::{Socket, ask, block_on, configured, native, request, with_server, within};
+use aws_lc_rs::hmac;
+use core::net::SocketAddr;
+use core::time::Duration;
+use serde_json::{Value, json};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+/// A server that notes what it is told. It answers with the statuses that were planned, and then with 200.
+#[derive(Clone)]
+struct Receiver {
+    address: SocketAddr,
+    state: Arc<State>,
+}
+
+#[derive(Default)]
+struct State {
+    told: Mutex<Vec<Told>>,
+    planned: Mutex<VecDeque<&'static str>>,
+    news: Notify,
+}
+
+#[derive(Clone, Debug)]
+struct Told {
+    /// In lower case.
+    head: String,
+    body: String,
+    taken: bool,
+}
+
+impl Receiver {
+    async fn start(planned: &[&'static str]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_on(listener, planned)
+    }
+
+    fn start_on(listener: TcpListener, planned: &[&'static str]) -> Self {
+        let state = Arc::new(State { planned: Mutex::new(planned.iter().copied().collect()), ..State::default() });
+        let receiver = Self { address: listener.local_addr().unwrap(), state: Arc::clone(&state) };
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(Self::serve(stream, Arc::clone(&state)));
+            }
+        });
+        receiver
+    }
+
+    async fn serve(mut stream: TcpStream, state: Arc<State>) {
+        let mut bytes = Vec::new();
+        let (head, body) = loop {
+            if stream.read_buf(&mut bytes).await.unwrap_or(0) == 0 {
+                return;
+            }
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+            let head = head.to_ascii_lowercase();
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+            if body.len() >= length.and_then(|length| length.parse().ok()).unwrap_or(0) {
+                break (head, body.to_owned());
+            }
+        };
+        let answer = state.planned.lock().unwrap().pop_front().unwrap_or("200 OK\r\n");
+        let taken = answer.starts_with('2');
+        state.told.lock().unwrap().push(Told { head, body, taken });
+        let answer = format!("HTTP/1.1 {answer}Content-Length: 0\r\nConnection: close\r\n\r\n");
+        let _ = stream.write_all(answer.as_bytes()).await;
+        state.news.notify_one();
+    }
+
+    fn told(&self) -> Vec<Told> {
+        self.state.told.lock().unwrap().clone()
+    }
+
+    /// Waits until it was told so many times.
+    async fn times(&self, count: usize) -> Vec<Told> {
+        within(20, async {
+            while self.told().len() < count {
+                self.state.news.notified().await;
+            }
+        })
+        .await;
+        self.told()
+    }
+
+    /// Waits until this was told and taken.
+    async fn hears(&self, event: &str) {
+        within(20, async {
+            while !self.taken().iter().any(|known| known == event) {
+                self.state.news.notified().await;
+            }
+        })
+        .await;
+    }
+
+    /// The events that it has taken, in short.
+    fn taken(&self) -> Vec<String> {
+        self.told().iter().filter(|told| told.taken).flat_map(Told::events).collect()
+    }
+}
+
+impl Told {
+    fn events(&self) -> Vec<String> {
+        let body: Value = serde_json::from_str(&self.body).unwrap();
+        assert!(body["time_ms"].as_u64().unwrap() > 1_700_000_000_000, "{body}");
+        let show = |event: &Value| {
+            let name = event["name"].as_str().unwrap();
+            let more = ["event", "user_id", "subscription_count"].map(|key| match &event[key] {
+                Value::Null => String::new(),
+                Value::String(text) => format!(" {text}"),
+                other => format!(" {other}"),
+            });
+            format!("{name} {}{}", event["channel"].as_str().unwrap(), more.concat())
+        };
+        body["events"].as_array().unwrap().iter().map(show).collect()
+    }
+
+    fn assert_signed(&self, app_key: &str, secret: &str) {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+        let signature: String =
+            hmac::sign(&key, self.body.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        for line in [
+            "content-type: application/json".to_owned(),
+            format!("x-pusher-key: {app_key}"),
+            format!("x-pusher-signature: {signature}"),
+        ] {
+            assert!(self.head.lines().any(|known| known == line), "{line} in {}", self.head);
+        }
+    }
+}
+
+fn config(url: &str, more: &str) -> String {
+    format!(
+        r#"
+        [webhooks]
+        allow = ["127.0.0.1/32"]
+        batch_wait = "1ms"
+        retry_first = "10ms"
+        retry_max = "20ms"
+        breaker_wait = "20ms"
+        breaker_wait_max = "40ms"
+        vacated_grace = "20ms"
+        count_interval = "1ms"
+        [[apps]]
+        id = "shop"
+        key = "shop-key"
+        secret = "{SECRET}"
+        anonymous = [{{ match = "*", allow = ["*"] }}]
+        [[apps.webhooks]]
+        url = "{url}"
+        {more}
+        "#
+    )
+}
+
+fn url(receiver: &Receiver) -> String {
+    format!("http://{}/hook?token=CANARY", receiver.address)
+}
+
+const EVERYTHING: &str = r#"events = ["channel_occupied", "channel_vacated", "member_added", "member_removed", "client_event", "cache_miss", "subscription_count"]"#;
+const LIFE: &str = r#"events = ["channel_occupied", "channel_vacated"]"#;
+
+async fn subscribe(socket: &mut Socket, channel: &str) {
+    let answer = ask(socket, &json!({ "type": "subscribe", "id": 1, "channel": channel })).await;
+    assert_eq!(answer["type"], "ok", "{answer}");
+}
+
+async fn metric(admin: SocketAddr, name: &str) -> u64 {
+    let metrics = request(admin, "GET /metrics", "").await.body;
+    assert!(!metrics.contains("CANARY"));
+    let line = metrics.lines().find(|line| line.starts_with(&format!("switchboard_webhook_{name}")));
+    line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or_else(|| panic!("no {name} in {metrics}"))
+}
+
+async fn metric_becomes(admin: SocketAddr, name: &str, value: u64) {
+    within(20, async {
+        while metric(admin, name).await != value {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
+#[test]
+fn what_happens_to_a_channel_is_told_signed_and_in_order() {
+    block_on(async {
+        let receiver = Receiver::start(&[]).await;
+        let more = format!("{EVERYTHING}\nchannel_prefixes = [\"room\"]\nheaders = {{ X-Own = \"mine\" }}");
+        let config = configured(&config(&url(&receiver), &more));
+        let (told, address) = (receiver.clone(), receiver.address);
+        tokio::task::spawn_blocking(move || {
+            with_server(&config, async |running| {
+                let mut socket = native(running.address()).await;
+                subscribe(&mut socket, "hall").await;
+                subscribe(&mut socket, "room").await;
+                receiver.hears("subscription_count room 1").await;
+                let publish =
+                    json!({ "type": "publish", "id": 2, "channel": "room", "event": "say", "data": { "a": 1 } });
+                ask(&mut socket, &publish).await;
+                receiver.hears("client_event room say").await;
+                drop(socket);
+                receiver.hears("channel_vacated room").await;
+            });
+        })
+        .await
+        .unwrap();
+        let all = told.taken();
+        assert_eq!(
+            all.iter().filter(|event| !event.starts_with("subscription_count")).collect::<Vec<_>>(),
+            ["channel_occupied room", "client_event room say", "channel_vacated room"]
+        );
+        assert_eq!(all.last().unwrap(), "channel_vacated room");
+        for one in told.told() {
+            one.assert_signed("shop-key", SECRET);
+            assert!(one.head.starts_with("post /hook?token=canary http/1.1"), "{}", one.head);
+            for line in [format!("host: {address}"), "x-own: mine".to_owned()] {
+                assert!(one.head.lines().any(|known| known == line), "{}", one.head);
+            }
+            assert!(!one.head.contains("x-switchboard-lost"));
+        }
+    });
+}
+
+#[test]
+fn a_failure_is_tried_again_and_a_refusal_is_not() {
+    block_on(async {
+        let planned = [
+            "500 Internal Server Error\r\n",
+            "503 Service Unavailable\r\nRetry-After: 86400\r\n",
+            "429 Too Many Requests\r\nRetry-After: Thu, 31 Dec 2099 23:59:59 GMT\r\n",
+            "408 Request Timeout\r\n",
+            "500 x\r\n",
+            "500 x\r\n",
+            "500 x\r\n",
+            "200 OK\r\n",
+            "404 Not Found\r\n",
+            "307 Temporary Redirect\r\nLocation: http://127.0.0.1:9/\r\n",
+        ];
+        let receiver = Receiver::start(&planned).await;
+        let config = configured(&config(&url(&receiver), LIFE));
+        tokio::task::spawn_blocking(move || {
+            with_server(&config, async |running| {
+                let admin = running.admin_address().unwrap();
+                let mut socket = native(running.address()).await;
+                subscribe(&mut socket, "a").await;
+                let told = receiver.times(8).await;
+                assert!(told.iter().all(|one| one.body == told[0].body), "{told:?}");
+                metric_becomes(admin, "events_delivered", 1).await;
+                assert_eq!(metric(admin, "requests_failed").await, 7);
+                assert_eq!(metric(admin, "breaker").await, 0);
+                for (count, channel) in [(9, "b"), (10, "c"), (11, "d")] {
+                    subscribe(&mut socket, channel).await;
+                    receiver.times(count).await;
+                }
+                metric_becomes(admin, "events_delivered", 2).await;
+                assert_eq!(metric(admin, "events_refused").await, 2);
+                assert_eq!(receiver.taken(), ["channel_occupied a", "channel_occupied d"]);
+            });
+        })
+        .await
+        .unwrap();
+    });
+}
+
+#[test]
+fn a_receiver_inside_is_not_told_unless_it_is_allowed() {
+    block_on(async {
+        let receiver = Receiver::start(&[]).await;
+        let text = config(&url(&receiver), LIFE).replace("127.0.0.1/32", "127.0.0.2/32");
+        let config = configured(
+            &text
+                .replace("breaker_wait_max = \"40ms\"", "breaker_wait_max = \"1h\"")
+                .replace("breaker_wait = \"20ms\"", "breaker_failures = 3\nbreaker_wait = \"1h\""),
+        );
+        tokio::task::spawn_blocking(move || {
+            with_server(&config, async |running| {
+                let admin = running.admin_address().unwrap();
+                let mut socket = native(running.address()).await;
+                subscribe(&mut socket, "a").await;
+                metric_becomes(admin, "breaker", 2).await;
+                assert_eq!(metric(admin, "queue_events").await, 1);
+                assert!(receiver.told().is_empty());
+            });
+        })
+        .await
+        .unwrap();
+    });
+}
+
+/// A reconnect within the grace, on whichever shard, is no coming and going.
+#[test]
+fn a_quick_reconnect_vacates_nothing() {
+    block_on(async {
+        let receiver = Receiver::start(&[]).await;
+        let text = config(&url(&receiver), LIFE).replace("vacated_grace = \"20ms\"", "vacated_grace = \"1h\"");
+        let config = configured(&text);
+        tokio::task::spawn_blocking(move || {
+            with_server(&config, async |running| {
+                for _ in 0..5 {
+                    let mut socket = native(running.address()).await;
+                    subscribe(&mut socket, "a").await;
+                    drop(socket);
+                }
+                let mut socket = native(running.address()).await;
+                subscribe(&mut socket, "b").await;
+                receiver.hears("channel_occupied b").await;
+                assert_eq!(receiver.taken(), ["channel_occupied a", "channel_occupied b"]);
+            });
+        })
+        .await
+        .unwrap();
+    });
+}
+
+/// Whatever was written down is told by the next process, whether the one before ended in order or not.
+#[test]
+fn what_waits_survives_kill_9_and_an_orderly_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("switchboard.toml");
+    block_on(async {
+        // Nobody listens yet, and nobody else gets the port: it is bound all the time.
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let target = socket.local_addr().unwrap();
+        // Many in one file, so that it is written anew too.
+        let text = config(&format!("http://{target}/"), r#"events = ["client_event"]"#);
+        std::fs::write(&file, text).unwrap();
+        let data = folder.path().join("data");
+        let arguments = ["--config", file.to_str().unwrap(), "--data-dir", data.to_str().unwrap()];
+        let mut sent = Vec::new();
+        for round in 0..4 {
+            let mut serving = Serving::start(&arguments);
+            metric_becomes(serving.admin, "queue_events", sent.len() as u64).await;
+            let mut socket = native(serving.address).await;
+            for count in 0..50 {
+                let event = format!("e{round}-{count}");
+                let answer = ask(
+                    &mut socket,
+                    &json!({ "type": "publish", "id": 1, "channel": "c", "event": event, "data": "x".repeat(1_000) }),
+                )
+                .await;
+                assert_eq!(answer["type"], "ok", "{answer}");
+                sent.push(format!("client_event c {event}"));
+            }
+            // Accepted is what was written down: the gauge counts it no earlier.
+            metric_becomes(serving.admin, "queue_events", sent.len() as u64).await;
+            assert_eq!(metric(serving.admin, "queue_writable").await, 1);
+            if round % 2 == 0 {
+                serving.child.kill().unwrap();
+                serving.child.wait().unwrap();
+            } else {
+                serving.stop();
+            }
+        }
+        // Damage costs what it hits.
+        let queue = data.join("webhooks/queue");
+        let mut bytes = std::fs::read(&queue).unwrap();
+        bytes.extend_from_slice(b"0123456789abcdef event 0 9");
+        std::fs::write(&queue, bytes).unwrap();
+
+        let receiver = Receiver::start_on(socket.listen(16).unwrap(), &["500 x\r\n"]);
+        let serving = Serving::start(&arguments);
+        receiver.hears(sent.last().unwrap()).await;
+        assert_eq!(receiver.taken(), sent);
+        metric_becomes(serving.admin, "queue_events", 0).await;
+        serving.stop();
+        let serving = Serving::start(&arguments);
+        assert_eq!(metric(serving.admin, "queue_events").await, 0);
+        serving.stop();
+        assert_eq!(receiver.taken(), sent);
+    });
+}
+
+#[test]
+fn what_can_be_told_at_the_end_is_told() {
+    block_on(async {
+        let receiver = Receiver::start(&["500 x\r\n"]).await;
+        let config = configured(&config(&url(&receiver), LIFE).replace("batch_wait = \"1ms\"", "batch_wait = \"1h\""));
+        let told = receiver.clone();
+        tokio::task::spawn_blocking(move || {
+            with_server(&config, async |running| {
+                let mut socket = native(running.address()).await;
+                subscribe(&mut socket, "a").await;
+                assert!(receiver.told().is_empty());
+            });
+        })
+        .await
+        .unwrap();
+        assert!(told.taken().is_empty(), "a receiver that fails is not waited for at the end");
+        assert_eq!(told.told().len(), 1);
+    });
+}

@@ -253,6 +253,7 @@ fn event_names() -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::config::{Config, RawConfig, check};
 
     #[test]
     fn urls_are_taken_apart_and_not_shown_whole() {
@@ -285,6 +286,80 @@ mod tests {
             "https://[]/",
         ] {
             assert!(Target::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    const APP: &str = r#"
+        [[apps]]
+        id = "shop"
+        secret = "0123456789abcdef0123456789abcdef"
+        subscription_count = true
+        [[apps.webhooks]]
+        url = "https://a.example/"
+        events = ["channel_occupied", "channel_vacated"]
+        channel_prefixes = ["room:", "hall"]
+        headers = { X-A = "CANARY", X-B = { env = "B" } }
+        [[apps.webhooks]]
+        url = "https://b.example/"
+        events = ["cache_miss"]
+    "#;
+
+    fn read(text: &str) -> Result<Config, String> {
+        let raw: RawConfig = toml::from_str(text).map_err(|error| error.to_string())?;
+        check(&raw, |name| (name == "B").then(|| "CANARY".to_owned())).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_homes_of_channels_are_told_what_the_webhooks_want() {
+        let config = read(&format!("{APP}\n[webhooks]\nvacated_grace = \"9s\"\nallow = [\"10.0.0.0/8\"]")).unwrap();
+        assert!(!format!("{config:?}").contains("CANARY"));
+        let app = config.apps.first().unwrap();
+        let life = NoticeKinds::OCCUPIED | NoticeKinds::VACATED;
+        let wanted: Vec<(Box<str>, NoticeKinds)> =
+            vec![("room:".into(), life), ("hall".into(), life), ("".into(), NoticeKinds::CACHE_MISS)];
+        let notices = &app.app.notices;
+        assert_eq!((&notices.wanted, notices.vacated_grace.as_secs()), (&wanted, 9));
+        assert!(notices.count_for_subscribers);
+        let headers = &app.webhooks.first().unwrap().headers;
+        assert!(headers.iter().all(|(_, value)| value.is_sensitive() && value == "CANARY") && headers.len() == 2);
+        assert_eq!(config.webhooks.allow.len(), 1);
+        let shown = toml::to_string(&toml::from_str::<RawConfig>(APP).unwrap()).unwrap();
+        assert!(!shown.contains("CANARY"), "{shown}");
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (from, to, problem) in [
+            (
+                "https://a.example/",
+                "ftp://a.example/",
+                "apps[0].webhooks[0].url: begins neither with https:// nor with http://",
+            ),
+            ("https://b.example/", "https://a.example/", "apps[0].webhooks[1].url: is the URL of another webhook"),
+            ("[\"cache_miss\"]", "[]", "apps[0].webhooks[1].events: is missing: list any of channel_occupied, "),
+            ("cache_miss", "cache_mis", "apps[0].webhooks[1].events[0]: \"cache_mis\" is none of"),
+            ("X-A", "Host", "apps[0].webhooks[0].headers.Host: is set by the server itself"),
+            ("X-A", "\"X A\"", "apps[0].webhooks[0].headers.X A: is no name of a header"),
+            ("\"CANARY\"", "\"a\\nb\"", "apps[0].webhooks[0].headers.X-A: has a character that no header may have"),
+            ("env = \"B\"", "env = \"C\"", "apps[0].webhooks[0].headers.X-B: the environment variable C is not set"),
+            (
+                "secret = \"0123456789abcdef0123456789abcdef\"",
+                "anonymous = []",
+                "apps[0].webhooks: cannot be signed: set apps[0].secret",
+            ),
+        ] {
+            let problems = read(&APP.replacen(from, to, 1)).unwrap_err();
+            assert!(problems.contains(problem) && !problems.contains("CANARY"), "{problem}: {problems}");
+        }
+        for (setting, problem) in [
+            ("allow = [\"10.0.0.0/99\"]", "webhooks.allow[0]"),
+            ("batch_events = 0", "webhooks.batch_events"),
+            ("retry_max = \"1ms\"", "webhooks.retry_max: 1ms is less than 1s"),
+            ("breaker_failures = 0", "webhooks.breaker_failures"),
+            ("queue_bytes = \"1KiB\"", "webhooks.batch_bytes: is more than webhooks.queue_bytes, 1KiB"),
+        ] {
+            let problems = read(&format!("{APP}\n[webhooks]\n{setting}")).unwrap_err();
+            assert!(problems.contains(problem), "{problem}: {problems}");
         }
     }
 }

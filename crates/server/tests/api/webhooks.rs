@@ -352,6 +352,7 @@ fn what_waits_survives_kill_9_and_an_orderly_end() {
             // Accepted is what was written down: the gauge counts it no earlier.
             metric_becomes(serving.admin, "queue_events", sent.len() as u64).await;
             assert_eq!(metric(serving.admin, "queue_writable").await, 1);
+            drop(socket);
             if round % 2 == 0 {
                 serving.child.kill().unwrap();
                 serving.child.wait().unwrap();

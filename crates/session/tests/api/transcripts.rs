@@ -3,8 +3,8 @@
 use core::time::Duration;
 use std::sync::Arc;
 use switchboard_core::{
-    App, AppId, ChannelMatch, ChannelName, Command, Control, Grant, Identity, Operations, Payload, Publish, Recipient,
-    UserId,
+    App, AppId, ChannelMatch, ChannelName, Command, Control, Grant, Identity, Notices, Operations, Payload, Publish,
+    Recipient, UserId,
 };
 use switchboard_dialects::Opening;
 use switchboard_testkit::{ClientId, FakeDirectory, Received, World};
@@ -19,7 +19,7 @@ fn the_reference_of_the_native_protocol_shows_what_happens() {
 
 #[test]
 fn the_reference_of_pusher_shows_what_happens() {
-    run_page(PUSHER, 3);
+    run_page(PUSHER, 4);
 }
 
 fn run_page(page: &str, transcripts: usize) {
@@ -43,7 +43,9 @@ fn run(setup: &str, script: &str) {
         expires: None,
     };
     let rooms = || vec![Grant::new(ChannelMatch::parse("room:*"), Operations::ALL)];
-    let open = Arc::new(App { anonymous: (setup != "must-authenticate").then(all), ..App::new(id.clone()) });
+    let notices = Notices { count_for_subscribers: setup == "counted", ..Notices::default() };
+    let anonymous = (setup != "must-authenticate").then(all);
+    let open = Arc::new(App { anonymous, notices, ..App::new(id.clone()) });
     let tokens = [((id, "TOKEN-OF-ANN".to_owned()), identity("ann", None, rooms()))].into_iter().collect();
     let mut world = World::new(1, FakeDirectory { apps: vec![open.clone()], tokens, trusts: true });
     if setup == "resume" {
@@ -55,7 +57,8 @@ fn run(setup: &str, script: &str) {
     }
     let ann = (setup == "ann").then(|| identity("ann", Some(r#"{"name":"Ann"}"#), all()));
     let pusher = Opening::Pusher { refused: None };
-    let opening = if setup == "pusher" { pusher.clone() } else { Opening::Native { batch: false } };
+    let opening =
+        if ["pusher", "counted"].contains(&setup) { pusher.clone() } else { Opening::Native { batch: false } };
     let client = world.connect(0, &open, opening, ann);
     let mut bob = None;
     for line in script.lines().filter(|line| !line.is_empty()) {

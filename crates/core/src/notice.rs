@@ -160,8 +160,11 @@ impl Default for Notices {
 }
 
 impl Notices {
-    /// Which kinds are wanted of a channel.
+    /// Which kinds are wanted of a channel. A user's own channel is nobody's but the server's, and nothing is told of it.
     pub fn of(&self, channel: &ChannelName) -> NoticeKinds {
+        if channel.user().is_some() {
+            return NoticeKinds::NONE;
+        }
         let wanted = self.wanted.iter().filter(|(prefix, _)| channel.as_str().starts_with(&**prefix));
         wanted.fold(NoticeKinds::NONE, |all, (_, kinds)| all | *kinds)
     }
@@ -185,5 +188,6 @@ mod tests {
         let of = |name| notices.of(&ChannelName::parse(name).unwrap());
         assert_eq!(of("room:1"), NoticeKinds::OCCUPIED | NoticeKinds::CACHE_MISS);
         assert_eq!((of("rooms"), Notices::default().wanted.len()), (NoticeKinds::OCCUPIED, 0));
+        assert_eq!(notices.of(&ChannelName::of_user(&UserId::parse("room:ann").unwrap())), NoticeKinds::NONE);
     }
 }

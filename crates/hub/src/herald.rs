@@ -121,7 +121,8 @@ impl Herald {
     /// The number of subscribers has changed: now is told how many there are, or when enough time has passed.
     pub(crate) fn count(&mut self, now: Time, key: &ChannelKey) {
         let Some(notices) = self.apps.get(&key.app).map(|app| &app.notices) else { return };
-        if !notices.count_for_subscribers && !notices.of(&key.channel).contains(NoticeKinds::SUBSCRIPTION_COUNT) {
+        let for_subscribers = notices.count_for_subscribers && key.channel.user().is_none();
+        if !for_subscribers && !notices.of(&key.channel).contains(NoticeKinds::SUBSCRIPTION_COUNT) {
             return;
         }
         let Some(told) = self.told.get_mut(key) else { return };
@@ -132,7 +133,7 @@ impl Herald {
         told.count_from = now + notices.count_interval;
         told.count_waits = false;
         let subscribers = told.subscribers;
-        if notices.count_for_subscribers && subscribers > 0 {
+        if for_subscribers && subscribers > 0 {
             self.counts.push((key.clone(), subscribers));
         }
         self.tell(now, key, Happened::SubscriptionCount(subscribers));

@@ -1,6 +1,7 @@
 //! From bytes to frames to messages. Owns the buffers of what came and the rules between frames: fragmentation (RFC 6455 §5.4), limits,
 //! unmasking, UTF-8. Inflating is `deflate`'s. Knows nothing of closing, of output or of time.
 
+mod partial;
 mod pieces;
 
 use alloc::boxed::Box;
@@ -9,34 +10,25 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use crate::deflate::Inbound;
 use crate::frame::{FRAME_HEADER_BYTES_MAX, FrameHeader, Opcode, RSV1};
-use crate::utf8::{self, Utf8Stream};
-use crate::{Limits, Message, Piece, ProtocolError, Utf8Bytes, mask};
+use crate::{Limits, Message, Piece, ProtocolError, Utf8Bytes, mask, utf8};
+use partial::{Partial, Pieces};
 
 #[derive(Debug)]
 pub(crate) struct Input {
-    /// Unread bytes: the caller's buffer.
+    source: Source,
+    /// How much of the unread bytes is known to be too little for a header.
+    seen: u8,
+    /// Boxed, since most of a connection's life there is none.
+    partial: Option<Box<Partial>>,
+}
+
+/// What came and was not read yet, and what it takes to read it.
+#[derive(Debug)]
+struct Source {
+    /// The caller's buffer.
     chunk: BytesMut,
-    /// `chunk` holds no whole header, and no payload that `frame` waits for.
-    starved: bool,
     head: PartialHead,
-    /// The frame whose payload is not whole.
-    frame: Option<PartialFrame>,
-    /// The payload so far of a message that is fragmented or was cut.
-    payload: BytesMut,
-    /// How much of `payload` is unmasked and checked. What lies behind was read there directly.
-    payload_done: usize,
-    /// Text or Binary, between a message's first frame and its last.
-    message: Option<Opcode>,
-    /// It is compressed: what has come of it is in `inbound`, not in `payload`.
-    compressed: bool,
     inbound: Option<Box<Inbound>>,
-    fragments: usize,
-    pieces: Pieces,
-    /// Bytes of the message that were given in pieces. Not of a compressed one, which is counted where it is inflated.
-    given: u64,
-    utf8: Utf8Stream,
-    /// The payload so far of a control frame that was cut.
-    control: Option<Box<BytesMut>>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -48,27 +40,6 @@ pub(crate) enum Incoming {
     Piece(Piece),
 }
 
-/// How the message that has begun is given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pieces {
-    /// Whole.
-    None,
-    /// In pieces, and the first is due.
-    First,
-    Further,
-    /// A piece was given, and the rest is not wanted.
-    Skipped,
-}
-
-#[derive(Debug)]
-struct PartialFrame {
-    opcode: Opcode,
-    fin: bool,
-    /// The key as it meets the next byte. Zero (which changes nothing) where frames are not masked.
-    key: [u8; 4],
-    remaining: u64,
-}
-
 /// The beginning of a header whose end has not come, kept apart so that no buffer is held for it.
 #[derive(Debug, Default)]
 struct PartialHead {
@@ -76,142 +47,192 @@ struct PartialHead {
     len: u8,
 }
 
+/// What the rules for the next frame depend on.
+#[derive(Clone, Copy, Debug, Default)]
+struct Begun {
+    message: Option<Opcode>,
+    fragments: usize,
+    /// Bytes of the message that came; of a compressed one as they came.
+    bytes: u64,
+    compressed: bool,
+}
+
 impl Input {
     /// With `inbound` if the handshake has agreed to compression.
     pub(crate) fn new(inbound: Option<Box<Inbound>>) -> Self {
         Self {
-            chunk: BytesMut::new(),
-            starved: true,
-            head: PartialHead::default(),
-            frame: None,
-            payload: BytesMut::new(),
-            payload_done: 0,
-            message: None,
-            compressed: false,
-            inbound,
-            fragments: 0,
-            pieces: Pieces::None,
-            given: 0,
-            utf8: Utf8Stream::default(),
-            control: None,
+            source: Source { chunk: BytesMut::new(), head: PartialHead::default(), inbound },
+            seen: 0,
+            partial: None,
         }
     }
 
     pub(crate) fn receive(&mut self, chunk: BytesMut) {
-        if self.starved && !self.chunk.is_empty() {
-            self.head.take_all(&mut self.chunk);
-        }
-        if self.chunk.is_empty() {
-            self.chunk = chunk;
+        self.set_head_aside();
+        if self.source.chunk.is_empty() {
+            self.source.chunk = chunk;
         } else {
-            self.chunk.extend_from_slice(&chunk);
+            self.source.chunk.extend_from_slice(&chunk);
         }
-        self.starved = false;
     }
 
     /// Takes a buffer only to give it back: nothing is read any more.
     pub(crate) fn discard(&mut self, mut chunk: BytesMut) {
         chunk.clear();
-        self.chunk = chunk;
+        self.source.chunk = chunk;
     }
 
+    #[inline]
     pub(crate) fn reclaim(&mut self) -> Option<BytesMut> {
-        if !self.starved {
+        if self.source.chunk.len() != usize::from(self.seen) {
             return None;
         }
-        if !self.chunk.is_empty() {
-            self.head.take_all(&mut self.chunk);
-        }
-        let chunk = core::mem::take(&mut self.chunk);
+        self.set_head_aside();
+        let chunk = core::mem::take(&mut self.source.chunk);
         // A buffer that was never given, or that was used up, is nothing to give back.
         (chunk.capacity() > 0).then_some(chunk)
     }
 
-    /// The buffer of the message in progress, with room for what is still to come, if that is much.
-    pub(crate) fn read_buffer(&mut self) -> Option<&mut BytesMut> {
-        let frame = self.frame.as_ref()?;
-        let direct = !frame.opcode.is_control() && self.chunk.is_empty() && self.payload.len() >= DIRECT_BYTES_MIN;
-        if !direct || frame.remaining < DIRECT_BYTES_MIN as u64 {
-            return None;
+    /// Where to read what comes next.
+    #[inline]
+    pub(crate) fn buffer(&mut self) -> &mut BytesMut {
+        if self.seen == 0 && self.partial.is_none() { &mut self.source.chunk } else { self.buffer_of_partial() }
+    }
+
+    #[inline(never)]
+    fn buffer_of_partial(&mut self) -> &mut BytesMut {
+        self.set_head_aside();
+        match &mut self.partial {
+            Some(partial) if self.source.chunk.is_empty() && partial.reads_directly() => partial.read_buffer(),
+            _ => &mut self.source.chunk,
         }
-        reserve(&mut self.payload, frame.remaining, DIRECT_BYTES_MIN);
-        Some(&mut self.payload)
+    }
+
+    /// The same where nothing is read any more: what was read before is forgotten.
+    pub(crate) fn discarded_buffer(&mut self) -> &mut BytesMut {
+        self.source.chunk.clear();
+        &mut self.source.chunk
+    }
+
+    /// The buffer of the message in progress, with room for what is still to come, if that is much.
+    pub(crate) fn direct_buffer(&mut self) -> Option<&mut BytesMut> {
+        let partial = self.partial.as_mut()?;
+        (self.source.chunk.is_empty() && partial.reads_directly()).then(|| partial.read_buffer())
     }
 
     /// Whether a frame of a message waits whole in the buffer.
     pub(crate) fn message_waiting(&self) -> bool {
-        if self.starved || self.frame.is_some() || self.head.len > 0 {
+        if self.partial.as_ref().is_some_and(|partial| partial.frame.is_some()) || self.source.head.len > 0 {
             return false;
         }
-        match FrameHeader::parse(&self.chunk) {
-            Ok(Some((header, length))) => (self.chunk.len() - length) as u64 >= header.payload_len,
+        match FrameHeader::parse(&self.source.chunk) {
+            Ok(Some((header, length))) => (self.source.chunk.len() - length) as u64 >= header.payload_len,
             _ => false,
         }
     }
 
     pub(crate) fn clear(&mut self) {
-        *self = Self { chunk: core::mem::take(&mut self.chunk), ..Self::new(None) };
-        self.chunk.clear();
+        let mut chunk = core::mem::take(&mut self.source.chunk);
+        chunk.clear();
+        *self = Self::new(None);
+        self.source.chunk = chunk;
+    }
+
+    /// Whether there are bytes that were not looked at.
+    #[inline]
+    pub(crate) fn has_news(&self) -> bool {
+        self.source.chunk.len() != usize::from(self.seen)
+            || self.partial.as_ref().is_some_and(|partial| partial.has_news())
     }
 
     /// Whether [`poll`](Self::poll) may find something that it had not before.
     #[inline]
     pub(crate) fn has_work(&self) -> bool {
-        !self.starved || self.payload.len() != self.payload_done || self.pieces != Pieces::None
+        self.source.chunk.len() != usize::from(self.seen)
+            || self.partial.as_ref().is_some_and(|partial| partial.has_news() || partial.pieces != Pieces::None)
     }
 
     /// The next message or control frame that is whole.
     #[inline]
     pub(crate) fn poll(&mut self, masked: bool, limits: &Limits) -> Result<Option<Incoming>, ProtocolError> {
-        if self.pieces != Pieces::None || self.frame.is_some() || self.head.len > 0 {
+        if self.partial.is_some() || self.source.head.len > 0 {
             return self.poll_on(masked, limits);
         }
-        let Some((header, header_len)) = FrameHeader::parse(&self.chunk)? else {
-            self.starved = true;
-            return Ok(None);
+        let Some((header, header_len)) = FrameHeader::parse(&self.source.chunk)? else {
+            return Ok(self.starve());
         };
-        let key = self.check(&header, masked, limits)?;
-        self.chunk.advance(header_len);
+        let key = self.source.check(&header, masked, limits, Begun::default())?;
         // As `check` has compared it with a limit, or it is a control frame's, the length fits.
         let length = header.payload_len as usize;
-        let alone = header.fin && self.message.is_none() && header.rsv == 0;
-        if self.chunk.len() >= length && (header.opcode.is_control() || alone) {
-            return self.whole(header.opcode, key, length).map(Some);
+        if self.source.chunk.len() - header_len >= length
+            && (header.opcode.is_control() || (header.fin && header.rsv == 0))
+        {
+            return self.source.whole(header.opcode, key, header_len, length).map(Some);
         }
-        self.begin(&header, key);
         self.poll_on(masked, limits)
     }
 
-    /// The same where something was begun.
+    /// The same where a message has begun, or begins.
     #[inline(never)]
     fn poll_on(&mut self, masked: bool, limits: &Limits) -> Result<Option<Incoming>, ProtocolError> {
-        if self.pieces != Pieces::None {
-            let skipped = self.skip_pieces(masked, limits)?;
-            if skipped.is_some() || self.pieces != Pieces::None {
-                return Ok(skipped);
-            }
-        }
-        loop {
-            if self.frame.is_some() {
-                match self.continue_frame(limits)? {
-                    Progress::Incoming(incoming) => return Ok(Some(incoming)),
-                    Progress::Fragment => continue,
-                    Progress::Starved => break,
-                }
-            }
-            let Some(header) = self.next_header()? else { break };
-            let key = self.check(&header, masked, limits)?;
-            let length = header.payload_len as usize;
-            let alone = header.fin && self.message.is_none() && header.rsv == 0;
-            if self.chunk.len() >= length && (header.opcode.is_control() || alone) {
-                return self.whole(header.opcode, key, length).map(Some);
-            }
-            self.begin(&header, key);
-        }
-        self.starved = true;
-        Ok(None)
+        self.with_partial(|partial, source| partial.poll(source, masked, limits))
     }
 
+    /// The next piece of a message, or control frame that is whole.
+    pub(crate) fn poll_piece(&mut self, masked: bool, limits: &Limits) -> Result<Option<Incoming>, ProtocolError> {
+        self.with_partial(|partial, source| partial.poll_piece(source, masked, limits))
+    }
+
+    /// What begins and ends within the buffer needs no allocation.
+    #[inline]
+    fn with_partial(
+        &mut self,
+        poll: impl FnOnce(&mut Partial, &mut Source) -> Result<Option<Incoming>, ProtocolError>,
+    ) -> Result<Option<Incoming>, ProtocolError> {
+        let mut begins = None;
+        let partial = match &mut self.partial {
+            Some(partial) => &mut **partial,
+            None => begins.insert(Partial::default()),
+        };
+        let found = poll(partial, &mut self.source)?;
+        let rests = partial.rests();
+        if found.is_none() {
+            self.starve();
+        }
+        match begins {
+            Some(begins) if !rests => self.partial = Some(Box::new(begins)),
+            None if rests => self.partial = None,
+            _ => {}
+        }
+        Ok(found)
+    }
+
+    /// More bytes are needed. At most a part of a header is left.
+    #[inline]
+    fn starve(&mut self) -> Option<Incoming> {
+        debug_assert!(self.source.chunk.len() < FRAME_HEADER_BYTES_MAX, "unread bytes are left");
+        self.seen = self.source.chunk.len() as u8;
+        None
+    }
+
+    /// Before the buffer changes.
+    #[inline]
+    fn set_head_aside(&mut self) {
+        if self.seen > 0 {
+            self.keep_head();
+        }
+    }
+
+    #[cold]
+    fn keep_head(&mut self) {
+        if self.source.chunk.len() == usize::from(self.seen) {
+            self.source.head.take_all(&mut self.source.chunk);
+        }
+        self.seen = 0;
+    }
+}
+
+impl Source {
     #[inline]
     fn next_header(&mut self) -> Result<Option<FrameHeader>, ProtocolError> {
         if self.head.len > 0 {
@@ -224,9 +245,15 @@ impl Input {
 
     /// The rules between this frame and the connection, the limits and the frames before. Answers the masking key.
     #[inline]
-    fn check(&self, header: &FrameHeader, masked: bool, limits: &Limits) -> Result<[u8; 4], ProtocolError> {
+    fn check(
+        &self,
+        header: &FrameHeader,
+        masked: bool,
+        limits: &Limits,
+        begun: Begun,
+    ) -> Result<[u8; 4], ProtocolError> {
         if header.rsv != 0 {
-            self.check_rsv(header)?;
+            self.check_rsv(header, begun.message)?;
         }
         let key = match (header.mask, masked) {
             (Some(key), true) => key,
@@ -237,7 +264,7 @@ impl Input {
         if header.opcode.is_control() {
             return Ok(key);
         }
-        match (header.opcode, self.message) {
+        match (header.opcode, begun.message) {
             (Opcode::Continuation, None) => return Err(ProtocolError::UnexpectedContinuation),
             (Opcode::Text | Opcode::Binary, Some(_)) => return Err(ProtocolError::ExpectedContinuation),
             _ => {}
@@ -245,16 +272,16 @@ impl Input {
         if header.payload_len > limits.frame_bytes_max as u64 {
             return Err(ProtocolError::FrameTooBig { bytes: header.payload_len, max: limits.frame_bytes_max });
         }
-        let (received, bytes_max) = if header.rsv == 0 && !self.compressed {
-            (self.given + self.payload.len() as u64, limits.message_bytes_max as u64)
+        let bytes_max = if header.rsv == 0 && !begun.compressed {
+            limits.message_bytes_max as u64
         } else {
-            self.compressed_bytes(limits)
+            compressed_bytes_max(limits)
         };
-        let bytes = header.payload_len.saturating_add(received);
+        let bytes = header.payload_len.saturating_add(begun.bytes);
         if bytes > bytes_max {
             return Err(ProtocolError::MessageTooBig { bytes, max: limits.message_bytes_max });
         }
-        if self.fragments >= limits.fragments_max {
+        if begun.fragments >= limits.fragments_max {
             return Err(ProtocolError::TooManyFragments { max: limits.fragments_max });
         }
         Ok(key)
@@ -262,31 +289,32 @@ impl Input {
 
     /// RFC 7692 §6: RSV1 marks the first frame of a compressed message, and means nothing on any other, nor unless that was agreed (§5.2).
     #[cold]
-    fn check_rsv(&self, header: &FrameHeader) -> Result<(), ProtocolError> {
-        let first = matches!(header.opcode, Opcode::Text | Opcode::Binary) && self.message.is_none();
+    fn check_rsv(&self, header: &FrameHeader, begun: Option<Opcode>) -> Result<(), ProtocolError> {
+        let first = matches!(header.opcode, Opcode::Text | Opcode::Binary) && begun.is_none();
         if header.rsv == RSV1 && first && self.inbound.is_some() {
             return Ok(());
         }
         Err(ProtocolError::ReservedBits(header.rsv))
     }
 
-    /// What came of a compressed message, and how much may: the limit is of what it is inflated to, which may be less. But a message that
-    /// inflates to nothing has to end too.
-    #[cold]
-    fn compressed_bytes(&self, limits: &Limits) -> (u64, u64) {
-        let received = self.inbound.as_ref().map_or(0, |inbound| inbound.received());
-        (received, (limits.message_bytes_max as u64).saturating_mul(2).saturating_add(COMPRESSED_BYTES_MORE))
-    }
-
     /// A frame that lies whole in the buffer and needs no other: split off, without a copy.
-    #[inline]
-    fn whole(&mut self, opcode: Opcode, key: [u8; 4], length: usize) -> Result<Incoming, ProtocolError> {
+    #[inline(always)]
+    fn whole(
+        &mut self,
+        opcode: Opcode,
+        key: [u8; 4],
+        header_len: usize,
+        length: usize,
+    ) -> Result<Incoming, ProtocolError> {
         let payload = if length == 0 {
+            self.chunk.advance(header_len);
             Bytes::new()
         } else {
-            let mut payload = self.chunk.split_to(length);
-            mask::apply(key, &mut payload);
-            payload.freeze()
+            let mut frame = self.chunk.split_to(header_len + length);
+            mask::apply(key, frame.get_mut(header_len..).unwrap_or_default());
+            let mut payload = frame.freeze();
+            payload.advance(header_len);
+            payload
         };
         Ok(match opcode {
             Opcode::Text => {
@@ -301,130 +329,6 @@ impl Input {
             Opcode::Pong => Incoming::Pong(payload),
         })
     }
-
-    #[inline(never)]
-    fn begin(&mut self, header: &FrameHeader, key: [u8; 4]) {
-        if !header.opcode.is_control() {
-            if header.opcode != Opcode::Continuation {
-                self.message = Some(header.opcode);
-                self.compressed = header.rsv != 0;
-            }
-            self.fragments += 1;
-        }
-        self.frame = Some(PartialFrame { opcode: header.opcode, fin: header.fin, key, remaining: header.payload_len });
-    }
-
-    /// Takes what has come of the frame's payload, and ends the frame if that was all.
-    #[inline(never)]
-    fn continue_frame(&mut self, limits: &Limits) -> Result<Progress, ProtocolError> {
-        let Some(frame) = &self.frame else { return Ok(Progress::Fragment) };
-        if frame.opcode.is_control() {
-            return Ok(self.continue_control());
-        }
-        if self.compressed {
-            self.inflate(limits)?;
-        } else {
-            self.absorb()?;
-        }
-        match &self.frame {
-            Some(frame) if frame.remaining > 0 => Ok(Progress::Starved),
-            Some(frame) if frame.fin => self.finish_message(),
-            _ => {
-                self.frame = None;
-                Ok(Progress::Fragment)
-            }
-        }
-    }
-
-    fn continue_control(&mut self) -> Progress {
-        let Some(frame) = &mut self.frame else { return Progress::Fragment };
-        let length = self.chunk.len().min(frame.remaining as usize);
-        let control = self.control.get_or_insert_default();
-        control.extend_from_slice(self.chunk.get(..length).unwrap_or_default());
-        self.chunk.advance(length);
-        frame.remaining -= length as u64;
-        if frame.remaining > 0 {
-            return Progress::Starved;
-        }
-        let (opcode, key) = (frame.opcode, frame.key);
-        self.frame = None;
-        let mut payload = self.control.take().map(|control| *control).unwrap_or_default();
-        mask::apply(key, &mut payload);
-        let payload = payload.freeze();
-        Progress::Incoming(match opcode {
-            Opcode::Close => Incoming::Close(payload),
-            Opcode::Ping => Incoming::Ping(payload),
-            _ => Incoming::Pong(payload),
-        })
-    }
-
-    /// Unmasks and checks what has come of a data frame while it is in the cache.
-    fn absorb(&mut self) -> Result<(), ProtocolError> {
-        let Some(frame) = &mut self.frame else { return Ok(()) };
-        let read_directly = (self.payload.len() - self.payload_done) as u64;
-        if read_directly > frame.remaining {
-            // More than the frame was read into its buffer: the next frames.
-            let mut next = self.payload.split_off(self.payload_done + frame.remaining as usize);
-            next.extend_from_slice(&self.chunk);
-            self.chunk = BytesMut::from(&next[..]);
-            self.starved = false;
-        } else {
-            let length = (self.chunk.len() as u64).min(frame.remaining - read_directly) as usize;
-            if length > 0 {
-                reserve(&mut self.payload, frame.remaining, length);
-                self.payload.extend_from_slice(self.chunk.get(..length).unwrap_or_default());
-                self.chunk.advance(length);
-            }
-        }
-        let fresh = self.payload.get_mut(self.payload_done..).unwrap_or_default();
-        mask::apply(frame.key, fresh);
-        if self.message == Some(Opcode::Text) {
-            self.utf8.feed(fresh).map_err(|_| ProtocolError::InvalidUtf8)?;
-        }
-        frame.key = mask::rotated(frame.key, fresh.len());
-        frame.remaining -= fresh.len() as u64;
-        self.payload_done = self.payload.len();
-        Ok(())
-    }
-
-    /// The same for a compressed message, which is inflated as it comes and never held as it was sent.
-    fn inflate(&mut self, limits: &Limits) -> Result<(), ProtocolError> {
-        let (Some(frame), Some(inbound)) = (&mut self.frame, &mut self.inbound) else { return Ok(()) };
-        let length = (self.chunk.len() as u64).min(frame.remaining) as usize;
-        let fresh = self.chunk.get_mut(..length).unwrap_or_default();
-        mask::apply(frame.key, fresh);
-        frame.key = mask::rotated(frame.key, length);
-        frame.remaining -= length as u64;
-        let utf8 = (self.message == Some(Opcode::Text)).then_some(&mut self.utf8);
-        let inflated = inbound.feed(fresh, utf8, limits.message_bytes_max);
-        self.chunk.advance(length);
-        inflated
-    }
-
-    fn finish_message(&mut self) -> Result<Progress, ProtocolError> {
-        self.frame = None;
-        self.fragments = 0;
-        self.payload_done = 0;
-        let text = self.message.take() == Some(Opcode::Text);
-        let compressed = core::mem::take(&mut self.compressed);
-        let payload = match &mut self.inbound {
-            Some(inbound) if compressed => inbound.finish()?,
-            _ => core::mem::take(&mut self.payload).freeze(),
-        };
-        Ok(Progress::Incoming(Incoming::Message(if text {
-            self.utf8.finish().map_err(|_| ProtocolError::InvalidUtf8)?;
-            Message::Text(Utf8Bytes::from_checked(payload))
-        } else {
-            Message::Binary(payload)
-        })))
-    }
-}
-
-enum Progress {
-    Incoming(Incoming),
-    /// A frame ended that is not its message's last.
-    Fragment,
-    Starved,
 }
 
 impl PartialHead {
@@ -457,31 +361,12 @@ impl PartialHead {
     }
 }
 
-/// What compression may add where it cannot shorten, and the ends of many small fragments.
-const COMPRESSED_BYTES_MORE: u64 = 16 * 1024;
-
-/// From this size on, a payload is read directly into its own buffer.
-const DIRECT_BYTES_MIN: usize = 16 * 1024;
-
-/// Makes room for `incoming` bytes, and for more of the `remaining` ones in proportion to what the peer has really sent: it declares a
-/// length in 14 bytes, but for each byte that we reserve it has to send some.
-fn reserve(payload: &mut BytesMut, remaining: u64, incoming: usize) {
-    if payload.capacity() - payload.len() >= incoming {
-        return;
-    }
-    let received = payload.len() + incoming;
-    let trusted =
-        if received < DIRECT_BYTES_MIN { SMALL_RESERVE_BYTES.max(received) } else { received.saturating_mul(16) };
-    let room = (remaining.min(trusted as u64) as usize).max(incoming);
-    if payload.is_empty() && room >= DIRECT_BYTES_MIN {
-        // A large buffer often begins where a page begins, and there the kernel's copies into it are slow (they alias with their source).
-        *payload = BytesMut::with_capacity(room + PAGE_OFFSET);
-        payload.resize(PAGE_OFFSET, 0);
-        payload.advance(PAGE_OFFSET);
-    }
-    payload.reserve(room);
+/// What may come of a compressed message: the limit is of what it is inflated to, which may be less. But a message that inflates to nothing has
+/// to end too.
+#[cold]
+fn compressed_bytes_max(limits: &Limits) -> u64 {
+    (limits.message_bytes_max as u64).saturating_mul(2).saturating_add(COMPRESSED_BYTES_MORE)
 }
 
-const PAGE_OFFSET: usize = 1024;
-
-const SMALL_RESERVE_BYTES: usize = 4096;
+/// What compression may add where it cannot shorten, and the ends of many small fragments.
+const COMPRESSED_BYTES_MORE: u64 = 16 * 1024;

@@ -1,5 +1,6 @@
 //! What waits to be written. Owns the order and the buffers of output. Knows nothing of frames but their header's encoding.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -30,14 +31,38 @@ pub struct Transmit {
     /// Headers and small payloads. Its first `written` bytes are done with.
     small: BytesMut,
     written: usize,
-    /// Large payloads, each with the place in `small` that it comes before.
-    large: VecDeque<(usize, Bytes)>,
-    large_len: usize,
+    /// Boxed, since most of a connection's life there is none.
+    large: Option<Box<Large>>,
+}
+
+/// Payloads that are chunks of their own: at least one.
+#[derive(Debug)]
+struct Large {
+    /// With the place in `small` that it comes before, as the others.
+    first: (usize, Bytes),
+    more: VecDeque<(usize, Bytes)>,
+    /// Of all, what is not written.
+    len: usize,
 }
 
 impl Transmit {
+    #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.small.len() - self.written + self.large_len
+        self.small.len() - self.written + self.large.as_ref().map_or(0, |large| large.len)
+    }
+
+    /// Everything, if that is one chunk. It may be empty.
+    ///
+    /// ```
+    /// # use switchboard_ws_proto::{Config, Connection, Role};
+    /// # let mut connection = Connection::new(Role::Server, Config::default());
+    /// connection.send_text("a")?;
+    /// assert_eq!(connection.transmit().only_chunk(), Some(&b"\x81\x01a"[..]));
+    /// # Ok::<(), switchboard_ws_proto::SendError>(())
+    /// ```
+    #[inline]
+    pub fn only_chunk(&self) -> Option<&[u8]> {
+        if self.large.is_none() { Some(self.small.get(self.written..).unwrap_or_default()) } else { None }
     }
 
     /// A frame whose payload is copied, and masked if the header has a key.
@@ -104,30 +129,45 @@ impl Transmit {
     }
 
     /// A buffer to collect output in, instead of one that would be allocated.
+    #[inline]
     pub(crate) fn lend(&mut self, mut buffer: BytesMut) {
         buffer.clear();
-        if self.small.capacity() > 0 {
-            if self.small.capacity() >= buffer.capacity() {
-                return;
-            }
-            buffer.extend_from_slice(&self.small);
+        if self.small.capacity() == 0 {
+            self.small = buffer;
+        } else {
+            self.move_to(buffer);
         }
-        self.small = buffer;
     }
 
+    #[cold]
+    fn move_to(&mut self, mut buffer: BytesMut) {
+        if self.small.capacity() < buffer.capacity() {
+            buffer.extend_from_slice(&self.small);
+            self.small = buffer;
+        }
+    }
+
+    #[inline]
     pub(crate) fn reclaim(&mut self) -> Option<BytesMut> {
-        if self.len() > 0 || self.small.capacity() == 0 {
-            return None;
-        }
-        if self.large.capacity() > 0 {
-            self.large = VecDeque::new();
-        }
-        Some(core::mem::take(&mut self.small))
+        if self.len() > 0 || self.small.capacity() == 0 { None } else { Some(core::mem::take(&mut self.small)) }
+    }
+
+    /// The buffer, as long as it is empty.
+    #[inline]
+    pub(crate) fn buffer(&mut self) -> Option<&mut BytesMut> {
+        if self.small.is_empty() && self.large.is_none() { Some(&mut self.small) } else { None }
     }
 
     fn push_large(&mut self, payload: Bytes) {
-        self.large_len += payload.len();
-        self.large.push_back((self.small.len(), payload));
+        let len = payload.len();
+        let placed = (self.small.len(), payload);
+        match &mut self.large {
+            Some(large) => {
+                large.len += len;
+                large.more.push_back(placed);
+            }
+            None => self.large = Some(Box::new(Large { first: placed, more: VecDeque::new(), len })),
+        }
     }
 
     /// Forgets what is written before the buffer would grow, if that is worth its copy: at most one byte is moved for each that was written.
@@ -144,8 +184,10 @@ impl Transmit {
             let left = self.small.len() - self.written;
             self.small.copy_within(self.written.., 0);
             self.small.truncate(left);
-            for (place, _) in &mut self.large {
-                *place -= self.written;
+            if let Some(large) = &mut self.large {
+                for (place, _) in core::iter::once(&mut large.first).chain(&mut large.more) {
+                    *place -= self.written;
+                }
             }
             self.written = 0;
         }
@@ -154,7 +196,7 @@ impl Transmit {
 
     /// Where `small` ends for now: at its end, or where a large payload comes.
     fn small_end(&self) -> usize {
-        self.large.front().map_or(self.small.len(), |(place, _)| *place)
+        self.large.as_ref().map_or(self.small.len(), |large| large.first.0)
     }
 
     #[inline(never)]
@@ -167,15 +209,19 @@ impl Transmit {
             if self.written < self.small_end() {
                 return;
             }
-            let Some((_, payload)) = self.large.front_mut() else { break };
+            let Some(large) = &mut self.large else { break };
+            let (_, payload) = &mut large.first;
             let step = count.min(payload.len());
             payload.advance(step);
-            self.large_len -= step;
+            large.len -= step;
             count -= step;
             if !payload.is_empty() {
                 return;
             }
-            self.large.pop_front();
+            match large.more.pop_front() {
+                Some(next) => large.first = next,
+                None => self.large = None,
+            }
         }
         self.small.clear();
         self.written = 0;
@@ -190,8 +236,8 @@ impl Buf for Transmit {
     #[inline]
     fn chunk(&self) -> &[u8] {
         let small = self.small.get(self.written..self.small_end()).unwrap_or_default();
-        match self.large.front() {
-            Some((_, payload)) if small.is_empty() => payload,
+        match &self.large {
+            Some(large) if small.is_empty() => &large.first.1,
             _ => small,
         }
     }
@@ -200,7 +246,7 @@ impl Buf for Transmit {
     /// As [`Buf::advance`] does, if `count` is more than what remains.
     #[inline]
     fn advance(&mut self, count: usize) {
-        if self.large.is_empty() && count == self.small.len() - self.written {
+        if self.large.is_none() && count == self.small.len() - self.written {
             // All is written: the buffer starts again at its beginning.
             self.small.clear();
             self.written = 0;
@@ -213,7 +259,8 @@ impl Buf for Transmit {
     fn chunks_vectored<'a>(&'a self, slices: &mut [std::io::IoSlice<'a>]) -> usize {
         let mut filled = 0;
         let mut from = self.written;
-        let ends = self.large.iter().map(|(place, payload)| (*place, &payload[..]));
+        let large = self.large.iter().flat_map(|large| core::iter::once(&large.first).chain(&large.more));
+        let ends = large.map(|(place, payload)| (*place, &payload[..]));
         for (end, payload) in ends.chain([(self.small.len(), &[][..])]) {
             for chunk in [self.small.get(from..end).unwrap_or_default(), payload] {
                 if chunk.is_empty() {
@@ -230,7 +277,7 @@ impl Buf for Transmit {
 }
 
 /// From this size on a payload is not copied. Below, a copy is cheaper than another piece in the system call.
-const LARGE_BYTES_MIN: usize = 4096;
+pub(crate) const LARGE_BYTES_MIN: usize = 4096;
 
 #[cfg(test)]
 #[allow(clippy::indexing_slicing)]

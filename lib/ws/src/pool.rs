@@ -1,6 +1,7 @@
 //! Buffers that belong to a thread, not to a connection: an idle connection owns none.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
+use std::thread::LocalKey;
 
 use bytes::BytesMut;
 
@@ -24,58 +25,109 @@ const OUTPUT_BYTES_MAX: usize = 256 * 1024;
 /// More are never of use: a connection holds one of each only from one call of the runtime to the next, unless its peer is slow.
 const BUFFERS_MAX: usize = 16;
 
-/// The buffer that was used last, and is in the cache, apart from the others.
+/// The buffer that was used last, and is in the cache, apart from the others. It may be without capacity.
+#[derive(Default)]
 struct Pool {
-    last: Cell<Option<BytesMut>>,
-    others: RefCell<Vec<BytesMut>>,
+    last: BytesMut,
+    others: Vec<BytesMut>,
 }
 
 thread_local! {
-    static INPUT: Pool = const { Pool::new() };
-    static OUTPUT: Pool = const { Pool::new() };
+    static INPUT: RefCell<Pool> = RefCell::default();
+    static OUTPUT: RefCell<Pool> = RefCell::default();
 }
 
 impl Pool {
-    const fn new() -> Self {
-        Self { last: Cell::new(None), others: RefCell::new(Vec::new()) }
-    }
-
+    /// For a buffer without capacity.
     #[inline]
-    fn take(&self) -> Option<BytesMut> {
-        self.last.take().or_else(|| self.take_other())
-    }
-
-    #[cold]
-    fn take_other(&self) -> Option<BytesMut> {
-        self.others.borrow_mut().pop()
-    }
-
-    #[inline]
-    fn give(&self, buffer: BytesMut) {
-        if let Some(before) = self.last.replace(Some(buffer)) {
-            self.give_other(before);
+    fn lend(&mut self, buffer: &mut BytesMut) {
+        std::mem::swap(&mut self.last, buffer);
+        if buffer.capacity() == 0 {
+            self.lend_other(buffer);
         }
     }
 
     #[cold]
-    fn give_other(&self, buffer: BytesMut) {
-        let mut others = self.others.borrow_mut();
-        if others.len() < BUFFERS_MAX {
-            others.push(buffer);
+    fn lend_other(&mut self, buffer: &mut BytesMut) {
+        if let Some(other) = self.others.pop() {
+            *buffer = other;
+        }
+    }
+
+    /// Leaves a buffer without capacity.
+    #[inline]
+    fn take_back(&mut self, buffer: &mut BytesMut) {
+        std::mem::swap(&mut self.last, buffer);
+        if buffer.capacity() > 0 {
+            self.take_other_back(std::mem::take(buffer));
+        }
+    }
+
+    #[cold]
+    fn take_other_back(&mut self, buffer: BytesMut) {
+        if self.others.len() < BUFFERS_MAX {
+            self.others.push(buffer);
         }
     }
 }
 
-pub(crate) fn take_input() -> BytesMut {
-    INPUT.with(Pool::take).map_or_else(new_input, renew_input)
-}
-
-/// An empty buffer to read into, this one if it will do.
+/// Makes room in an empty buffer to read into, or exchanges it for one that has it.
 #[inline]
-pub(crate) fn renew_input(mut buffer: BytesMut) -> BytesMut {
-    buffer.clear();
+pub(crate) fn prepare_input(buffer: &mut BytesMut) {
+    if buffer.capacity() < INPUT_FREE_BYTES_MIN {
+        renew_input(buffer);
+    }
+}
+
+#[inline(never)]
+fn renew_input(buffer: &mut BytesMut) {
+    if buffer.capacity() == 0 {
+        INPUT.with(|pool| pool.borrow_mut().lend(buffer));
+    }
     // Without a message that holds on to it, the whole buffer is free again.
-    if buffer.try_reclaim(INPUT_BYTES) || buffer.try_reclaim(INPUT_FREE_BYTES_MIN) { buffer } else { new_input() }
+    if !buffer.try_reclaim(INPUT_BYTES) && !buffer.try_reclaim(INPUT_FREE_BYTES_MIN) {
+        *buffer = new_input();
+    }
+}
+
+/// An empty buffer that is not needed for now.
+#[inline]
+pub(crate) fn take_input_back(buffer: &mut BytesMut) {
+    take_back(&INPUT, buffer);
+}
+
+/// For what is queued first.
+#[inline]
+pub(crate) fn lend_output(buffer: &mut BytesMut) {
+    if buffer.capacity() == 0 {
+        OUTPUT.with(|pool| pool.borrow_mut().lend(buffer));
+        if buffer.capacity() == 0 {
+            *buffer = new_output();
+        }
+    }
+}
+
+#[cold]
+fn new_output() -> BytesMut {
+    BytesMut::with_capacity(OUTPUT_BYTES)
+}
+
+/// The buffer of what was queued, when all is written.
+#[inline]
+pub(crate) fn take_output_back(buffer: &mut BytesMut) {
+    if (OUTPUT_BYTES..=OUTPUT_BYTES_MAX).contains(&buffer.capacity()) {
+        take_back(&OUTPUT, buffer);
+    } else {
+        *buffer = BytesMut::new();
+    }
+}
+
+#[inline]
+fn take_back(pool: &'static LocalKey<RefCell<Pool>>, buffer: &mut BytesMut) {
+    // While the thread ends there is no pool, and then the buffer is simply dropped.
+    if pool.try_with(|pool| pool.borrow_mut().take_back(buffer)).is_err() {
+        *buffer = BytesMut::new();
+    }
 }
 
 /// Of a few allocations that do not begin where a page begins the first, if there is one.
@@ -91,26 +143,4 @@ fn new_input() -> BytesMut {
         misplaced.push(std::mem::replace(&mut buffer, BytesMut::with_capacity(INPUT_BYTES + more)));
     }
     buffer
-}
-
-#[inline]
-pub(crate) fn give_input(mut buffer: BytesMut) {
-    buffer.clear();
-    give(&INPUT, buffer);
-}
-
-pub(crate) fn take_output() -> BytesMut {
-    OUTPUT.with(Pool::take).unwrap_or_else(|| BytesMut::with_capacity(OUTPUT_BYTES))
-}
-
-pub(crate) fn give_output(buffer: BytesMut) {
-    if (OUTPUT_BYTES..=OUTPUT_BYTES_MAX).contains(&buffer.capacity()) {
-        give(&OUTPUT, buffer);
-    }
-}
-
-#[inline]
-fn give(pool: &'static std::thread::LocalKey<Pool>, buffer: BytesMut) {
-    // While the thread ends there is no pool, and then the buffer is simply dropped.
-    let _ = pool.try_with(|pool| pool.give(buffer));
 }

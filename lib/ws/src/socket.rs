@@ -74,13 +74,19 @@ pub struct WebSocket<S> {
     unflushed: bool,
     shut_down: bool,
     read_ended: bool,
+    ended: bool,
+    /// Boxed, since most of a connection's life there is none.
+    end: Option<Box<End>>,
+}
+
+/// How a connection ends.
+#[derive(Debug, Default)]
+struct End {
     /// Nothing can be written any more, but what the peer sent before may still be read.
     write_error: Option<io::Error>,
     /// Told once, when the connection has ended.
     error: Option<Error>,
-    ended: bool,
-    /// Boxed, since most of a connection's life there is none.
-    close_frame: Option<Box<CloseFrame>>,
+    close_frame: Option<CloseFrame>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
@@ -106,10 +112,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             unflushed: false,
             shut_down: false,
             read_ended: false,
-            write_error: None,
-            error: None,
             ended: false,
-            close_frame: None,
+            end: None,
         }
     }
 
@@ -130,8 +134,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
-    pub async fn recv(&mut self) -> Option<Result<Message, Error>> {
-        poll_fn(|cx| self.poll_recv(cx)).await
+    // Not an `async fn`, whose future would be three times as large and keep a state that means nothing. So are those below.
+    #[inline]
+    pub fn recv(&mut self) -> impl Future<Output = Option<Result<Message, Error>>> {
+        poll_fn(|cx| self.poll_recv(cx))
     }
 
     /// The next message, ping or pong: [`recv`](Self::recv) for whoever looks at the connection itself. A ping is answered already when it is told.
@@ -155,8 +161,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
-    pub async fn recv_event(&mut self) -> Option<Result<Received, Error>> {
-        poll_fn(|cx| self.poll_recv_event(cx)).await
+    pub fn recv_event(&mut self) -> impl Future<Output = Option<Result<Received, Error>>> {
+        poll_fn(|cx| self.poll_recv_event(cx))
     }
 
     /// Sends a message: queues it and writes everything that is queued.
@@ -294,8 +300,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
-    pub async fn flush(&mut self) -> Result<(), Error> {
-        poll_fn(|cx| self.poll_flush_output(cx)).await
+    pub fn flush(&mut self) -> impl Future<Output = Result<(), Error>> {
+        poll_fn(|cx| self.poll_flush_output(cx))
     }
 
     /// Closes: sends a Close (the reason is cut at 123 bytes), waits for the peer's, then for the end of the stream as RFC 6455 §7.1.1 has it:
@@ -356,7 +362,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// # }
     /// ```
     pub fn close_frame(&self) -> Option<&CloseFrame> {
-        self.close_frame.as_deref()
+        self.end.as_ref()?.close_frame.as_ref()
     }
 
     /// What the peer may make us hold, from the next frame on.

@@ -226,14 +226,23 @@ impl Connection {
     #[inline]
     pub fn poll_event(&mut self) -> Option<Event> {
         if self.reading && self.input.has_work() {
-            match self.input.poll(self.mask_keys.is_none(), &self.limits) {
-                Ok(Some(Incoming::Message(message))) => return Some(Event::Message(message)),
-                Ok(Some(control)) => return Some(self.on_control(control)),
-                Ok(None) => {}
-                Err(error) => return Some(self.fail(error)),
+            let event = self.poll_input();
+            if event.is_some() {
+                return event;
             }
         }
         self.poll_waiting()
+    }
+
+    #[inline(never)]
+    fn poll_input(&mut self) -> Option<Event> {
+        self.keepalive.heard |= self.input.has_news();
+        match self.input.poll(self.mask_keys.is_none(), &self.limits) {
+            Ok(Some(Incoming::Message(message))) => Some(Event::Message(message)),
+            Ok(Some(control)) => Some(self.on_control(control)),
+            Ok(None) => None,
+            Err(error) => Some(self.fail(error)),
+        }
     }
 
     /// As [`poll_event`](Self::poll_event), but messages come in pieces: what has come of one is told without waiting for the rest, and a
@@ -261,6 +270,7 @@ impl Connection {
     /// ```
     pub fn poll_piece(&mut self) -> Option<Event> {
         if self.reading {
+            self.keepalive.heard |= self.input.has_news();
             match self.input.poll_piece(self.mask_keys.is_none(), &self.limits) {
                 Ok(Some(incoming)) => return Some(self.on_control(incoming)),
                 Ok(None) => {}
@@ -307,13 +317,28 @@ impl Connection {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn read_buffer(&mut self) -> Option<&mut BytesMut> {
-        if !self.reading {
-            return None;
-        }
-        let buffer = self.input.read_buffer();
-        // What is read there passes `receive` by.
-        self.keepalive.heard |= buffer.is_some();
-        buffer
+        if self.reading { self.input.direct_buffer() } else { None }
+    }
+
+    /// Where to read what comes next, for whoever moves no buffer about: as [`read_buffer`](Self::read_buffer) while a large message is in
+    /// progress. Otherwise it is the last buffer, or one without capacity; either may be put in order or exchanged if it
+    /// [is empty](BytesMut::is_empty), and [`reclaim_input`](Self::reclaim_input) gives it back. Only append to it, and then poll for events.
+    ///
+    /// ```
+    /// # use switchboard_ws_proto::{Config, Connection, Role};
+    /// # let mut connection = Connection::new(Role::Client { mask_seed: [0; 32] }, Config::default());
+    /// use bytes::BytesMut;
+    ///
+    /// let buffer = connection.input_buffer();
+    /// if buffer.is_empty() && !buffer.try_reclaim(4096) {
+    ///     *buffer = BytesMut::with_capacity(4096);
+    /// }
+    /// buffer.extend_from_slice(b"\x81\x05Hello");
+    /// assert!(connection.poll_event().is_some());
+    /// ```
+    #[inline]
+    pub fn input_buffer(&mut self) -> &mut BytesMut {
+        if self.reading { self.input.buffer() } else { self.input.discarded_buffer() }
     }
 
     /// After `poll_event` gave `None`: the last buffer, for the caller's pool. What is left of an incomplete frame moves to a place of its

@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use super::{Connection, PONG_BACKLOG_BYTES_MAX};
 use crate::close::reason_that_fits;
 use crate::frame::{FrameHeader, Opcode, RSV1};
+use crate::transmit::LARGE_BYTES_MIN;
 use crate::utf8;
 use crate::{CloseCode, Message, SendError, Transmit};
 
@@ -28,16 +29,22 @@ impl Connection {
     #[inline]
     pub fn send(&mut self, message: Message) -> Result<(), SendError> {
         self.may_begin_message()?;
-        let (opcode, payload) = match message {
-            Message::Text(text) => (Opcode::Text, text.into_bytes()),
-            Message::Binary(bytes) => (Opcode::Binary, bytes),
-        };
-        if self.outbound.is_some() && self.push_compressed(opcode, &payload) {
-            return Ok(());
+        if message.len() >= LARGE_BYTES_MIN || self.outbound.is_some() {
+            self.send_kept(message);
+        } else {
+            self.push_copied(opcode_of(&message), true, message.as_bytes());
         }
-        let header = self.header(opcode, true, payload.len());
-        self.transmit.push(&header, payload);
         Ok(())
+    }
+
+    #[inline(never)]
+    fn send_kept(&mut self, message: Message) {
+        let opcode = opcode_of(&message);
+        let payload = message.into_bytes();
+        if self.outbound.is_none() || !self.push_compressed(opcode, &payload) {
+            let header = self.header(opcode, true, payload.len());
+            self.transmit.push(&header, payload);
+        }
     }
 
     /// Queues a message of text, copied.
@@ -303,6 +310,26 @@ impl Connection {
         if self.pong_due.is_some() { None } else { self.transmit.reclaim() }
     }
 
+    /// Where output is collected, for whoever moves no buffer about, as long as nothing is queued: it is empty, and may be exchanged.
+    ///
+    /// ```
+    /// # use switchboard_ws_proto::{Config, Connection, Role};
+    /// # let mut connection = Connection::new(Role::Server, Config::default());
+    /// use bytes::BytesMut;
+    ///
+    /// let mut pooled = BytesMut::with_capacity(4096);
+    /// if let Some(buffer) = connection.output_buffer() {
+    ///     std::mem::swap(buffer, &mut pooled);
+    /// }
+    /// connection.send_text("hello")?;
+    /// assert!(connection.output_buffer().is_none());
+    /// # Ok::<(), switchboard_ws_proto::SendError>(())
+    /// ```
+    #[inline]
+    pub fn output_buffer(&mut self) -> Option<&mut BytesMut> {
+        if self.pong_due.is_some() { None } else { self.transmit.buffer() }
+    }
+
     #[inline]
     fn may_begin_message(&self) -> Result<(), SendError> {
         if self.close_sent {
@@ -399,6 +426,13 @@ impl Connection {
         {
             self.push_copied(Opcode::Pong, true, &payload);
         }
+    }
+}
+
+fn opcode_of(message: &Message) -> Opcode {
+    match message {
+        Message::Text(_) => Opcode::Text,
+        Message::Binary(_) => Opcode::Binary,
     }
 }
 

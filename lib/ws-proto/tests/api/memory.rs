@@ -156,7 +156,7 @@ fn an_idle_connection_owns_nothing() {
     });
     assert!(info.count_total > 0);
     assert_eq!(info.bytes_current, 0);
-    assert!(size_of::<Connection>() <= 336, "{} bytes", size_of::<Connection>());
+    assert!(size_of::<Connection>() <= 208, "{} bytes", size_of::<Connection>());
 }
 
 #[test]

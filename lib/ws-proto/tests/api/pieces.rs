@@ -5,7 +5,7 @@ use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 use switchboard_ws_proto::{Connection, Event, Limits, Message, Opcode, Piece};
 
-use crate::properties::{LIMITS, any_stream};
+use crate::properties::{LIMITS, Way, any_stream};
 use crate::support::*;
 
 /// How one message is asked for after another.
@@ -65,12 +65,8 @@ pub(crate) fn drive(
             joiner.take(event);
         }
     };
-    for cut in at.windows(2) {
-        let chunk = &bytes[cut[0]..cut[1]];
-        match connection.read_buffer() {
-            Some(buffer) => buffer.extend_from_slice(chunk),
-            None => connection.receive(BytesMut::from(chunk)),
-        }
+    for (cut, way) in at.windows(2).zip([Way::Direct, Way::InPlace].into_iter().cycle()) {
+        way.receive(connection, &bytes[cut[0]..cut[1]]);
         take(connection);
         drop(connection.reclaim_input());
     }

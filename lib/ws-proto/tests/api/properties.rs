@@ -34,8 +34,41 @@ pub(crate) fn any_stream() -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
 }
 
-/// As a driver does: through `read_buffer` where that is offered (and `direct` allows), else by chunks, giving buffers back or not.
-fn drive(bytes: &[u8], cuts: &[prop::sample::Index], direct: bool, reclaim: bool) -> (Vec<Event>, Vec<u8>) {
+/// How a driver hands over what it has read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Way {
+    /// By chunks.
+    Chunks,
+    /// Through `read_buffer` where that is offered.
+    Direct,
+    /// Always where the connection wants it.
+    InPlace,
+}
+
+pub(crate) fn any_way() -> impl Strategy<Value = Way> {
+    prop::sample::select(&[Way::Chunks, Way::Direct, Way::InPlace][..])
+}
+
+impl Way {
+    pub(crate) fn receive(self, connection: &mut Connection, chunk: &[u8]) {
+        match self {
+            Self::InPlace => {
+                let buffer = connection.input_buffer();
+                if buffer.is_empty() && !buffer.try_reclaim(chunk.len()) {
+                    *buffer = BytesMut::with_capacity(chunk.len());
+                }
+                buffer.extend_from_slice(chunk);
+            }
+            Self::Direct if connection.read_buffer().is_some() => {
+                connection.read_buffer().unwrap().extend_from_slice(chunk);
+            }
+            Self::Direct | Self::Chunks => connection.receive(BytesMut::from(chunk)),
+        }
+    }
+}
+
+/// As a driver does, giving buffers back or not.
+fn drive(bytes: &[u8], cuts: &[prop::sample::Index], way: Way, reclaim: bool) -> (Vec<Event>, Vec<u8>) {
     let mut at: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
     at.extend([0, bytes.len()]);
     at.sort_unstable();
@@ -43,10 +76,7 @@ fn drive(bytes: &[u8], cuts: &[prop::sample::Index], direct: bool, reclaim: bool
     let mut found = Vec::new();
     for cut in at.windows(2) {
         let chunk = &bytes[cut[0]..cut[1]];
-        match connection.read_buffer().filter(|_| direct) {
-            Some(buffer) => buffer.extend_from_slice(chunk),
-            None => connection.receive(BytesMut::from(chunk)),
-        }
+        way.receive(&mut connection, chunk);
         found.extend(std::iter::from_fn(|| connection.poll_event()));
         if reclaim {
             drop(connection.reclaim_input());
@@ -64,11 +94,11 @@ proptest! {
     fn any_split_of_the_same_bytes_yields_the_same_events(
         bytes in any_stream(),
         cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..20),
-        direct: bool,
+        way in any_way(),
         reclaim: bool,
     ) {
-        let whole = drive(&bytes, &[], false, false);
-        prop_assert_eq!(drive(&bytes, &cuts, direct, reclaim), whole);
+        let whole = drive(&bytes, &[], Way::Chunks, false);
+        prop_assert_eq!(drive(&bytes, &cuts, way, reclaim), whole);
     }
 
     #[test]

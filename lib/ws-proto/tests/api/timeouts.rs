@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use switchboard_ws_proto::{CloseCode, Config, Connection, Role, Time};
+use switchboard_ws_proto::{CloseCode, Config, Connection, Opcode, Role, Time};
 
 use crate::support::*;
 
@@ -49,6 +49,45 @@ fn any_byte_is_a_sign_of_life() {
     connection.handle_timeout(at(45));
     assert_eq!(events(&mut connection), Vec::<String>::new());
     assert_eq!(connection.poll_timeout(), Some(at(65)));
+}
+
+/// To be asked where to read is no sign of life; what is read there is one.
+#[test]
+fn a_peer_that_dies_within_a_large_message_is_noticed() {
+    for in_place in [false, true] {
+        let mut connection = pinging();
+        connection.handle_timeout(at(0));
+        let large = masked(&frame(true, Opcode::Binary, &[7; 100_000]));
+        let (begin, rest) = large.split_at(40_000);
+        assert!(feed(&mut connection, begin).is_empty());
+        drop(connection.reclaim_input());
+        connection.handle_timeout(at(20));
+        connection.read_buffer().unwrap().extend_from_slice(&rest[..10]);
+        assert!(events(&mut connection).is_empty());
+        connection.handle_timeout(at(40));
+        assert_eq!((connection.poll_timeout(), connection.transmit_len()), (Some(at(60)), 0), "ten bytes have come");
+        for seconds in [60, 65] {
+            let asked = if in_place { Some(connection.input_buffer()) } else { connection.read_buffer() };
+            assert!(asked.is_some_and(|buffer| !buffer.is_empty()));
+            connection.handle_timeout(at(seconds));
+        }
+        assert_eq!(events(&mut connection), ["Unresponsive"]);
+    }
+}
+
+/// Messages in pieces that nobody wants any more make `poll_event` look again and again.
+#[test]
+fn a_peer_that_dies_within_a_skipped_message_is_noticed() {
+    let mut connection = pinging();
+    connection.handle_timeout(at(0));
+    connection.receive(masked(&frame(false, Opcode::Binary, b"begin"))[..].into());
+    assert!(connection.poll_piece().is_some() && connection.poll_event().is_none());
+    connection.handle_timeout(at(20));
+    for seconds in [40, 45] {
+        assert!(events(&mut connection).is_empty());
+        connection.handle_timeout(at(seconds));
+    }
+    assert_eq!(events(&mut connection), ["Unresponsive"]);
 }
 
 #[test]

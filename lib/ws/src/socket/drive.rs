@@ -5,11 +5,11 @@ use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, BufMut, BytesMut};
+use bytes::{Buf, BufMut};
 use switchboard_ws_proto::{Connection, Event, SendError, Transmit};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
-use super::WebSocket;
+use super::{End, WebSocket};
 use crate::{Error, pool};
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
@@ -23,7 +23,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     ) -> Poll<Option<Result<T, Error>>> {
         loop {
             if self.ended {
-                return Poll::Ready(self.error.take().map(Err));
+                return Poll::Ready(self.take_error().map(Err));
             }
             // Nothing but this is inlined: the more the loop holds, the more the compiler prepares for it that is then not needed.
             while let Some(event) = next(&mut self.connection) {
@@ -37,17 +37,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     }
 
     /// Writes what is queued and reads, or waits for the first thing to happen. Ready when there may be something to tell.
-    #[inline(never)]
+    #[inline(always)]
     fn poll_io(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // The buffer that was just read, for the read that follows.
-        let buffer = self.connection.reclaim_input();
         let written = self.poll_write(cx);
         if !self.connection.is_open() && ready!(self.poll_closing(cx, written.is_ready())) {
             return Poll::Ready(());
         }
         // Read even while output is stuck: two peers that both send and wait for the other to read would wait for ever. What may be queued
         // is bounded where it is queued, in `feed`; and what the protocol itself answers is bounded in the state machine.
-        if !self.read_ended && self.poll_read(cx, buffer).is_ready() {
+        if !self.read_ended && self.poll_read(cx).is_ready() {
             return Poll::Ready(());
         }
         self.timer.poll(&mut self.connection, cx)
@@ -56,14 +54,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     #[cold]
     fn on_event(&mut self, event: Event) {
         match event {
-            Event::Close(frame) => self.close_frame = frame.map(Box::new),
-            Event::Failed(error) => self.error = Some(error.into()),
-            Event::Unresponsive => self.error = Some(Error::Unresponsive),
-            Event::Eof { clean: false } if self.error.is_none() => {
-                self.error = Some(self.write_error.take().map_or(Error::ConnectionLost, Error::Io));
+            Event::Close(frame) => self.end().close_frame = frame,
+            Event::Failed(error) => self.end().error = Some(error.into()),
+            Event::Unresponsive => self.end().error = Some(Error::Unresponsive),
+            Event::Eof { clean: false } => {
+                let end = self.end();
+                if end.error.is_none() {
+                    end.error = Some(end.write_error.take().map_or(Error::ConnectionLost, Error::Io));
+                }
             }
             _ => {}
         }
+    }
+
+    #[cold]
+    fn take_error(&mut self) -> Option<Error> {
+        self.end.as_mut()?.error.take()
+    }
+
+    fn end(&mut self) -> &mut End {
+        self.end.get_or_insert_default()
+    }
+
+    #[inline]
+    fn write_error(&self) -> Option<&io::Error> {
+        self.end.as_ref()?.write_error.as_ref()
     }
 
     /// Once closing has begun: ends our side of the stream when all is said. Ready with whether the state has changed.
@@ -81,31 +96,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         if unwritten || (!self.shut_down && Pin::new(&mut self.io).poll_shutdown(cx).is_pending() && !gone) {
             return self.timer.poll(&mut self.connection, cx).map(|()| true);
         }
-        if self.error.is_none() && !self.connection.close_received() {
-            self.error = Some(Error::CloseTimedOut);
+        if !self.connection.close_received() {
+            self.end().error.get_or_insert(Error::CloseTimedOut);
         }
         self.ended = true;
+        if let Some(mut buffer) = self.connection.reclaim_input() {
+            buffer.clear();
+            pool::take_input_back(&mut buffer);
+        }
         Poll::Ready(true)
     }
 
     /// Ready when something was read, the end of the stream and a failure among it.
     #[inline]
-    fn poll_read(&mut self, cx: &mut Context<'_>, spare: Option<BytesMut>) -> Poll<()> {
-        let read = if let Some(buffer) = self.connection.read_buffer() {
-            if let Some(spare) = spare {
-                pool::give_input(spare);
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let buffer = self.connection.input_buffer();
+        let read = if buffer.is_empty() {
+            pool::prepare_input(buffer);
+            let read = poll_read_buf(&mut self.io, buffer, cx);
+            if buffer.is_empty() {
+                // Until there is more, it is of use to others.
+                pool::take_input_back(buffer);
             }
-            ready!(poll_read_buf(&mut self.io, &mut buffer.limit(DIRECT_READ_BYTES_MAX), cx))
+            read
         } else {
-            let mut buffer = spare.map_or_else(pool::take_input, pool::renew_input);
-            let read = poll_read_buf(&mut self.io, &mut buffer, cx);
-            if matches!(read, Poll::Ready(Ok(1..))) {
-                self.connection.receive(buffer);
-            } else {
-                pool::give_input(buffer);
-            }
-            ready!(read)
+            poll_read_buf(&mut self.io, &mut buffer.limit(DIRECT_READ_BYTES_MAX), cx)
         };
+        let read = ready!(read);
         if !matches!(read, Ok(1..)) {
             self.on_read_end(read.err());
         }
@@ -115,8 +132,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     #[cold]
     fn on_read_end(&mut self, error: Option<io::Error>) {
         // Behind a Close it does not matter how the stream ends.
-        if let Some(error) = error.filter(|_| !self.connection.close_received() && self.error.is_none()) {
-            self.error = Some(error.into());
+        if let Some(error) = error.filter(|_| !self.connection.close_received()) {
+            self.end().error.get_or_insert(error.into());
         }
         self.read_ended = true;
         self.connection.receive_eof();
@@ -133,16 +150,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 
     #[inline(never)]
     fn poll_write_queued(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.write_error.is_none()
-            && let Err(error) = ready!(self.poll_write_all(cx))
-        {
-            self.write_error = Some(error);
-        }
-        if self.write_error.is_some() {
+        if self.write_error().is_some() {
+            self.drop_output();
+        } else if let Err(error) = ready!(self.poll_write_all(cx)) {
+            self.end().write_error = Some(error);
             self.drop_output();
         }
-        if let Some(buffer) = self.connection.reclaim_transmit() {
-            pool::give_output(buffer);
+        if let Some(buffer) = self.connection.output_buffer() {
+            pool::take_output_back(buffer);
         }
         Poll::Ready(())
     }
@@ -158,13 +173,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 
     #[inline]
     fn poll_write_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.connection.transmit_len() > 0 {
+        loop {
             let transmit = self.connection.transmit();
             let io = Pin::new(&mut self.io);
-            let count = if transmit.chunk().len() == transmit.remaining() || !io.is_write_vectored() {
-                ready!(io.poll_write(cx, transmit.chunk()))?
-            } else {
-                ready!(poll_write_vectored(io, transmit, cx))?
+            let count = match transmit.only_chunk() {
+                Some([]) => break,
+                Some(chunk) => ready!(io.poll_write(cx, chunk))?,
+                None => ready!(poll_write_some(io, transmit, cx))?,
             };
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
@@ -179,7 +194,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 
     pub(crate) fn poll_flush_output(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let written = self.poll_write(cx);
-        if let Some(error) = &self.write_error {
+        if let Some(error) = self.write_error() {
             // Told to whoever sends, and again by `recv` once what the peer had sent is read.
             return Poll::Ready(Err(Error::Io(error.kind().into())));
         }
@@ -189,7 +204,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Ready when the queue is below its bound.
     #[inline]
     pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        if self.connection.transmit_len() <= self.output_bytes_max && self.write_error.is_none() {
+        if self.connection.transmit_len() <= self.output_bytes_max && self.write_error().is_none() {
             return Poll::Ready(Ok(()));
         }
         self.poll_flush_output(cx)
@@ -200,12 +215,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     }
 
     pub(crate) fn has_ended(&self) -> bool {
-        self.ended || self.write_error.is_some()
+        self.ended || self.write_error().is_some()
     }
 
     #[inline]
     pub(super) async fn room(&mut self) -> Result<(), Error> {
-        if self.connection.transmit_len() <= self.output_bytes_max && self.write_error.is_none() {
+        if self.connection.transmit_len() <= self.output_bytes_max && self.write_error().is_none() {
             return Ok(());
         }
         poll_fn(|cx| self.poll_room(cx)).await
@@ -216,8 +231,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         if !self.connection.is_open() {
             return Err(SendError::Closing.into());
         }
-        if self.connection.transmit_len() == 0 {
-            self.connection.lend_transmit(pool::take_output());
+        if let Some(buffer) = self.connection.output_buffer() {
+            pool::lend_output(buffer);
         }
         Ok(queue(&mut self.connection)?)
     }
@@ -232,13 +247,16 @@ fn poll_read_buf<S: AsyncRead + Unpin>(
     pin!(io.read_buf(buffer)).poll(cx)
 }
 
-/// Apart, so that its array is not part of every caller's frame.
+/// Of several chunks. Apart, so that its array is not part of every caller's frame.
 #[inline(never)]
-fn poll_write_vectored<S: AsyncWrite>(
+fn poll_write_some<S: AsyncWrite>(
     io: Pin<&mut S>,
     transmit: &Transmit,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<usize>> {
+    if !io.is_write_vectored() {
+        return io.poll_write(cx, transmit.chunk());
+    }
     let mut slices = [IoSlice::new(&[]); SLICES_MAX];
     let count = transmit.chunks_vectored(&mut slices);
     io.poll_write_vectored(cx, slices.get(..count).unwrap_or_default())

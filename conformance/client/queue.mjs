@@ -26,13 +26,13 @@ export class Queue {
     return this.#items;
   }
 
-  async take() {
+  async take(milliseconds = SECONDS_MAX * 1_000) {
     if (this.#items.length > 0) return this.#items.shift();
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         this.#waiting = null;
-        reject(new Error(`nothing came ${this.name} in ${SECONDS_MAX} s`));
-      }, SECONDS_MAX * 1_000);
+        reject(new Error(`nothing came ${this.name} in ${milliseconds / 1_000} s`));
+      }, milliseconds);
       this.#waiting = { resolve, timer };
     });
   }

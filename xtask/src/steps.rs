@@ -128,7 +128,7 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "clients",
-        about: "the client protocol suite: the Rust client and the TypeScript client",
+        about: "the client protocol suite and 15 outages: the Rust client and the TypeScript client",
         tier: Tier::Full,
         needs: &[Tool::Node],
         run: clients,
@@ -244,13 +244,18 @@ fn typescript(root: &Path) -> Result<()> {
     npm(&["run", "build"], minutes(5))
 }
 
-/// One suite for every client: what it is given is the program that takes its orders.
+/// One suite for every client: what it is given is the program that takes its orders. Then each beside the real server, with outages.
 fn clients(root: &Path) -> Result<()> {
     let suite = |adapter: &[&str]| {
-        let mut command = Command::new("node");
-        command.args(["conformance/client/run.mjs", "--"]).args(adapter).current_dir(root);
-        process::run(&mut command, minutes(5))
+        for script in ["conformance/client/run.mjs", "conformance/client/outages.mjs"] {
+            let mut command = Command::new("node");
+            command.args([script, "--"]).args(adapter).current_dir(root);
+            command.env("SWITCHBOARD_BIN", target_folder(root).join("debug/switchboard"));
+            process::run(&mut command, minutes(10))?;
+        }
+        Ok(())
     };
+    cargo(root, &["build", "--locked", "--package", "switchboard-server"], minutes(20))?;
     cargo(root, &["build", "--locked", "--package", "switchboard-client", "--example", "suite"], minutes(20))?;
     let rust = target_folder(root).join("debug/examples/suite");
     suite(&[&rust.to_string_lossy()])?;

@@ -2,9 +2,11 @@
 // elsewhere gives the same bytes; the server's ETag tells browsers what changed.
 
 import { defineConfig } from "vite";
+import { CLIENT } from "./client_source.ts";
 
 export default defineConfig({
   base: "./",
+  resolve: { alias: CLIENT },
   build: {
     outDir: "../crates/server/assets/console",
     emptyOutDir: true,

@@ -1,10 +1,12 @@
 // Bundles the tests for Node, which runs no TypeScript by itself at the oldest version that we support.
 
 import { defineConfig } from "vite";
+import { CLIENT } from "./client_source.ts";
 
-const names = ["client", "format", "rates", "snippets"];
+const names = ["format", "rates", "room", "snippets"];
 
 export default defineConfig({
+  resolve: { alias: CLIENT },
   build: {
     outDir: "build/test",
     emptyOutDir: true,

@@ -256,17 +256,18 @@ function backoff() {
     }
     const [before, next] = [proxy.connections[index], proxy.connections[index + 1]];
     if (!next) throw new Error(`${waits.length} waits and ${proxy.connections.length} attempts`);
-    // Where the client gave up by itself, the moment is not known here.
-    if (before.endedAt !== null && next.at - before.endedAt < wait - CLOCK_MS) {
+    // Where the client ended the connection itself, the moment is not known here.
+    const known = (cause === "lost" || cause === "connect") && before.endedAt !== null;
+    if (known && next.at - before.endedAt < wait - CLOCK_MS) {
       throw new Error(`attempt ${index + 2} came after ${next.at - before.endedAt} ms, and should have waited ${wait} ms`);
     }
   }
 }
 
 async function report() {
-  const late = waits.flatMap(({ retry_in_ms: wait }, index) => {
+  const late = waits.flatMap(({ retry_in_ms: wait, cause }, index) => {
     const [before, next] = [proxy.connections[index], proxy.connections[index + 1]];
-    return before?.endedAt && next ? [next.at - before.endedAt - wait] : [];
+    return (cause === "lost" || cause === "connect") && before?.endedAt && next ? [next.at - before.endedAt - wait] : [];
   });
   const figures = {
     seed: SEED,

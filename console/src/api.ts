@@ -1,6 +1,6 @@
 // What the admin listener answers about the server. Owns the requests and their failures in words.
 
-import { TokenError } from "./client";
+import { TokenDenied } from "@switchboard/client";
 
 export interface App {
   id: string;
@@ -44,7 +44,7 @@ const ANSWER_MS_MAX = 4_000;
 export const fetchInfo = () => ask<Info>("api/console/info");
 export const fetchStats = () => ask<Stats>("api/console/stats");
 
-/** A token for a user of the development application. Rejects with `TokenError` if the server will not give one. */
+/** A token for a user of the development application. Rejects with `TokenDenied` if the server will not give one. */
 export async function fetchToken(user: string, app: string): Promise<string> {
   const body = JSON.stringify({ user, app });
   const { token } = await ask<{ token: string }>("api/console/token", { method: "POST", body, headers: { "content-type": "application/json" } });
@@ -62,7 +62,7 @@ async function ask<Answer>(path: string, init: RequestInit = {}): Promise<Answer
   const why = await reason(response);
   // What the server understood and will not do, it will not do in a second either.
   const final = response.status >= 400 && response.status < 500 && response.status !== 429;
-  throw final && init.method === "POST" ? new TokenError(why) : new Error(why);
+  throw final && init.method === "POST" ? new TokenDenied(why) : new Error(why);
 }
 
 async function reason(response: Response): Promise<string> {

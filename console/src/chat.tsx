@@ -3,8 +3,7 @@
 import { useEffect, useState } from "preact/hooks";
 import type { App, Info } from "./api";
 import type { Seat } from "./app";
-import { reasonOf } from "./client";
-import { clock, plural } from "./format";
+import { clock, plural, reasonOf } from "./format";
 import { useStickyEnd } from "./hooks";
 import { People, nameStyle } from "./people";
 import type { Line, Room } from "./room";
@@ -170,7 +169,7 @@ function Composer({ room }: { room: Room | null }) {
       setText((now) => now || said);
     }
   };
-  const limit = room?.state.kind === "open" ? room.state.limits?.message_bytes : undefined;
+  const limit = room?.state.kind === "open" ? room.state.messageBytes : undefined;
   const tooLong = limit !== undefined && new TextEncoder().encode(JSON.stringify(text)).length > limit - 512;
   const trouble = room?.refusal ?? failure ?? (tooLong ? `Too long: a message may have ${plural(limit, "byte")}.` : null);
   return (

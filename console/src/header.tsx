@@ -1,10 +1,9 @@
 // The head of the page: name and version, the state of the connection in words, the theme.
 
 import type { Info } from "./api";
-import type { State } from "./client";
 import { useCountdown, type Theme } from "./hooks";
 import { Mark, Moon, Sun } from "./icons";
-import type { Room } from "./room";
+import type { Room, State } from "./room";
 
 export function Header(props: { info: Info | null; room: Room | null; theme: Theme; turnTheme: () => void }) {
   const { info, room, theme, turnTheme } = props;
@@ -56,7 +55,7 @@ function words(state: State): string {
     case "idle":
       return "Not connected";
     case "connecting":
-      return state.attempt === 0 ? "Connecting…" : "Reconnecting…";
+      return state.again ? "Reconnecting…" : "Connecting…";
     case "open":
       return state.user === null ? "Connected" : `Connected as ${state.user}`;
     case "waiting":

@@ -2,7 +2,7 @@
 
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { fetchInfo, fetchStats, type Info } from "./api";
-import { reasonOf } from "./client";
+import { reasonOf } from "./format";
 import { NOTHING, record, type Recorded } from "./rates";
 import { Room, type Identity } from "./room";
 
@@ -79,12 +79,9 @@ export function useRoom(identity: Identity | null): Room | null {
     if (!identity) return setRoom(null);
     const opened = new Room(identity, changed);
     setRoom(opened);
-    const online = () => opened.retry();
     const hidden = () => opened.save();
-    addEventListener("online", online);
     addEventListener("pagehide", hidden);
     return () => {
-      removeEventListener("online", online);
       removeEventListener("pagehide", hidden);
       opened.close();
     };

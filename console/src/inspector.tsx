@@ -1,8 +1,7 @@
 // Every frame of the page's connection, as it was on the wire, and a box to send one by hand.
 
 import { useEffect, useState } from "preact/hooks";
-import { reasonOf } from "./client";
-import { bytes, clockExact, hexDump, plural, prettyJson } from "./format";
+import { bytes, clockExact, hexDump, plural, prettyJson, reasonOf } from "./format";
 import { useStickyEnd } from "./hooks";
 import type { Frame, Room } from "./room";
 

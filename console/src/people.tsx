@@ -1,6 +1,6 @@
 // Who is present on the channel.
 
-import type { Member } from "./client";
+import type { Member } from "./room";
 
 const SHOWN_MAX = 100;
 

@@ -2,7 +2,7 @@
 // as the tab lives, so that a reload resumes. Knows nothing of the connection.
 
 import type { Line } from "./room";
-import type { Position } from "./client";
+import type { Position } from "@switchboard/client";
 
 export interface Place {
   channel: string;

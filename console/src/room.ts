@@ -1,14 +1,28 @@
 // The page's one connection and one channel: the lines of the chat, who is present, and every frame that passed.
 // Owns what is shown of them, all bounded. Knows nothing of how it is drawn.
 
+import { Client, describeCause, describeEnded, RequestError, type ClientOptions, type Message, type Position, type Subscription, type Unsubscribed } from "@switchboard/client";
 import { fetchToken } from "./api";
-import { Client, reasonOf, RequestError, type Member, type Publication, type State, type Subscription } from "./client";
-import { plural } from "./format";
+import { plural, reasonOf } from "./format";
 import { readKept, writeKept } from "./place";
 
 export type Line =
   | { kind: "message"; key: string; at: number; user: string | null; form: "text" | "json" | "binary"; text: string }
   | { kind: "note"; key: string; at: number; tone: "quiet" | "good" | "bad"; text: string };
+
+/** The connection, as the page speaks of it. */
+export type State =
+  | { kind: "idle" }
+  | { kind: "connecting"; again: boolean }
+  | { kind: "open"; user: string | null; messageBytes: number }
+  /** Connects again at `retryAt`, in milliseconds since 1970. */
+  | { kind: "waiting"; retryAt: number; why: string }
+  /** Does not connect again by itself. */
+  | { kind: "stopped"; why: string };
+
+export interface Member {
+  user: string;
+}
 
 export interface Frame {
   id: number;
@@ -43,38 +57,39 @@ export class Room {
   refusal: string | null = null;
 
   private readonly client: Client;
-  private readonly subscription: Subscription;
+  private subscription: Subscription;
   private readonly encoder = new TextEncoder();
   private names = 0;
+  /** How many were replayed so far; `null` when no replay is under way. */
+  private replayed: number | null = null;
   private saving: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
     readonly identity: Identity,
     private readonly changed: () => void,
+    options: ClientOptions = {},
   ) {
     const kept = readKept(identity.url, identity.channel);
     this.lines = kept.lines;
-    this.client = new Client({
-      url: identity.url,
+    this.client = new Client(identity.url, {
+      ...options,
       token: () => this.token(),
-      onState: (state) => {
-        this.state = state;
-        if (state.kind !== "open") this.members = [];
-        this.update();
-      },
       onFrame: (direction, data) => this.record(direction, data),
     });
-    this.subscription = this.client.subscribe(identity.channel, this.handlers(), kept.position);
-    this.client.connect();
+    this.client.on("state", () => this.follow());
+    this.subscription = this.subscribe(kept.position, true);
   }
 
   /** Connects now instead of later. */
   retry(): void {
+    const { position, closed } = this.subscription;
     this.client.connect();
+    // The end of the client was the end of its subscriptions.
+    if (closed && this.refusal === null) this.subscription = this.subscribe(position, true);
   }
 
   close(): void {
-    this.client.close();
+    void this.client.close();
     this.save();
   }
 
@@ -85,7 +100,7 @@ export class Room {
 
   /** Sends what the reader wrote, JSON or not. Throws if there is no connection. */
   sendRaw(text: string): void {
-    this.client.sendRaw(text);
+    if (!this.client.sendRaw(text)) throw new Error("not connected");
   }
 
   clearFrames(): void {
@@ -105,46 +120,100 @@ export class Room {
     return user === null ? token : fetchToken(user, app);
   }
 
-  private handlers() {
-    return {
-      presence: true,
-      onMessage: (publication: Publication) => this.push(message(publication, this.subscription.position?.epoch)),
-      onStart: (position: { offset: number }, resumed: boolean) => {
-        this.refusal = null;
-        if (!resumed && position.offset > 0) void this.recall(position.offset);
-        this.update();
-      },
-      onCaughtUp: (missed: number) => {
-        if (missed > 0) this.note("good", `caught up ${plural(missed, "missed message")}`);
-      },
-      onHistoryLost: () => this.note("bad", "history lost: messages sent while you were away may be missing"),
-      onGap: (from: number, to: number) => this.note("bad", `${plural(to - from + 1, "message")} could not be delivered`),
-      onMembers: (members: Member[] | null, change?: { kind: "join" | "leave"; user: string }) => {
-        this.members = members;
-        if (change) this.note("quiet", `${change.user} ${change.kind === "join" ? "joined" : "left"}`);
-        this.update();
-      },
-      onEnd: (why: string) => {
-        this.refusal = why;
-        this.update();
-      },
-    };
+  private follow(): void {
+    const { state } = this.client;
+    switch (state.kind) {
+      case "online":
+        this.state = { kind: "open", user: state.user, messageBytes: state.limits.messageBytes };
+        break;
+      case "connecting":
+        this.state = { kind: "connecting", again: this.state.kind === "waiting" };
+        break;
+      case "waiting":
+        this.state = { kind: "waiting", retryAt: state.retryAt, why: describeCause(state.cause) };
+        break;
+      case "ended":
+        this.state = { kind: "stopped", why: describeEnded(state.ended) };
+        break;
+      case "idle":
+      case "suspended":
+        this.state = { kind: "idle" };
+    }
+    if (state.kind !== "online" && this.members !== null) this.members = [];
+    this.update();
+  }
+
+  private subscribe(since: Position | null, presence: boolean): Subscription {
+    const subscription = this.client.subscribe(this.identity.channel, { ...(since && { since }), presence });
+    this.members = presence ? [] : null;
+    subscription.ready.then(({ position, recovered, users }) => {
+      this.refusal = null;
+      this.present(users);
+      if (recovered !== true && position) this.recall(position);
+    }, () => {});
+    subscription.on("message", (message) => {
+      if (this.replayed !== null) this.replayed += 1;
+      this.push(line(message));
+    });
+    subscription.on("recovered", ({ users }) => {
+      this.replayed = 0;
+      this.present(users);
+    });
+    subscription.on("caught_up", () => {
+      if (this.replayed) this.note("good", `caught up ${plural(this.replayed, "missed message")}`);
+      this.replayed = null;
+    });
+    subscription.on("lost", ({ position, users }) => {
+      this.note("bad", "history lost: messages sent while you were away may be missing");
+      this.present(users);
+      if (position) this.recall(position);
+    });
+    subscription.on("gap", ({ from, to }) => this.note("bad", `${plural(to - from + 1, "message")} could not be delivered`));
+    subscription.on("join", ({ member }) => this.moved(member.user, true));
+    subscription.on("leave", ({ member }) => this.moved(member.user, false));
+    subscription.on("unsubscribed", ({ why }) => this.ended(why, subscription.position, presence));
+    return subscription;
+  }
+
+  private ended(why: Unsubscribed, position: Position | null, presence: boolean): void {
+    if (why.kind === "ended") return;
+    // Without the right to see who is present, the messages alone are still worth having.
+    if (why.kind === "refused" && why.refusal.code === "permission_denied" && presence) {
+      this.subscription = this.subscribe(position, false);
+      return;
+    }
+    this.refusal = why.kind === "refused" ? `${why.refusal.message} (${why.refusal.code})` : `the server ended the subscription (${why.code})`;
+    this.update();
+  }
+
+  private present(users: readonly Member[]): void {
+    if (this.members !== null) this.members = users.map(({ user }) => ({ user }));
+    this.update();
+  }
+
+  private moved(user: string, here: boolean): void {
+    if (this.members === null) return;
+    const others = this.members.filter((member) => member.user !== user);
+    this.members = here ? [...others, { user }] : others;
+    this.note("quiet", `${user} ${here ? "joined" : "left"}`);
   }
 
   /** What was said before we came, if the history is kept and may be read. */
-  private async recall(upTo: number): Promise<void> {
-    const { channel } = this.identity;
-    const epoch = this.subscription.position?.epoch;
-    try {
-      const { publications = [] } = await this.client.request("history", { channel, limit: HISTORY_LINES });
-      const known = new Set(this.lines.map(({ key }) => key));
-      const earlier = publications.filter(({ offset }) => offset <= upTo).map((publication) => message(publication, epoch));
-      const fresh = earlier.filter(({ key }) => !known.has(key));
-      this.lines = [...this.lines, ...fresh].sort((one, other) => one.at - other.at).slice(-LINES_MAX);
-      this.update();
-    } catch (error) {
-      if (error instanceof RequestError && error.code !== "permission_denied") this.note("bad", `no earlier messages: ${reasonOf(error)}`);
-    }
+  private recall({ offset: upTo }: Position): void {
+    if (upTo === 0) return;
+    this.client.history(this.identity.channel, { limit: HISTORY_LINES }).then(
+      ({ messages }) => {
+        const known = new Set(this.lines.map(({ key }) => key));
+        const earlier = messages.filter(({ offset }) => offset <= upTo).map(line);
+        const fresh = earlier.filter(({ key }) => !known.has(key));
+        this.lines = [...this.lines, ...fresh].sort((one, other) => one.at - other.at).slice(-LINES_MAX);
+        this.update();
+      },
+      (error: unknown) => {
+        const told = error instanceof RequestError && error.kind === "refused" && error.code !== "permission_denied";
+        if (told) this.note("bad", `no earlier messages: ${reasonOf(error)}`);
+      },
+    );
   }
 
   private note(tone: "quiet" | "good" | "bad", text: string): void {
@@ -168,11 +237,9 @@ export class Room {
   }
 }
 
-function message(publication: Publication, epoch = ""): Line {
-  const { data, offset, timestamp, publisher, encoding } = publication;
-  const common = { kind: "message" as const, key: `${epoch} ${offset}`, at: timestamp, user: publisher?.user ?? null };
+function line({ data, offset, position, timestamp, publisher }: Message): Line {
+  const common = { kind: "message" as const, key: `${position?.epoch ?? ""} ${offset}`, at: timestamp, user: publisher ?? null };
   if (data instanceof Uint8Array) return { ...common, form: "binary", text: hex(data) };
-  if (encoding === "base64") return { ...common, form: "binary", text: hex(Uint8Array.from(atob(String(data)), (letter) => letter.charCodeAt(0))) };
   if (typeof data === "string") return { ...common, form: "text", text: data };
   const text = typeof data === "object" && data !== null && !Array.isArray(data) ? data["text"] : undefined;
   return typeof text === "string" ? { ...common, form: "text", text } : { ...common, form: "json", text: JSON.stringify(data) };

@@ -2,7 +2,7 @@
 // nothing about connections.
 
 import { DEFAULTS, type Config } from "./core/config.js";
-import { RequestError, type Cause, type Ended, type RequestFailure } from "./core/errors.js";
+import { RequestError, type Cause, type Ended, type Refusal, type RequestFailure } from "./core/errors.js";
 import type { Answer, Request, Tokens } from "./core/io.js";
 import type { Wanted } from "./core/subscriptions.js";
 import type { ConnectionEvent, Data, HistoryPage, Position, Presence, Published, ServerLimits } from "./core/types.js";
@@ -174,8 +174,8 @@ export class Client {
   }
 
   /**
-   * Subscribes to a channel. A client can have one subscription for each channel. Throws `RequestError` for a name that no channel can have,
-   * for a channel that it is subscribed to, and when the client has ended; what the server says comes by `ready` and by events.
+   * Subscribes to a channel. A client can have one subscription for each channel: throws `RequestError` for a channel that it is subscribed
+   * to, and when the client has ended. A refusal comes by `ready` and by `unsubscribed`.
    */
   subscribe<T = Data>(channel: string, options: SubscribeOptions = {}): Subscription<T> {
     const { since, presence, rate, cached, signal } = options;
@@ -194,7 +194,13 @@ export class Client {
   private begin<T>(name: string, wanted: Wanted, signal?: AbortSignal): Subscription<T> {
     signal?.throwIfAborted();
     return this.driver.change((core) => {
-      const id = core.subscribe(wanted);
+      let id: number;
+      try {
+        id = core.subscribe(wanted);
+      } catch (error) {
+        if (!(error instanceof RequestError) || error.failure.kind !== "refused") throw error;
+        return this.refused(name, error, error.failure.refusal);
+      }
       const change = (what: "unsubscribe" | "fallBehind" | "catchUp") => () => this.driver.change((core) => core[what](id));
       const end = change("unsubscribe");
       const source = {
@@ -210,6 +216,14 @@ export class Client {
       signal?.addEventListener("abort", () => subscription.unsubscribe(), { once: true });
       return subscription;
     });
+  }
+
+  /** What the server would refuse is told as if it had. */
+  private refused<T>(name: string, error: RequestError, refusal: Refusal): Subscription<T> {
+    const nothing = () => {};
+    const subscription = new Subscription<T>(name, null, this.config, { unsubscribe: nothing, fallBehind: nothing, catchUp: nothing });
+    queueMicrotask(() => subscription.onRefused(error, { type: "unsubscribed", why: { kind: "refused", refusal } }));
+    return subscription;
   }
 
   /** Publishes JSON, or bytes (a `Uint8Array`). Resolves when the server has it. Rejects with `RequestError`. */

@@ -27,6 +27,8 @@ export function attempt(run: () => void): void {
   try {
     run();
   } catch (error) {
+    const { reportError } = globalThis as { reportError?: (error: unknown) => void };
+    if (reportError) return reportError(error);
     setTimeout(() => {
       throw error;
     });

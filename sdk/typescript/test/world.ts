@@ -6,6 +6,8 @@ import type { WebSocketLike } from "../src/transports/websocket.js";
 
 export class World implements Environment {
   time = 1_700_000_000_000;
+  /** By how much the clock differs from the time by which timers run. */
+  skew = 0;
   chance = 0.5;
   life: Life | null = null;
   readonly sockets: PaperSocket[] = [];
@@ -23,7 +25,7 @@ export class World implements Environment {
     };
   }
 
-  now = () => this.time;
+  now = () => this.time + this.skew;
   random = () => this.chance;
 
   after(milliseconds: number, run: () => void): number {
@@ -110,9 +112,9 @@ export class PaperSocket implements WebSocketLike {
     this.onclose?.({ code, reason, wasClean: code !== 1006 });
   }
 
-  /** What was sent, as JSON. */
+  /** What was sent as text, as JSON. */
   get requests(): any[] {
-    return this.sent.map((frame) => JSON.parse(String(frame)));
+    return this.sent.filter((frame) => typeof frame === "string").map((frame) => JSON.parse(frame));
   }
 
   /** Takes the last frame sent, which must be of this type, and answers it. */

@@ -123,7 +123,7 @@ export class Core {
     if (this.link.kind === "fetching") {
       if ("token" in result) return this.open(now, result.token);
       const ended: Ended = { kind: "no_token", reason: result.reason };
-      return this.lose(now, { kind: "token", reason: result.reason }, result.final ? { kind: "end", ended } : BACKOFF);
+      return this.lose(now, { kind: "token", reason: `no token: ${result.reason}` }, result.final ? { kind: "end", ended } : BACKOFF);
     }
     // Else it comes too late.
     if (this.link.kind !== "online" || this.refresh.kind !== "fetching") return;
@@ -283,7 +283,7 @@ export class Core {
     if (this.closing !== null && this.closing <= now) this.sayGoodbye();
     const { link } = this;
     if (link.kind === "fetching" && link.deadline <= now) {
-      this.lose(now, { kind: "token", reason: "the callback does not answer" }, BACKOFF);
+      this.lose(now, { kind: "token", reason: "no token: the callback does not answer" }, BACKOFF);
     } else if ("deadline" in link && link.deadline <= now) {
       this.output.push({ type: "abort" });
       this.lose(now, link.kind === "connecting" ? { kind: "connect", reason: "no connection in time" } : { kind: "no_answer" }, BACKOFF);
@@ -517,8 +517,9 @@ export class Core {
 
   private onTokenRefused(now: number, refusal: Refusal): void {
     this.output.push({ type: "close", code: 1000 });
-    if (refusal.temporary) this.lose(now, { kind: "token", reason: refusal.message }, BACKOFF);
-    else this.onUnauthorized(now, refusal.message);
+    const reason = `the token was refused: ${refusal.message}`;
+    if (refusal.temporary) this.lose(now, { kind: "token", reason }, BACKOFF);
+    else this.onUnauthorized(now, reason);
   }
 
   private onSubscriptionRefused(now: number, request: number, id: number, refusal: Refusal): void {

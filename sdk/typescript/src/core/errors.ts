@@ -117,7 +117,7 @@ export function describeEnded(ended: Ended): string {
     case "by_server":
       return `the server ended it: ${ended.reason} (${ended.code})`;
     case "unauthorized":
-      return `the server refused the connection: ${ended.reason}`;
+      return ended.reason;
     case "no_token":
       return `no token: ${ended.reason}`;
     case "cannot_connect":
@@ -143,7 +143,7 @@ export function describeCause(cause: Cause): string {
     case "protocol":
       return `the server broke the protocol: ${cause.reason}`;
     case "token":
-      return `no token: ${cause.reason}`;
+      return cause.reason;
   }
 }
 

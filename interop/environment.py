@@ -55,6 +55,11 @@ def chromium() -> str:
     raise Missing("`chromium` (Debian: apt-get install chromium)")
 
 
+def php() -> list[str]:
+    need("php", "Debian: apt-get install php-cli; version 8.1 or later")
+    return ["php"]
+
+
 def need(tool: str, how: str) -> None:
     if shutil.which(tool) is None:
         raise Missing(f"`{tool}` ({how})")

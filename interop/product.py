@@ -44,6 +44,14 @@ secret = "{other_secret}"
 origins = []
 anonymous = [{{ match = "*", allow = ["subscribe", "publish", "presence", "history"] }}]
 
+[[apps]]
+id = "1001"
+key = "pusher-key"
+secret = "{pusher_secret}"
+api_keys = ["{pusher_api_key}"]
+origins = {origins}
+anonymous = [{{ match = "*", allow = ["subscribe", "history"] }}]
+
 [[raw]]
 path = "/chat"
 channel = "chat"
@@ -76,10 +84,14 @@ def serving(
     folder.mkdir(parents=True, exist_ok=True)
     with web_site() as site:
         secret, other_secret, api_key = (secrets.token_hex(32) for _ in range(3))
+        # Pusher's libraries take numbers as ids only.
+        pusher = {"id": "1001", "key": "pusher-key", "secret": secrets.token_hex(32), "api_key": secrets.token_hex(32)}
+        pusher["encryption_key"] = base64.b64encode(secrets.token_bytes(32)).decode()
         file = folder / "switchboard.toml"
         page = f"http://127.0.0.1:{site}"
         allowed = json.dumps([page, *origins])
-        text = CONFIGURATION.format(secret=secret, other_secret=other_secret, api_key=api_key, origins=allowed)
+        given = {"pusher_secret": pusher["secret"], "pusher_api_key": pusher["api_key"], "origins": allowed}
+        text = CONFIGURATION.format(secret=secret, other_secret=other_secret, api_key=api_key, **given)
         file.write_text(text + more)
         os.chmod(file, 0o600)
         tls = ["--tls-cert", str(made.chain), "--tls-key", str(made.key)] if scheme == "wss" else []
@@ -93,6 +105,7 @@ def serving(
                 "key": "other-key",
                 "secret": secret,
                 "api_key": api_key,
+                "pusher": pusher,
                 "tokens": tokens,
                 "page": page,
                 "foreign_page": f"http://localhost:{site}",

@@ -146,7 +146,7 @@ def switchboard(
     command: list[str],
     schemes: tuple[str, ...] = ("ws", "wss"),
     origins: tuple[str, ...] = (),
-    **more: str,
+    **more: object,
 ) -> tuple[int, int]:
     """A suite's program against the product, over each scheme, with a server of its own for each."""
     given = os.environ.get("SWITCHBOARD_BIN")
@@ -186,6 +186,39 @@ def pusher_js() -> tuple[int, int]:
     return switchboard("pusher-js", [*environment.node(), str(HERE / "server/pusher_js.mjs")], schemes=("ws",))
 
 
+def pusher_chromium() -> tuple[int, int]:
+    command = [*environment.node(), str(HERE / "server/pusher_chromium.mjs")]
+    # The application's own server speaks no TLS with a certificate that only the browser was told to trust.
+    return switchboard("pusher-chromium", command, schemes=("ws",), chromium=environment.chromium())
+
+
+def pusher_sdk(name: str, library: list[str] | None) -> tuple[int, int]:
+    """Pusher's library of one language, on the side of the application's server."""
+    command = [*environment.node(), str(HERE / "server/pusher_sdk.mjs")]
+    return switchboard(name, command, schemes=("ws",), library=library)
+
+
+def pusher_node() -> tuple[int, int]:
+    return pusher_sdk("pusher-node", None)
+
+
+def pusher_python() -> tuple[int, int]:
+    return pusher_sdk("pusher-python", [*environment.python(), str(HERE / "server/pusher_application.py")])
+
+
+def pusher_php() -> tuple[int, int]:
+    return pusher_sdk("pusher-php", [*environment.php(), str(HERE / "server/pusher_application.php")])
+
+
+def pusher_restart() -> tuple[int, int]:
+    if not os.environ.get("SWITCHBOARD_BIN"):
+        built("switchboard", "-p", "switchboard-server", "--bin", "switchboard")
+    folder = STATE / "pusher-restart"
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [*environment.node(), str(HERE / "server/pusher_restart.mjs"), json.dumps({"folder": str(folder)})]
+    return follow("pusher-restart", command)
+
+
 def bad_input() -> tuple[int, int]:
     return switchboard("bad-input", [*environment.python(), str(HERE / "server/bad_input.py")])
 
@@ -216,6 +249,11 @@ SUITES: dict[str, Callable[[], tuple[int, int]]] = {
     "native-ws": native_ws,
     "native-chromium": native_chromium,
     "pusher-js": pusher_js,
+    "pusher-chromium": pusher_chromium,
+    "pusher-node": pusher_node,
+    "pusher-python": pusher_python,
+    "pusher-php": pusher_php,
+    "pusher-restart": pusher_restart,
     "bad-input": bad_input,
     "drain": drain,
     "durability": durability,

@@ -12,7 +12,7 @@ globalThis.pusherChecks = (() => {
   /** No check hears what another one publishes. */
   const fresh = (name) => name + Math.random().toString(36).slice(2);
 
-  function options({ about, application }, user) {
+  function options({ about, application }, user, watchlist) {
     const { hostname, port, protocol } = new URL(about.base);
     return {
       cluster: "",
@@ -31,15 +31,15 @@ globalThis.pusherChecks = (() => {
       },
       userAuthentication: {
         customHandler: ({ socketId }, callback) => {
-          const answer = application("authenticate", socketId, { id: user });
+          const answer = application("authenticate", socketId, { id: user, ...(watchlist && { watchlist }) });
           answer.then((auth) => callback(null, auth), (error) => callback(error, null));
         },
       },
     };
   }
 
-  function client(kit, user) {
-    const pusher = new kit.Pusher(kit.about.pusher.key, options(kit, user));
+  function client(kit, user, watchlist) {
+    const pusher = new kit.Pusher(kit.about.pusher.key, options(kit, user, watchlist));
     open.add(pusher);
     return pusher;
   }
@@ -60,6 +60,13 @@ globalThis.pusherChecks = (() => {
     const refused = next(channel, "pusher:subscription_error").then((error) => Promise.reject(new Error(error.error ?? error.type)));
     await Promise.race([next(channel, "pusher:subscription_succeeded"), refused]);
     return channel;
+  }
+
+  /** Signs a client in, and waits until what is sent to its user reaches it. */
+  async function signedIn(pusher) {
+    pusher.signin();
+    await next(pusher, "pusher:signin_success");
+    await next(pusher.user.serverToUserChannel, "pusher:subscription_succeeded");
   }
 
   const checks = {
@@ -129,11 +136,34 @@ globalThis.pusherChecks = (() => {
       equal(JSON.parse(user_data), { id: "ann" });
       equal(pusher.user.user_data, { id: "ann" });
     },
+    "what is sent to a user": async (kit) => {
+      const user = fresh("user-");
+      const [hers, his] = [[client(kit, user), client(kit, user)], client(kit, "bob")];
+      await Promise.all([...hers, his].map(signedIn));
+      const [came, not] = [hers.map((pusher) => next(pusher.user, "note")), next(his.user, "note")];
+      await kit.application("sendToUser", user, "note", { text: "for you" });
+      equal(await Promise.all(came), [{ text: "for you" }, { text: "for you" }]);
+      await kit.application("sendToUser", "bob", "note", "for bob");
+      equal(await not, "for bob");
+    },
+    "a watchlist": async (kit) => {
+      const friend = fresh("friend-");
+      const ann = client(kit, "ann", [friend]);
+      const offline = next(ann.user.watchlist, "offline");
+      await signedIn(ann);
+      equal((await offline).user_ids, [friend]);
+      const online = next(ann.user.watchlist, "online");
+      const hers = client(kit, friend);
+      await signedIn(hers);
+      equal((await online).user_ids, [friend]);
+      const gone = next(ann.user.watchlist, "offline");
+      hers.disconnect();
+      equal((await gone).user_ids, [friend]);
+    },
     "connections of a user who is sent away": async (kit) => {
       const user = fresh("user-");
       const [hers, his] = [client(kit, user), client(kit, "bob")];
-      hers.signin();
-      await next(hers, "pusher:signin_success");
+      await signedIn(hers);
       const ended = next(hers.connection, "disconnected");
       const error = next(hers.connection, "error");
       await kit.application("terminate", user);

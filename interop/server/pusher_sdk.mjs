@@ -85,6 +85,7 @@ const checks = {
     pusher.signin();
     await next(pusher, "pusher:signin_success");
   },
+  "what is sent to a user": () => globalThis.pusherChecks["what is sent to a user"](kit),
   "a user's connections are ended": () => globalThis.pusherChecks["connections of a user who is sent away"](kit),
   "what is wrong is told by the library": async () => {
     const forged = await refusal(library("another secret of at least 32 bytes")("trigger", ["news"], "told", 1));

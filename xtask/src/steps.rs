@@ -144,7 +144,7 @@ const STEPS: &[Step] = &[
         name: "interop",
         about: "other people's clients and servers against ours",
         tier: Tier::Full,
-        needs: &[Tool::Python, Tool::Node, Tool::Chromium, Tool::Openssl],
+        needs: &[Tool::Python, Tool::Node, Tool::Chromium, Tool::Openssl, Tool::Php],
         run: interop,
     },
     Step {

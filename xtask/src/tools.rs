@@ -29,6 +29,8 @@ pub(crate) enum Tool {
     Node,
     Chromium,
     Openssl,
+    /// 8.1 or later, on the command line.
+    Php,
     /// A compiler of C++: libFuzzer is written in it.
     Cxx,
     /// Counts instructions.
@@ -115,6 +117,7 @@ fn spec_of(tool: Tool) -> Spec {
         Tool::Node => ("Node 20 with npm", |_| node_is_whole(), Source::Debian(&["nodejs", "npm"])),
         Tool::Chromium => ("chromium", |_| chromium().is_some(), Source::Debian(&["chromium"])),
         Tool::Openssl => ("openssl", |_| find_program("openssl").is_some(), Source::Debian(&["openssl"])),
+        Tool::Php => ("PHP 8.1", |_| php_is_new(), Source::Debian(&["php-cli"])),
         Tool::Cxx => ("g++", |_| find_program("g++").is_some(), Source::Debian(&["g++"])),
         Tool::Valgrind => ("valgrind", |_| find_program("valgrind").is_some(), Source::Debian(&["valgrind"])),
     };
@@ -145,6 +148,11 @@ fn python_is_whole() -> bool {
 fn node_is_whole() -> bool {
     let probe = "process.exit(parseInt(process.versions.node, 10) < 20 ? 1 : 0)";
     output_of(Command::new("node").args(["-e", probe])).is_some() && find_program("npm").is_some()
+}
+
+fn php_is_new() -> bool {
+    let probe = "exit(PHP_VERSION_ID < 80100 || !extension_loaded('sodium') ? 1 : 0);";
+    output_of(Command::new("php").args(["-r", probe])).is_some()
 }
 
 fn install_from(root: &Path, source: &Source) -> Result<()> {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod bench;
 mod check;
 mod client;
 mod config;
@@ -37,6 +38,9 @@ enum Subcommands {
     Serve(Box<serve::Serve>),
     /// Connect to any WebSocket: type a line to send it, see what arrives
     Connect(Box<connect::Connect>),
+    /// Put load on a WebSocket server and measure how it answers
+    #[command(subcommand)]
+    Bench(Box<bench::Bench>),
     /// Say whether a WebSocket server keeps the standards
     Check(check::CheckServer),
     /// Publish a message to a channel
@@ -64,6 +68,7 @@ pub fn main() -> ExitCode {
     let result = match arguments.command {
         Subcommands::Serve(serve) => serve.run(),
         Subcommands::Connect(connect) => connect.run(),
+        Subcommands::Bench(bench) => bench.run(),
         Subcommands::Check(check) => check.run(),
         Subcommands::Publish(publish) => publish.run(),
         Subcommands::Subscribe(subscribe) => subscribe.run(),

@@ -1,28 +1,25 @@
-//! The parts of the HTTP API that only look: history and presence.
+//! The parts of the HTTP API that only look: history, presence, and which channels are occupied by how many.
 
-use super::{ApiState, PositionBody, authenticate, parse_body, parse_channel, read_body, unexpected};
-use crate::answer::{ApiError, json_response};
-use axum::body::Body;
-use axum::extract::State;
-use axum::response::Response;
+use super::body::{PositionBody, channel_or_user, name, parse_body, parse_channel, place};
+use super::{Call, unexpected};
+use crate::answer::ApiError;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
-use switchboard_core::{Command, Outcome, Payload, Publication, ReadFrom};
+use switchboard_core::{ChannelName, Command, Occupancy, Outcome, Payload, Publication, ReadFrom};
 
-/// A question has no payload.
-const BODY_BYTES: usize = 4 * 1024;
-/// Publications of one answer, if nothing else is asked for, and at most.
-const HISTORY_LIMIT: (u64, u64) = (100, 1_000);
+/// What one answer lists, if nothing else is asked for, and at most.
+const LIMIT: (u64, u64) = (100, 1_000);
 
 #[derive(Debug, Deserialize)]
 struct HistoryBody<'a> {
     #[serde(borrow)]
-    channel: Cow<'a, str>,
+    channel: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    user: Option<Cow<'a, str>>,
     #[serde(borrow)]
     since: Option<PositionBody<'a>>,
     #[serde(borrow)]
@@ -30,41 +27,125 @@ struct HistoryBody<'a> {
     limit: Option<u64>,
 }
 
-pub(super) async fn history(
-    State(state): State<ApiState>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, ApiError> {
-    let app = authenticate(&state.apps, &headers)?;
-    let body = read_body(body, BODY_BYTES).await?;
-    let HistoryBody { channel, since, before, limit } = parse_body(&body)?;
-    let from = match (since, before) {
-        (None, None) => ReadFrom::Latest,
-        (Some(since), None) => ReadFrom::After(since.position()),
-        (None, Some(before)) => ReadFrom::Before(before.position()),
-        (Some(_), Some(_)) => return Err(ApiError::bad_request("\"since\" and \"before\" exclude each other")),
-    };
-    let (usual, most) = HISTORY_LIMIT;
-    let limit = limit.unwrap_or(usual);
-    if !(1..=most).contains(&limit) {
-        return Err(ApiError::bad_request(format!("\"limit\" is {limit}, not 1 to {most}")));
-    }
-    let command = Command::History {
-        channel: parse_channel(&channel)?,
-        from,
-        limit: usize::try_from(limit).unwrap_or(usize::MAX),
-    };
-    match state.hub.submit(app, command).await {
-        Outcome::History { channel, position, publications, more } => {
-            let publications = publications.iter().map(|publication| shown(publication)).collect::<Result<Vec<_>, _>>();
-            let publications = publications.map_err(|error| unexpected(&error))?;
-            let position = PositionBody::json(position);
-            let answer = json!({ "channel": channel.as_str(), "position": position, "more": more });
-            Ok(json_response(StatusCode::OK, &with_publications(&answer, &publications)))
+#[derive(Debug, Deserialize)]
+struct PresenceBody<'a> {
+    #[serde(borrow)]
+    channel: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    user: Option<Cow<'a, str>>,
+    limit: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ChannelBody<'a> {
+    #[serde(borrow)]
+    channel: Cow<'a, str>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ChannelsBody {
+    prefix: Option<Box<str>>,
+    after: Option<Box<str>>,
+    limit: Option<u64>,
+}
+
+impl Call<'_> {
+    pub(super) async fn history(&self, body: &[u8]) -> Result<String, ApiError> {
+        let HistoryBody { channel, user, since, before, limit: written } = parse_body(body)?;
+        let from = match (since, before) {
+            (None, None) => ReadFrom::Latest,
+            (Some(since), None) => ReadFrom::After(since.position()),
+            (None, Some(before)) => ReadFrom::Before(before.position()),
+            (Some(_), Some(_)) => return Err(ApiError::bad_request("\"since\" and \"before\" exclude each other")),
+        };
+        let channel = channel_or_user(channel.as_deref(), user.as_deref())?;
+        match self.ask(Command::History { channel, from, limit: limit(written)? }).await? {
+            Outcome::History { channel, position, publications, more } => {
+                let publications =
+                    publications.iter().map(|publication| shown(publication)).collect::<Result<Vec<_>, _>>();
+                let publications = publications.map_err(|error| unexpected(&error))?;
+                let (kind, name) = place(&channel);
+                let answer = json!({ kind: name, "position": PositionBody::json(position), "more": more });
+                Ok(with_publications(&answer, &publications))
+            }
+            outcome => Err(unexpected(&outcome)),
         }
-        Outcome::Rejected(reject) => Err(reject.into()),
-        outcome => Err(unexpected(&outcome)),
     }
+
+    pub(super) async fn presence(&self, body: &[u8]) -> Result<String, ApiError> {
+        let PresenceBody { channel, user, limit } = parse_body(body)?;
+        let limit = limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
+        let channel = channel_or_user(channel.as_deref(), user.as_deref())?;
+        match self.ask(Command::Presence { channel, limit }).await? {
+            Outcome::Presence { channel, users, total, connections } => {
+                let users: Vec<Value> = users.iter().map(present).collect();
+                let (kind, name) = place(&channel);
+                Ok(json!({ kind: name, "users": users, "total": total, "connections": connections }).to_string())
+            }
+            outcome => Err(unexpected(&outcome)),
+        }
+    }
+
+    pub(super) async fn channel(&self, body: &[u8]) -> Result<String, ApiError> {
+        let ChannelBody { channel } = parse_body(body)?;
+        match self.ask(Command::Channel { channel: parse_channel(&channel)? }).await? {
+            Outcome::Channel { occupancy: known, position, cached } => {
+                let mut answer = occupancy(&known);
+                answer.insert("occupied".into(), known.is_occupied().into());
+                answer.insert("position".into(), PositionBody::json(position));
+                answer.insert("cached".into(), cached.into());
+                Ok(Value::from(answer).to_string())
+            }
+            outcome => Err(unexpected(&outcome)),
+        }
+    }
+
+    pub(super) async fn channels(&self, body: &[u8]) -> Result<String, ApiError> {
+        let ChannelsBody { prefix, after, limit: written } = parse_body(body)?;
+        // Any text is a place in the order of names, but not a book.
+        for (member, text) in [("prefix", &prefix), ("after", &after)] {
+            let text = text.as_deref().filter(|text| !text.is_empty());
+            name(member, text, ChannelName::BYTES_MAX)?;
+        }
+        let command = Command::Channels { prefix: prefix.unwrap_or_default(), after, limit: limit(written)? };
+        match self.ask(command).await? {
+            Outcome::Channels { channels, more } => {
+                let channels: Vec<Value> = channels.iter().map(|known| occupancy(known).into()).collect();
+                Ok(json!({ "channels": channels, "more": more }).to_string())
+            }
+            outcome => Err(unexpected(&outcome)),
+        }
+    }
+}
+
+fn limit(written: Option<u64>) -> Result<usize, ApiError> {
+    let (usual, most) = LIMIT;
+    match written.unwrap_or(usual) {
+        limit if (1..=most).contains(&limit) => Ok(usize::try_from(limit).unwrap_or(usize::MAX)),
+        limit => Err(ApiError::bad_request(format!("\"limit\" is {limit}, not 1 to {most}"))),
+    }
+}
+
+fn occupancy(known: &Occupancy) -> Map<String, Value> {
+    let mut answer = Map::new();
+    answer.insert("channel".into(), known.channel.as_str().into());
+    answer.insert("subscribers".into(), known.subscribers.into());
+    if let Some(presence) = known.presence {
+        answer.insert("users".into(), presence.users.into());
+        answer.insert("connections".into(), presence.connections.into());
+    }
+    answer
+}
+
+fn present(present: &switchboard_core::PresentUser) -> Value {
+    let mut user = json!({ "user": present.user.as_str(), "connections": present.connections });
+    // It was checked as it came in a token.
+    if let (Some(info), Some(user)) = (&present.info, user.as_object_mut())
+        && let Ok(info) = serde_json::from_str::<&RawValue>(info)
+    {
+        user.insert("info".into(), serde_json::to_value(info).unwrap_or_default());
+    }
+    user
 }
 
 /// A payload goes out as it was written: numbers keep their digits, members their order.
@@ -94,42 +175,4 @@ fn with_publications(answer: &Value, publications: &[String]) -> String {
     let head = answer.to_string();
     let head = head.strip_suffix('}').unwrap_or_default();
     format!("{head},\"publications\":[{}]}}", publications.join(","))
-}
-
-#[derive(Debug, Deserialize)]
-struct PresenceBody<'a> {
-    #[serde(borrow)]
-    channel: Cow<'a, str>,
-    limit: Option<u64>,
-}
-
-pub(super) async fn presence(
-    State(state): State<ApiState>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, ApiError> {
-    let app = authenticate(&state.apps, &headers)?;
-    let body = read_body(body, BODY_BYTES).await?;
-    let PresenceBody { channel, limit } = parse_body(&body)?;
-    let limit = limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
-    match state.hub.submit(app, Command::Presence { channel: parse_channel(&channel)?, limit }).await {
-        Outcome::Presence { channel, users, total, connections } => {
-            let users = users.iter().map(|present| {
-                let mut user = json!({ "user": present.user.as_str(), "connections": present.connections });
-                // It was checked as it came in a token.
-                if let (Some(info), Some(user)) = (&present.info, user.as_object_mut())
-                    && let Ok(info) = serde_json::from_str::<&RawValue>(info)
-                {
-                    user.insert("info".into(), serde_json::to_value(info).unwrap_or_default());
-                }
-                user
-            });
-            let users: Vec<Value> = users.collect();
-            let answer =
-                json!({ "channel": channel.as_str(), "users": users, "total": total, "connections": connections });
-            Ok(json_response(StatusCode::OK, &answer))
-        }
-        Outcome::Rejected(reject) => Err(reject.into()),
-        outcome => Err(unexpected(&outcome)),
-    }
 }

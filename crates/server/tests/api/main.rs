@@ -15,6 +15,7 @@ mod binary;
 mod cli;
 mod history;
 mod http;
+mod methods;
 mod pusher;
 mod reload;
 mod secrets;

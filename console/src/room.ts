@@ -73,6 +73,7 @@ export class Room {
     this.lines = kept.lines;
     this.client = new Client(identity.url, {
       ...options,
+      transports: ["websocket"],
       token: () => this.token(),
       onFrame: (direction, data) => this.record(direction, data),
     });

@@ -316,6 +316,7 @@ export class Client {
   }
 
   private onConnection(event: ConnectionEvent): void {
+    this.ways.onEvent(this.driver.now(), event);
     const state = this.stateAfter(event);
     if (state) this.current = state;
     this.emitter.emit(event.type, event as never);

@@ -146,7 +146,7 @@ export class Driver {
         own((core, now) => core.receive(now, frame), frame.length);
       },
     };
-    connection = this.options.ways.next().open({ url: this.options.url, token }, listener);
+    connection = this.options.ways.next(this.now()).open({ url: this.options.url, token }, listener);
     this.connection = connection;
   }
 

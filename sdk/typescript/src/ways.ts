@@ -1,23 +1,43 @@
-// The ways to the server and which of them the next attempt takes. Knows nothing of what travels on them.
+// The ways to the server, and which of them the next attempt takes. Knows nothing of what travels on them.
 
+import type { ConnectionEvent } from "./core/types.js";
+import type { Fetch } from "./transports/endpoint.js";
+import { HttpTransport } from "./transports/http.js";
 import type { Transport } from "./transports/transport.js";
 import { platformWebSocket, WebSocketTransport, type WebSocketConstructor } from "./transports/websocket.js";
 
 export interface WaysOptions {
   /** A WebSocket implementation, such as the package `ws`'s: for Node 20, which has none of its own. */
   WebSocket?: WebSocketConstructor;
-  /** Other ways to the server, the best first; instead of the built-in ones. */
-  transports?: readonly Transport[];
+  /** In place of the platform's `fetch`. */
+  fetch?: Fetch;
+  /** The ways to the server, the best first: default `["websocket", "stream", "poll"]`. The next one is tried where one does not get through. */
+  transports?: readonly (Transport | "websocket" | "stream" | "poll")[];
 }
+
+/** Failures in a row before the next way is tried: where this one has never worked, and where it has. */
+const STRIKES = { unknown: 1, proven: 4 };
+/** For how long a way that is not the best is kept. */
+const KEPT_MS = 300_000;
 
 export class Ways {
   private readonly transports: readonly Transport[];
+  private readonly proven = new Set<number>();
   private index = 0;
+  private strikes = 0;
+  private leftBestAt = 0;
+  private wasConnected = false;
 
-  constructor({ WebSocket, transports }: WaysOptions) {
+  constructor({ WebSocket, fetch, transports = ["websocket", "stream", "poll"] }: WaysOptions) {
     const socket = WebSocket ?? platformWebSocket();
-    this.transports = transports ?? (socket ? [new WebSocketTransport(socket)] : []);
-    if (this.transports.length === 0) throw new TypeError("there is no WebSocket here; give one as `WebSocket`");
+    const fetching = fetch ?? ((url, init) => globalThis.fetch(url, init));
+    const made = transports.map((one) => {
+      if (typeof one !== "string") return one;
+      if (one !== "websocket") return HttpTransport[one](fetching);
+      return socket && new WebSocketTransport(socket);
+    });
+    this.transports = made.filter((transport) => transport !== null);
+    if (this.transports.length === 0) throw new TypeError("there is no way to the server: no WebSocket here, and no other transport wanted");
   }
 
   /** The name of the transport in use, or used last. */
@@ -26,8 +46,33 @@ export class Ways {
   }
 
   /** For the next attempt. */
-  next(): Transport {
+  next(now: number): Transport {
+    const best = this.proven.has(0) || now - this.leftBestAt >= KEPT_MS;
+    if (this.wasConnected && this.index > 0 && best) this.choose(now, 0);
+    this.wasConnected = false;
     return this.transports[this.index] as Transport;
+  }
+
+  /** What became of an attempt. */
+  onEvent(now: number, event: ConnectionEvent): void {
+    if (event.type === "connected") {
+      this.proven.add(this.index);
+      this.strikes = 0;
+      this.wasConnected = true;
+    }
+    if (event.type !== "disconnected" || this.wasConnected || this.transports.length === 1) return;
+    const { kind } = event.cause;
+    // What the server itself says is no fault of the way.
+    if (kind !== "connect" && kind !== "no_answer" && kind !== "lost") return;
+    this.strikes += 1;
+    const max = this.proven.has(this.index) ? STRIKES.proven : STRIKES.unknown;
+    if (this.strikes >= max) this.choose(now, (this.index + 1) % this.transports.length);
+  }
+
+  private choose(now: number, index: number): void {
+    if (this.index === 0) this.leftBestAt = now;
+    this.index = index;
+    this.strikes = 0;
   }
 }
 

@@ -11,6 +11,8 @@ interface Order {
   [name: string]: any;
 }
 
+/** By which way it goes to the server: the first argument, or by WebSocket. */
+const way = (process.argv[2] ?? "websocket") as "websocket" | "stream" | "poll";
 let client: Client | null = null;
 let subscriptions = new Map<string, Subscription>();
 /** Events of an earlier transcript are nobody's. */
@@ -67,7 +69,7 @@ const CONFIG: { [name: string]: keyof ClientOptions } = {
 };
 
 function start({ url, config, token, tokens }: Order): void {
-  const options: ClientOptions = { WebSocket: WebSocket as never };
+  const options: ClientOptions = { WebSocket: WebSocket as never, transports: [way] };
   for (const [name, value] of Object.entries(config)) Object.assign(options, { [CONFIG[name] ?? name]: value });
   if (token) options.token = token;
   if (tokens) options.token = () => fresh(tokens.shift());

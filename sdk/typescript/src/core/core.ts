@@ -437,7 +437,8 @@ export class Core {
       this.output.push({ type: "close", code: 1000 });
       return this.onUnauthorized(now, "this application wants a token");
     }
-    this.goOnline(now, welcome, welcome["user"]);
+    // A way that is no connection cannot say who a guest is.
+    this.goOnline(now, welcome, welcome["user"] || null);
   }
 
   private goOnline(now: number, welcome: Incoming, user: string | null): void {

@@ -219,6 +219,14 @@ def pusher_restart() -> tuple[int, int]:
     return follow("pusher-restart", command)
 
 
+def webhooks() -> tuple[int, int]:
+    given = os.environ.get("SWITCHBOARD_BIN")
+    command = [given] if given else built("switchboard", "-p", "switchboard-server", "--bin", "switchboard")
+    receiver = [*environment.python(), str(HERE / "server/webhooks_receiver.py")]
+    about = {"command": command, "python": receiver, "folder": str(STATE / "webhooks")}
+    return follow("webhooks", [*environment.node(), str(HERE / "server/webhooks.mjs"), json.dumps(about)])
+
+
 def bad_input() -> tuple[int, int]:
     return switchboard("bad-input", [*environment.python(), str(HERE / "server/bad_input.py")])
 
@@ -254,6 +262,7 @@ SUITES: dict[str, Callable[[], tuple[int, int]]] = {
     "pusher-python": pusher_python,
     "pusher-php": pusher_php,
     "pusher-restart": pusher_restart,
+    "webhooks": webhooks,
     "bad-input": bad_input,
     "drain": drain,
     "durability": durability,

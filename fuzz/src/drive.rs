@@ -49,9 +49,15 @@ fn pieces(connection: &mut Connection, stream: &[u8], cuts: &[u8], mut on_event:
         let size = sizes.next().copied().map_or(rest.len(), usize::from).clamp(1, rest.len());
         let (piece, behind) = rest.split_at(size);
         rest = behind;
-        match connection.read_buffer().filter(|_| size % 2 == 1) {
-            Some(buffer) => buffer.extend_from_slice(piece),
-            None => connection.receive(BytesMut::from(piece)),
+        match size % 3 {
+            0 => {
+                let buffer = connection.input_buffer();
+                buffer.extend_from_slice(piece);
+            }
+            1 if connection.read_buffer().is_some() => {
+                connection.read_buffer().into_iter().for_each(|buffer| buffer.extend_from_slice(piece));
+            }
+            _ => connection.receive(BytesMut::from(piece)),
         }
         while let Some(event) = connection.poll_event() {
             on_event(connection, event);

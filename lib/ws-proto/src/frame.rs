@@ -51,6 +51,13 @@ impl Opcode {
 }
 
 /// The longest header: two bytes, a 64-bit length and a masking key.
+///
+/// ```
+/// use switchboard_ws_proto::{FRAME_HEADER_BYTES_MAX, FrameHeader, Opcode};
+///
+/// let header = FrameHeader { mask: Some([0; 4]), ..FrameHeader::new(Opcode::Binary, 1 << 40) };
+/// assert_eq!(header.encoded_len(), FRAME_HEADER_BYTES_MAX);
+/// ```
 pub const FRAME_HEADER_BYTES_MAX: usize = 14;
 
 /// In [`FrameHeader::rsv`]: the first frame of a compressed message (RFC 7692 §6).

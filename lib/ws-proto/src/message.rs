@@ -2,8 +2,10 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::convert::Infallible;
 use core::fmt;
 use core::ops::Deref;
+use core::str::FromStr;
 
 use bytes::Bytes;
 
@@ -105,6 +107,25 @@ impl Message {
 impl From<&'static str> for Message {
     fn from(text: &'static str) -> Self {
         Self::Text(text.into())
+    }
+}
+
+/// Copied nowhere.
+impl From<&'static [u8]> for Message {
+    fn from(bytes: &'static [u8]) -> Self {
+        Self::Binary(Bytes::from_static(bytes))
+    }
+}
+
+impl<const N: usize> From<&'static [u8; N]> for Message {
+    fn from(bytes: &'static [u8; N]) -> Self {
+        Self::Binary(Bytes::from_static(bytes))
+    }
+}
+
+impl From<Message> for Bytes {
+    fn from(message: Message) -> Self {
+        message.into_bytes()
     }
 }
 
@@ -212,6 +233,21 @@ impl From<&'static str> for Utf8Bytes {
 impl From<String> for Utf8Bytes {
     fn from(text: String) -> Self {
         Self(text.into_bytes().into())
+    }
+}
+
+impl From<Utf8Bytes> for String {
+    fn from(text: Utf8Bytes) -> Self {
+        text.as_str().into()
+    }
+}
+
+impl FromStr for Utf8Bytes {
+    type Err = Infallible;
+
+    /// A copy, for text that is only borrowed.
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(Bytes::copy_from_slice(text.as_bytes())))
     }
 }
 

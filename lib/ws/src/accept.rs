@@ -6,7 +6,9 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 #[cfg(feature = "deflate")]
 use switchboard_ws_proto::handshake::UpgradeRequest;
-use switchboard_ws_proto::handshake::{InvalidHeader, Rejection, ServerHandshake, ServerRequest, error_response};
+use switchboard_ws_proto::handshake::{
+    InvalidHeader, Rejection, ServerHandshake, ServerRequest, check_header, error_response,
+};
 use switchboard_ws_proto::{Config, Role};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
@@ -36,6 +38,8 @@ pub struct AcceptOptions {
     /// Which compression is agreed to if the client offers it. Default: none.
     #[cfg(feature = "deflate")]
     pub deflate: Option<Policy>,
+    /// Checked.
+    headers: Vec<(String, String)>,
 }
 
 impl AcceptOptions {
@@ -88,6 +92,27 @@ impl AcceptOptions {
         self
     }
 
+    /// One more header in the answer that upgrades, whatever the request. For headers that depend on it there are [`read_request`], and the
+    /// response that hyper's `upgrade` and axum's extractor give.
+    ///
+    /// ```
+    /// let options = switchboard_ws::AcceptOptions::default().header("X-Node", "1")?;
+    /// # Ok::<(), switchboard_ws::InvalidHeader>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`InvalidHeader`] for what is no header, or one that the handshake writes itself.
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Result<Self, InvalidHeader> {
+        let (name, value) = (name.into(), value.into());
+        check_header(&name, &value)?;
+        self.headers.push((name, value));
+        Ok(self)
+    }
+
+    pub(crate) fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// The client's favourite of those that the server speaks.
     pub(crate) fn choose<'a>(&self, offered: &'a [String]) -> Option<&'a str> {
         offered.iter().find(|offer| self.subprotocols.contains(offer)).map(String::as_str)
@@ -102,6 +127,7 @@ impl Default for AcceptOptions {
             request_timeout: Duration::from_secs(10),
             #[cfg(feature = "deflate")]
             deflate: None,
+            headers: Vec::new(),
         }
     }
 }
@@ -182,7 +208,8 @@ where
     Box::pin(async {
         let pending = read_request(stream, options).await?;
         let subprotocol = options.choose(&pending.request.upgrade.subprotocols).map(String::from);
-        pending.accept(subprotocol.as_deref(), &[]).await
+        let headers: Vec<_> = options.headers().collect();
+        pending.accept(subprotocol.as_deref(), &headers).await
     })
     .await
 }
@@ -338,7 +365,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PendingUpgrade<S> {
         let response = self.request.accept(subprotocol, headers)?;
         self.stream.write_all(&response).await?;
         self.stream.flush().await?;
-        Ok(WebSocket::from_upgraded(self.stream, self.leftover.freeze(), Role::Server, self.config))
+        let mut socket = WebSocket::from_upgraded(self.stream, self.leftover.freeze(), Role::Server, self.config);
+        socket.set_subprotocol(subprotocol);
+        Ok(socket)
     }
 
     /// Refuses by an HTTP answer, and ends the stream.

@@ -10,7 +10,7 @@ use ::hyper::upgrade::OnUpgrade;
 use switchboard_ws_proto::Config;
 use switchboard_ws_proto::handshake::{Rejection, UpgradeRequest};
 
-use crate::hyper::{UpgradeFuture, UpgradedStream, accept, check_parts, rejection};
+use crate::hyper::{Accepted, UpgradeFuture, UpgradedStream, accept, check_parts, rejection};
 use crate::{AcceptOptions, WebSocket};
 
 /// A request that can be upgraded. Route it with `any`: over HTTP/1.1 it is a GET, over HTTP/2 a CONNECT.
@@ -126,12 +126,11 @@ impl WebSocketUpgrade {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let (response, config): (http::Response<::axum::body::Body>, Config) =
-            match accept(&self.request, &self.options) {
-                Ok(accepted) => accepted,
-                Err(error) => return rejection(&error).into_response(),
-            };
-        let upgraded = UpgradeFuture::new(self.upgrade, config);
+        let Accepted { response, config, subprotocol } = match accept(&self.request, &self.options) {
+            Ok(accepted) => accepted,
+            Err(error) => return rejection(&error).into_response(),
+        };
+        let upgraded = UpgradeFuture::new(self.upgrade, config, subprotocol);
         tokio::spawn(async move {
             if let Ok(socket) = upgraded.await {
                 handler(socket).await;

@@ -391,7 +391,6 @@ impl Connector {
         &self,
         stream: S,
         leftover: Bytes,
-        #[cfg_attr(not(feature = "deflate"), expect(unused_variables, reason = "nothing is agreed"))]
         response: &ClientResponse,
     ) -> Result<WebSocket<S>, ConnectError> {
         let role = Role::Client { mask_seed: random()? };
@@ -402,7 +401,9 @@ impl Connector {
         };
         #[cfg(not(feature = "deflate"))]
         let config = self.config.clone();
-        Ok(WebSocket::from_upgraded(stream, leftover, role, config))
+        let mut socket = WebSocket::from_upgraded(stream, leftover, role, config);
+        socket.set_subprotocol(response.subprotocol.as_deref());
+        Ok(socket)
     }
 
     #[cfg(not(feature = "tls"))]

@@ -61,8 +61,8 @@ pub fn upgrade<B, R: Default>(
         extensions: request.extensions(),
     };
     let checked = head.check()?;
-    let (response, config) = accept(&checked, options)?;
-    Ok((response, UpgradeFuture::new(on(request), config)))
+    let Accepted { response, config, subprotocol } = accept(&checked, options)?;
+    Ok((response, UpgradeFuture::new(on(request), config, subprotocol)))
 }
 
 /// As [`UpgradeRequest::check`] or, over HTTP/2, [`UpgradeRequest::check_connect`], for the parts of a request.
@@ -132,11 +132,14 @@ impl Head<'_> {
     }
 }
 
-/// The answer that upgrades, and the configuration of the connection.
-pub(crate) fn accept<R: Default>(
-    request: &UpgradeRequest,
-    options: &AcceptOptions,
-) -> Result<(Response<R>, Config), Rejection> {
+/// The answer that upgrades, and what it says of the connection.
+pub(crate) struct Accepted<R> {
+    pub(crate) response: Response<R>,
+    pub(crate) config: Config,
+    pub(crate) subprotocol: Option<String>,
+}
+
+pub(crate) fn accept<R: Default>(request: &UpgradeRequest, options: &AcceptOptions) -> Result<Accepted<R>, Rejection> {
     #[cfg_attr(not(feature = "deflate"), expect(unused_mut, reason = "nothing is agreed"))]
     let (mut response, mut config) = (Response::new(R::default()), options.config.clone());
     let subprotocol = options.choose(&request.subprotocols);
@@ -156,7 +159,13 @@ pub(crate) fn accept<R: Default>(
             response.headers_mut().insert(name, value);
         }
     }
-    Ok((response, config))
+    for (name, value) in options.headers() {
+        // They were checked when they were given.
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::try_from(value)) {
+            response.headers_mut().append(name, value);
+        }
+    }
+    Ok(Accepted { response, config, subprotocol: subprotocol.map(String::from) })
 }
 
 /// Becomes the WebSocket once the answer is written. Fails if the client is gone, or if a connection of HTTP/1.1 is not served
@@ -174,11 +183,12 @@ pub(crate) fn accept<R: Default>(
 pub struct UpgradeFuture {
     upgrade: OnUpgrade,
     config: Config,
+    subprotocol: Option<String>,
 }
 
 impl UpgradeFuture {
-    pub(crate) fn new(upgrade: OnUpgrade, config: Config) -> Self {
-        Self { upgrade, config }
+    pub(crate) fn new(upgrade: OnUpgrade, config: Config, subprotocol: Option<String>) -> Self {
+        Self { upgrade, config, subprotocol }
     }
 }
 
@@ -188,7 +198,9 @@ impl Future for UpgradeFuture {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let upgraded = ready!(Pin::new(&mut self.upgrade).poll(cx))?;
         let (stream, leftover) = UpgradedStream::new(upgraded);
-        Poll::Ready(Ok(WebSocket::from_upgraded(stream, leftover, Role::Server, self.config.clone())))
+        let mut socket = WebSocket::from_upgraded(stream, leftover, Role::Server, self.config.clone());
+        socket.set_subprotocol(self.subprotocol.as_deref());
+        Poll::Ready(Ok(socket))
     }
 }
 

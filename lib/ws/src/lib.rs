@@ -265,6 +265,7 @@ pub use stream::MaybeTls;
 pub use streaming::{MessageReader, MessageWriter};
 #[cfg(feature = "deflate")]
 pub use switchboard_ws_proto::deflate;
+pub use switchboard_ws_proto::handshake::InvalidHeader;
 pub use switchboard_ws_proto::{
     self as proto, CloseCode, CloseFrame, Config, Limits, Message, Opcode, Piece, ProtocolError, Role, SendError,
     Utf8Bytes, handshake,

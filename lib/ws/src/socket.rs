@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
+use futures_core::stream::FusedStream;
 use futures_sink::Sink;
 use switchboard_ws_proto::{CloseCode, CloseFrame, Config, Connection, Event, Limits, Message, Opcode, Role};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -75,18 +76,19 @@ pub struct WebSocket<S> {
     shut_down: bool,
     read_ended: bool,
     ended: bool,
-    /// Boxed, since most of a connection's life there is none.
-    end: Option<Box<End>>,
+    /// Boxed, since most connections have none of it for most of their life.
+    rare: Option<Box<Rare>>,
 }
 
-/// How a connection ends.
+/// How a connection ends, and what it was agreed to be.
 #[derive(Debug, Default)]
-struct End {
+struct Rare {
     /// Nothing can be written any more, but what the peer sent before may still be read.
     write_error: Option<io::Error>,
     /// Told once, when the connection has ended.
     error: Option<Error>,
     close_frame: Option<CloseFrame>,
+    subprotocol: Option<Box<str>>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
@@ -113,7 +115,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             shut_down: false,
             read_ended: false,
             ended: false,
-            end: None,
+            rare: None,
         }
     }
 
@@ -285,6 +287,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         self.flush().await
     }
 
+    /// Sends a pong of at most 125 bytes that answers nothing (RFC 6455 §5.5.3), which tells the peer that we live. Pings are answered without it.
+    ///
+    /// ```
+    /// # async fn run(mut socket: switchboard_ws::WebSocket<tokio::net::TcpStream>) -> Result<(), switchboard_ws::Error> {
+    /// socket.pong(b"still here").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`ping`](Self::ping).
+    ///
+    /// # Cancel safety
+    /// As [`send`](Self::send).
+    pub async fn pong(&mut self, payload: &[u8]) -> Result<(), Error> {
+        self.room().await?;
+        self.queue(|connection| connection.pong(payload))?;
+        self.flush().await
+    }
+
     /// Writes everything that is queued.
     ///
     /// ```
@@ -362,7 +384,43 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// # }
     /// ```
     pub fn close_frame(&self) -> Option<&CloseFrame> {
-        self.end.as_ref()?.close_frame.as_ref()
+        self.rare.as_ref()?.close_frame.as_ref()
+    }
+
+    /// Whether messages may be sent: neither side has begun to close, and the peer has not ended its stream.
+    ///
+    /// ```
+    /// # async fn run(mut socket: switchboard_ws::WebSocket<tokio::net::TcpStream>) -> Result<(), switchboard_ws::Error> {
+    /// if socket.is_open() {
+    ///     socket.send("still there?").await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn is_open(&self) -> bool {
+        self.connection.is_open() && !self.has_ended()
+    }
+
+    /// What the opening handshake agreed on, if anything. Of a socket [`from_upgraded`](Self::from_upgraded) nothing is known.
+    ///
+    /// ```
+    /// # async fn run(stream: tokio::net::TcpStream) -> Result<(), switchboard_ws::AcceptError> {
+    /// use switchboard_ws::{AcceptOptions, accept_with};
+    ///
+    /// let options = AcceptOptions::default().subprotocols(["chat.v2", "chat.v1"]);
+    /// let socket = accept_with(stream, &options).await?;
+    /// let old = socket.subprotocol() == Some("chat.v1");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.rare.as_ref()?.subprotocol.as_deref()
+    }
+
+    pub(crate) fn set_subprotocol(&mut self, subprotocol: Option<&str>) {
+        if let Some(subprotocol) = subprotocol {
+            self.rare().subprotocol = Some(subprotocol.into());
+        }
     }
 
     /// What the peer may make us hold, from the next frame on.
@@ -415,6 +473,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// ```
     pub fn get_ref(&self) -> &S {
         &self.io
+    }
+
+    /// The stream, for its options. To read from it or write to it breaks the connection.
+    ///
+    /// ```
+    /// # async fn run(mut socket: switchboard_ws::WebSocket<tokio::net::TcpStream>) -> Result<(), switchboard_ws::Error> {
+    /// socket.get_mut().set_nodelay(true)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.io
     }
 
     /// The stream, without what is queued and what was read ahead.
@@ -492,6 +562,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<S> {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.poll_recv(cx)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> FusedStream for WebSocket<S> {
+    fn is_terminated(&self) -> bool {
+        self.ended && self.rare.as_ref().is_none_or(|rare| rare.error.is_none())
     }
 }
 

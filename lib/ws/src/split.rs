@@ -298,6 +298,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sender<S> {
         self.flush().await
     }
 
+    /// As [`WebSocket::pong`].
+    ///
+    /// ```
+    /// # async fn run(socket: switchboard_ws::WebSocket<tokio::net::TcpStream>) -> Result<(), switchboard_ws::Error> {
+    /// let (_receiver, mut sender) = socket.split();
+    /// sender.pong(b"still here").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`WebSocket::pong`].
+    ///
+    /// # Cancel safety
+    /// As [`WebSocket::pong`].
+    pub async fn pong(&mut self, payload: &[u8]) -> Result<(), Error> {
+        self.room().await?;
+        self.queue(|connection| connection.pong(payload))?;
+        self.flush().await
+    }
+
     /// As [`WebSocket::flush`].
     ///
     /// ```

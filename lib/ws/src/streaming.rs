@@ -365,7 +365,8 @@ fn into_io(error: Error) -> io::Error {
     }
 }
 
-/// What gives pieces: a [`WebSocket`] or a [`Receiver`].
+/// What gives pieces: a [`WebSocket`] or a [`Receiver`]. It is used through [`MessageReader`].
+#[doc(hidden)]
 #[allow(unreachable_pub, reason = "a bound of public types that nobody else may implement")]
 pub trait PollPieces {
     #[doc(hidden)]
@@ -378,7 +379,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PollPieces for WebSocket<S> {
     }
 }
 
-/// What takes fragments: a [`WebSocket`] or a [`Sender`].
+/// What takes fragments: a [`WebSocket`] or a [`Sender`]. It is used through [`MessageWriter`].
+#[doc(hidden)]
 #[allow(unreachable_pub, reason = "a bound of public types that nobody else may implement")]
 pub trait PollFragments {
     #[doc(hidden)]

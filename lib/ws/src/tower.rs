@@ -108,6 +108,22 @@ impl<S, H: Clone> Layer<S> for WebSocketLayer<H> {
 }
 
 /// The service that [`WebSocketLayer`] makes of another.
+///
+/// ```
+/// use http::request::Parts;
+/// use switchboard_ws::WebSocket;
+/// use switchboard_ws::hyper::UpgradedStream;
+/// use switchboard_ws::tower::{WebSocketLayer, WebSocketService};
+/// use tower::Layer;
+///
+/// /// A service with WebSockets beside it.
+/// fn with_greeting<S>(service: S) -> WebSocketService<S, impl Clone> {
+///     let greet = |_: Parts, mut socket: WebSocket<UpgradedStream>| async move {
+///         let _ = socket.send("welcome").await;
+///     };
+///     WebSocketLayer::new(greet).layer(service)
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct WebSocketService<S, H> {
     inner: S,
@@ -160,6 +176,12 @@ where
 
 pin_project! {
     /// The future of [`WebSocketService`].
+    ///
+    /// ```
+    /// use switchboard_ws::tower::ResponseFuture;
+    ///
+    /// type Answer<S, Request, Body> = ResponseFuture<<S as tower::Service<Request>>::Future, Body>;
+    /// ```
     #[derive(Debug)]
     #[project = Projection]
     #[non_exhaustive]

@@ -4,6 +4,7 @@
 
 mod directions;
 mod entry;
+mod examples;
 mod links;
 mod manifests;
 mod named_tests;
@@ -57,6 +58,7 @@ pub(crate) fn run(root: &Path) -> Result<Outcome> {
     violations.extend(sources::check(&files));
     violations.extend(text::check(&files));
     violations.extend(entry::check(&files));
+    violations.extend(examples::check(&files));
     violations.extend(links::check(&files, &paths));
     violations.extend(named_tests::check(&files));
     violations.sort();

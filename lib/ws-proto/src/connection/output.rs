@@ -168,6 +168,16 @@ impl Connection {
     /// connection alone: many connections share what was encoded once, and those with context takeover make of it what their context
     /// gives. Answers how many were compressed: none where nothing is agreed.
     ///
+    /// ```
+    /// # use switchboard_ws_proto::{Config, Connection, Role};
+    /// # let mut connection = Connection::new(Role::Server, Config::default());
+    /// use bytes::Bytes;
+    ///
+    /// let frames = Bytes::from_static(b"\x81\x05hello\x81\x05world");
+    /// assert_eq!(connection.compress_encoded(frames)?, 0);
+    /// # Ok::<(), switchboard_ws_proto::SendError>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`send_encoded`](Self::send_encoded).
     #[cfg(feature = "deflate")]

@@ -77,6 +77,18 @@ impl Default for Tuning {
 }
 
 /// What a connection needs to know: what both sides agreed to, and how we compress within it.
+///
+/// ```
+/// use switchboard_ws_proto::Config;
+/// use switchboard_ws_proto::deflate::{Agreed, Policy, Tuning};
+///
+/// // As the server that this client asks.
+/// if let Some(params) = Policy::default().answer(["permessage-deflate"])? {
+///     let tuning = Tuning { level: 6, ..Tuning::default() };
+///     let config = Config::default().deflate(Some(Agreed { params, tuning }));
+/// }
+/// # Ok::<(), switchboard_ws_proto::deflate::NegotiationError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Agreed {
     /// As in the server's header.
@@ -87,6 +99,12 @@ pub struct Agreed {
 
 impl Agreed {
     /// With the default tuning.
+    ///
+    /// ```
+    /// use switchboard_ws_proto::deflate::{Agreed, Params};
+    ///
+    /// assert_eq!(Agreed::new(Params::default()).tuning.level, 1);
+    /// ```
     pub const fn new(params: Params) -> Self {
         Self { params, tuning: Tuning { level: 1, message_bytes_min: 128 } }
     }

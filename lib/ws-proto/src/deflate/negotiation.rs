@@ -67,6 +67,17 @@ pub struct Offer {
 }
 
 /// What is agreed: the server's answer. `Display` gives the header's value.
+///
+/// ```
+/// use switchboard_ws_proto::deflate::Policy;
+///
+/// let params = Policy::default().window_bits(10).answer(["permessage-deflate"])?.expect("it is offered");
+/// assert_eq!(
+///     params.to_string(),
+///     "permessage-deflate; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=10"
+/// );
+/// # Ok::<(), switchboard_ws_proto::deflate::NegotiationError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Params {
@@ -81,6 +92,12 @@ pub struct Params {
 }
 
 /// The peer's `Sec-WebSocket-Extensions` header breaks the rules: the connection must not be used (RFC 6455 §9.1, RFC 7692 §7.1).
+///
+/// ```
+/// use switchboard_ws_proto::deflate::{NegotiationError, Policy};
+///
+/// assert_eq!(Policy::default().answer(["permessage-deflate; ="]), Err(NegotiationError::Malformed));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NegotiationError {
@@ -141,6 +158,12 @@ impl Policy {
     }
 
     /// Sets [`tuning`](Self#structfield.tuning).
+    ///
+    /// ```
+    /// use switchboard_ws_proto::deflate::{Policy, Tuning};
+    ///
+    /// let policy = Policy::default().tuning(Tuning { level: 6, ..Tuning::default() });
+    /// ```
     #[must_use]
     pub const fn tuning(mut self, tuning: Tuning) -> Self {
         self.tuning = tuning;
@@ -150,6 +173,15 @@ impl Policy {
     /// The server's choice among what a client offers in the lines of its header: the first offer that is right and acceptable, or `None` for a
     /// connection without compression. Other extensions are passed over, and so are offers with parameters that are unknown, repeated or
     /// wrong (§7.1). An offer that demands a window of 8 bits is declined.
+    ///
+    /// ```
+    /// use switchboard_ws_proto::deflate::Policy;
+    ///
+    /// let policy = Policy::default().context_takeover(true).peer_context_takeover(true);
+    /// let params = policy.answer(["x-webkit-deflate-frame, permessage-deflate; client_max_window_bits"])?;
+    /// assert_eq!(params.map(|params| params.to_string()).as_deref(), Some("permessage-deflate"));
+    /// # Ok::<(), switchboard_ws_proto::deflate::NegotiationError>(())
+    /// ```
     ///
     /// # Errors
     /// [`NegotiationError::Malformed`]: the handshake has to be refused (RFC 6455 §9.1).
@@ -169,6 +201,12 @@ impl Policy {
     }
 
     /// What a client of this policy offers.
+    ///
+    /// ```
+    /// use switchboard_ws_proto::deflate::Policy;
+    ///
+    /// assert!(Policy::default().offer().to_string().starts_with("permessage-deflate; "));
+    /// ```
     #[must_use]
     pub fn offer(&self) -> Offer {
         let peer_window_bits = supported(self.peer_window_bits);
@@ -203,6 +241,15 @@ impl Policy {
 
 impl Offer {
     /// The client's check of the server's header: what is agreed, or `None` if the server takes no part in compression.
+    ///
+    /// ```
+    /// use switchboard_ws_proto::deflate::Policy;
+    ///
+    /// let offer = Policy::default().context_takeover(true).peer_context_takeover(true).offer();
+    /// assert!(offer.check(["permessage-deflate"])?.is_some());
+    /// assert!(offer.check(["permessage-bzip2"]).is_err());
+    /// # Ok::<(), switchboard_ws_proto::deflate::NegotiationError>(())
+    /// ```
     ///
     /// # Errors
     /// The connection has to be given up: an answer must keep to the offer (RFC 7692 §7.1, RFC 6455 §9.1).

@@ -8,10 +8,23 @@ use bytes::{Bytes, BytesMut};
 
 use super::tokens::is_token;
 
-/// Bytes of a head, its last line break included.
+/// Bytes of a head, its last line break included. A longer one is refused.
+///
+/// ```
+/// use switchboard_ws_proto::handshake::{HEAD_BYTES_MAX, ServerHandshake};
+///
+/// assert!(ServerHandshake::new().receive(&[b'x'; HEAD_BYTES_MAX + 1]).is_err());
+/// ```
 pub const HEAD_BYTES_MAX: usize = 64 * 1024;
 
-/// Headers in a head.
+/// Headers in a head. More are refused.
+///
+/// ```
+/// use switchboard_ws_proto::handshake::{HEADERS_MAX, ServerHandshake};
+///
+/// let request = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(HEADERS_MAX + 1));
+/// assert!(ServerHandshake::new().receive(request.as_bytes()).is_err());
+/// ```
 pub const HEADERS_MAX: usize = 124;
 
 /// The headers of a request or response: slices of the bytes that came.
@@ -130,7 +143,18 @@ pub(super) fn write_header(out: &mut BytesMut, name: &str, value: &str) -> Resul
     Ok(())
 }
 
-pub(super) fn check_header(name: &str, value: &str) -> Result<(), InvalidHeader> {
+/// Whether a header may be written beside those of the handshake.
+///
+/// ```
+/// use switchboard_ws_proto::handshake::check_header;
+///
+/// assert!(check_header("X-Node", "1").is_ok());
+/// assert!(check_header("Upgrade", "websocket").is_err());
+/// ```
+///
+/// # Errors
+/// [`InvalidHeader`].
+pub fn check_header(name: &str, value: &str) -> Result<(), InvalidHeader> {
     if !is_token(name) || RESERVED.iter().any(|reserved| name.eq_ignore_ascii_case(reserved)) || !is_value(value) {
         return Err(InvalidHeader(name.into()));
     }

@@ -16,7 +16,7 @@ mod tokens;
 
 pub use client::{ClientHandshake, ClientRequest, ClientResponse, HandshakeError};
 pub use connect::ConnectHandshake;
-pub use headers::{HEAD_BYTES_MAX, HEADERS_MAX, Headers, InvalidHeader};
+pub use headers::{HEAD_BYTES_MAX, HEADERS_MAX, Headers, InvalidHeader, check_header};
 pub use rejection::Rejection;
 pub use request::{HttpVersion, UpgradeRequest};
 #[cfg(feature = "deflate")]

@@ -144,6 +144,19 @@ impl UpgradeRequest {
 
     /// As [`answer`](Self::answer), with compression as [`deflate`](Self::deflate) has agreed it.
     ///
+    /// ```
+    /// use switchboard_ws_proto::deflate::Policy;
+    /// use switchboard_ws_proto::handshake::UpgradeRequest;
+    ///
+    /// let headers: [(&str, &[u8]); 2] =
+    ///     [("sec-websocket-version", b"13"), ("sec-websocket-extensions", b"permessage-deflate")];
+    /// let request = UpgradeRequest::check_connect("CONNECT", Some("websocket"), Some("example.org"), headers)?;
+    /// let agreed = request.deflate(&Policy::default())?;
+    /// let answer = request.answer_with(None, agreed.as_ref())?;
+    /// assert!(answer.headers.iter().any(|(name, _)| *name == "Sec-WebSocket-Extensions"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`answer`](Self::answer).
     #[cfg(feature = "deflate")]
@@ -157,6 +170,16 @@ impl UpgradeRequest {
 
     /// What the server agrees to of the compression that the client offers, for [`accept_response_with`](super::accept_response_with) and
     /// [`Config::deflate`](crate::Config::deflate). `None` for a connection without.
+    ///
+    /// ```
+    /// use switchboard_ws_proto::deflate::Policy;
+    /// use switchboard_ws_proto::handshake::UpgradeRequest;
+    ///
+    /// let headers: [(&str, &[u8]); 1] = [("sec-websocket-version", b"13")];
+    /// let request = UpgradeRequest::check_connect("CONNECT", Some("websocket"), Some("example.org"), headers)?;
+    /// assert_eq!(request.deflate(&Policy::default())?, None);
+    /// # Ok::<(), switchboard_ws_proto::handshake::Rejection>(())
+    /// ```
     ///
     /// # Errors
     /// [`Rejection::InvalidHeader`] if the header is no list of extensions (§9.1).

@@ -82,6 +82,15 @@ fn build_accept(
 }
 
 /// An answer that upgrades, of whichever version of HTTP. See [`UpgradeRequest::answer`].
+///
+/// ```
+/// use switchboard_ws_proto::handshake::Answer;
+///
+/// /// For an HTTP library to send.
+/// fn lines(answer: &Answer) -> impl Iterator<Item = String> {
+///     answer.headers.iter().map(|(name, value)| format!("{name}: {value}"))
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Answer {

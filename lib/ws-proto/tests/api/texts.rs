@@ -18,6 +18,8 @@ fn text_of_our_own() {
     read(&Utf8Bytes::from_static(TEXT));
     read(&Utf8Bytes::from(TEXT));
     read(&Utf8Bytes::from(TEXT.to_owned()));
+    read(&TEXT.parse().unwrap());
+    assert_eq!(String::from(Utf8Bytes::from(TEXT)), TEXT);
     read(&Utf8Bytes::try_from(Bytes::from_static(TEXT.as_bytes())).unwrap());
     let shared = Bytes::from([b"x", TEXT.as_bytes(), b"x"].concat());
     read(&Utf8Bytes::try_from(shared.slice(1..shared.len() - 1)).unwrap());

@@ -80,6 +80,16 @@ impl Connector {
     /// As [`connect_http2`](Self::connect_http2), over a stream that the caller has connected, and encrypted for wss://, with `h2` chosen
     /// by ALPN.
     ///
+    /// ```no_run
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// use switchboard_ws::Connector;
+    ///
+    /// let stream = tokio::net::UnixStream::connect("/run/server.sock").await?;
+    /// let connection = Connector::new().connect_http2_over("ws://localhost/", stream).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`ConnectError`].
     ///

@@ -43,11 +43,31 @@ pub struct Http2Stream {
 
 impl Http2Stream {
     /// Both directions of one stream. Nothing may have been reserved of the one, or read of the other.
+    ///
+    /// ```
+    /// # use bytes::Bytes;
+    /// # use switchboard_ws::http2::Http2Stream;
+    /// fn join(send: h2::SendStream<Bytes>, recv: h2::RecvStream) -> Http2Stream {
+    ///     Http2Stream::new(send, recv)
+    /// }
+    /// ```
     pub fn new(send: SendStream<Bytes>, recv: RecvStream) -> Self {
         Self { send, recv, unread: Bytes::new(), shut: false }
     }
 
     /// Writes what there is room for now, in one piece, and returns how much that was. From outside of a task.
+    ///
+    /// ```
+    /// # use switchboard_ws::http2::Http2Stream;
+    /// use std::io::{ErrorKind, IoSlice, Result};
+    ///
+    /// fn write_some(stream: &mut Http2Stream, bytes: &[u8]) -> Result<usize> {
+    ///     match stream.try_write_vectored(&[IoSlice::new(bytes)]) {
+    ///         Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
+    ///         written => written,
+    ///     }
+    /// }
+    /// ```
     ///
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] if there is no room, or the stream was reset: `poll_write` waits for the one and says the other.
@@ -61,6 +81,14 @@ impl Http2Stream {
     }
 
     /// Ends both directions at once, and forgets what was written and has not gone: RST_STREAM with CANCEL.
+    ///
+    /// ```
+    /// # use switchboard_ws::WebSocket;
+    /// # use switchboard_ws::http2::Http2Stream;
+    /// fn give_up(mut socket: WebSocket<Http2Stream>) {
+    ///     socket.get_mut().abort();
+    /// }
+    /// ```
     pub fn abort(&mut self) {
         self.send.send_reset(Reason::CANCEL);
     }

@@ -9,7 +9,7 @@ use bytes::{Buf, BufMut};
 use switchboard_ws_proto::{Connection, Event, SendError, Transmit};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
-use super::{End, WebSocket};
+use super::{Rare, WebSocket};
 use crate::{Error, pool};
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
@@ -54,13 +54,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     #[cold]
     fn on_event(&mut self, event: Event) {
         match event {
-            Event::Close(frame) => self.end().close_frame = frame,
-            Event::Failed(error) => self.end().error = Some(error.into()),
-            Event::Unresponsive => self.end().error = Some(Error::Unresponsive),
+            Event::Close(frame) => self.rare().close_frame = frame,
+            Event::Failed(error) => self.rare().error = Some(error.into()),
+            Event::Unresponsive => self.rare().error = Some(Error::Unresponsive),
             Event::Eof { clean: false } => {
-                let end = self.end();
-                if end.error.is_none() {
-                    end.error = Some(end.write_error.take().map_or(Error::ConnectionLost, Error::Io));
+                let rare = self.rare();
+                if rare.error.is_none() {
+                    rare.error = Some(rare.write_error.take().map_or(Error::ConnectionLost, Error::Io));
                 }
             }
             _ => {}
@@ -69,16 +69,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 
     #[cold]
     fn take_error(&mut self) -> Option<Error> {
-        self.end.as_mut()?.error.take()
+        self.rare.as_mut()?.error.take()
     }
 
-    fn end(&mut self) -> &mut End {
-        self.end.get_or_insert_default()
+    pub(super) fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
     }
 
     #[inline]
     fn write_error(&self) -> Option<&io::Error> {
-        self.end.as_ref()?.write_error.as_ref()
+        self.rare.as_ref()?.write_error.as_ref()
     }
 
     /// Once closing has begun: ends our side of the stream when all is said. Ready with whether the state has changed.
@@ -97,7 +97,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             return self.timer.poll(&mut self.connection, cx).map(|()| true);
         }
         if !self.connection.close_received() {
-            self.end().error.get_or_insert(Error::CloseTimedOut);
+            self.rare().error.get_or_insert(Error::CloseTimedOut);
         }
         self.ended = true;
         if let Some(mut buffer) = self.connection.reclaim_input() {
@@ -133,7 +133,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     fn on_read_end(&mut self, error: Option<io::Error>) {
         // Behind a Close it does not matter how the stream ends.
         if let Some(error) = error.filter(|_| !self.connection.close_received()) {
-            self.end().error.get_or_insert(error.into());
+            self.rare().error.get_or_insert(error.into());
         }
         self.read_ended = true;
         self.connection.receive_eof();
@@ -153,7 +153,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         if self.write_error().is_some() {
             self.drop_output();
         } else if let Err(error) = ready!(self.poll_write_all(cx)) {
-            self.end().write_error = Some(error);
+            self.rare().write_error = Some(error);
             self.drop_output();
         }
         if let Some(buffer) = self.connection.output_buffer() {

@@ -123,8 +123,28 @@ async fn the_clients_favourite_subprotocol_is_chosen() {
         let connector = Connector::new().subprotocols(offers.iter().copied());
         let (connected, accepted) =
             tokio::join!(connector.connect_over("ws://example.org/", client), accept_with(server, &options));
-        accepted.unwrap();
-        assert_eq!(connected.unwrap().1.subprotocol.as_deref(), expected);
+        assert_eq!(accepted.unwrap().subprotocol(), expected);
+        let (client, response) = connected.unwrap();
+        assert_eq!((client.subprotocol(), response.subprotocol.as_deref()), (expected, expected));
+    }
+}
+
+#[tokio::test]
+async fn the_answer_has_the_servers_own_headers() {
+    let (client, server) = duplex(1000);
+    let options = AcceptOptions::default().header("X-Node", "7").unwrap().header("set-cookie", "a=b; Secure").unwrap();
+    let connector = Connector::new();
+    let (connected, accepted) =
+        tokio::join!(connector.connect_over("ws://example.org/", client), accept_with(server, &options));
+    accepted.unwrap();
+    let (_, response) = connected.unwrap();
+    assert_eq!(response.headers.get("x-node"), Some(&b"7"[..]));
+    assert_eq!(response.headers.get("Set-Cookie"), Some(&b"a=b; Secure"[..]));
+    for (name, value) in
+        [("X-A", "b\r\nX-C: d"), ("X A", "b"), ("", "b"), ("Upgrade", "h2c"), ("sec-websocket-accept", "b")]
+    {
+        let refused = AcceptOptions::default().header(name, value).unwrap_err();
+        assert_eq!(refused.to_string(), format!("header {name:?} cannot be sent"));
     }
 }
 

@@ -1,6 +1,7 @@
 //! Messages of all sizes, through pipes of all sizes.
 
 use bytes::Bytes;
+use futures_util::stream::FusedStream;
 use futures_util::{SinkExt, StreamExt};
 use switchboard_ws::{CloseCode, Config, Error, Limits, Message, Opcode, ProtocolError, Received};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -133,4 +134,46 @@ async fn pings_and_pongs_are_told_to_whoever_asks_and_are_answered_all_the_same(
     assert_eq!(soon(server.recv_event()).await.unwrap().unwrap(), Received::Pong(Bytes::from_static(b"there?")));
     let (mut receiver, _sender) = server.split();
     assert_eq!(soon(receiver.recv_event()).await.unwrap().unwrap(), Received::Message(Message::from("answer")));
+}
+
+#[tokio::test]
+async fn a_pong_that_nobody_asked_for_is_told_and_not_answered() {
+    let (mut client, server) = pipe(1000);
+    client.pong(b"alive").await.unwrap();
+    let (mut receiver, mut sender) = server.split();
+    sender.pong(b"so am I").await.unwrap();
+    assert_eq!(soon(receiver.recv_event()).await.unwrap().unwrap(), Received::Pong(Bytes::from_static(b"alive")));
+    assert_eq!(soon(client.recv_event()).await.unwrap().unwrap(), Received::Pong(Bytes::from_static(b"so am I")));
+    assert!(matches!(client.pong(&[0; 126]).await, Err(Error::Send(_))));
+    sender.send("the next").await.unwrap();
+    assert_eq!(soon(client.recv_event()).await.unwrap().unwrap(), Received::Message("the next".into()));
+}
+
+#[tokio::test]
+async fn a_stream_knows_when_it_has_ended() {
+    for fails in [false, true] {
+        let (mut client, server) = pipe(1000);
+        assert!(client.is_open() && !client.is_terminated());
+        let mut server = Some(server);
+        if fails {
+            // Without a Close.
+            server = None;
+        }
+        let ending = async {
+            if let Some(server) = &mut server {
+                server.close(CloseCode::NORMAL, "").await.unwrap();
+            }
+        };
+        let told = async {
+            let first = client.next().await;
+            assert_eq!(first.is_some(), fails, "the error, and nothing else");
+            assert!(!client.is_open());
+            if fails {
+                assert!(client.next().await.is_none());
+            }
+            client.is_terminated()
+        };
+        let ((), ended) = soon(async { tokio::join!(ending, told) }).await;
+        assert!(ended);
+    }
 }

@@ -20,7 +20,8 @@ use crate::support::*;
 async fn talk(head: Parts, mut socket: WebSocket<UpgradedStream>) {
     let seen = head.extensions.get::<&str>().copied().unwrap_or("nobody");
     let result: Result<(), Error> = async {
-        socket.send(format!("{} {seen}", head.uri.path())).await?;
+        let subprotocol = socket.subprotocol().unwrap_or("nothing").to_owned();
+        socket.send(format!("{} {seen} {subprotocol}", head.uri.path())).await?;
         echo(socket).await
     }
     .await;
@@ -29,7 +30,7 @@ async fn talk(head: Parts, mut socket: WebSocket<UpgradedStream>) {
 
 fn layer() -> WebSocketLayer<impl Fn(Parts, WebSocket<UpgradedStream>) -> BoxFuture + Clone + Send + Sync> {
     WebSocketLayer::new(|head, socket| -> BoxFuture { Box::pin(talk(head, socket)) })
-        .options(AcceptOptions::default().subprotocols(["v2", "v1"]))
+        .options(AcceptOptions::default().subprotocols(["v2", "v1"]).header("X-Node", "7").unwrap())
         .only(|head| head.uri().path() != "/mine")
 }
 
@@ -78,7 +79,8 @@ async fn upgrades_or_passes_on() {
     let connector = Connector::new().subprotocols(["v1"]);
     let (mut socket, response) = soon(connector.connect(&format!("ws://{address}/a/b"))).await.unwrap();
     assert_eq!(response.subprotocol.as_deref(), Some("v1"));
-    assert_eq!(soon(socket.recv()).await.unwrap().unwrap().as_text(), Some("/a/b alice"));
+    assert_eq!(response.headers.get("x-node"), Some(&b"7"[..]));
+    assert_eq!(soon(socket.recv()).await.unwrap().unwrap().as_text(), Some("/a/b alice v1"));
     socket.send("back").await.unwrap();
     assert_eq!(soon(socket.recv()).await.unwrap().unwrap().as_text(), Some("back"));
     soon(socket.close(CloseCode::NORMAL, "")).await.unwrap();
@@ -114,6 +116,6 @@ async fn within_axum() {
     assert_eq!(get(&address, "/page", &[]).await, (200, "axum's".into()));
     // A layer of a router sees the requests of its routes.
     let mut socket = soon(connect(&format!("ws://{address}/page"))).await.unwrap();
-    assert_eq!(soon(socket.recv()).await.unwrap().unwrap().as_text(), Some("/page nobody"));
+    assert_eq!(soon(socket.recv()).await.unwrap().unwrap().as_text(), Some("/page nobody nothing"));
     soon(socket.close(CloseCode::NORMAL, "")).await.unwrap();
 }

@@ -128,9 +128,9 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "clients",
-        about: "the client protocol suite and 15 outages: the Rust client and the TypeScript client",
+        about: "the client protocol suite and 15 outages: the Rust client, and the TypeScript client in Node and Chromium",
         tier: Tier::Full,
-        needs: &[Tool::Node],
+        needs: &[Tool::Node, Tool::Chromium],
         run: clients,
     },
     Step {
@@ -238,7 +238,7 @@ fn deny(root: &Path) -> Result<()> {
 
 /// The TypeScript client: its own tests, and that the package can be built from what is committed.
 fn typescript(root: &Path) -> Result<()> {
-    let npm = |arguments: &[&str], limit| npm(root, "sdk/typescript", arguments, limit);
+    let npm = |arguments: &[&str], limit| npm(root, TYPESCRIPT, arguments, limit);
     npm(&["ci", "--no-audit", "--no-fund", "--ignore-scripts"], minutes(5))?;
     npm(&["test"], minutes(5))?;
     npm(&["run", "build"], minutes(5))
@@ -246,23 +246,31 @@ fn typescript(root: &Path) -> Result<()> {
 
 /// One suite for every client: what it is given is the program that takes its orders. Then each beside the real server, with outages.
 fn clients(root: &Path) -> Result<()> {
-    let suite = |adapter: &[&str]| {
-        for script in ["conformance/client/run.mjs", "conformance/client/outages.mjs"] {
-            let mut command = Command::new("node");
-            command.args([script, "--"]).args(adapter).current_dir(root);
-            command.env("SWITCHBOARD_BIN", target_folder(root).join("debug/switchboard"));
-            process::run(&mut command, minutes(10))?;
+    let run = |program: &str, arguments: &[&str], adapter: &[&str]| {
+        let mut command = Command::new(program);
+        command.args(arguments).args(adapter).current_dir(root);
+        command.env("SWITCHBOARD_BIN", target_folder(root).join("debug/switchboard"));
+        if let Some(chromium) = tools::chromium() {
+            command.env("CHROMIUM", chromium);
         }
-        Ok(())
+        process::run(&mut command, minutes(10))
     };
     cargo(root, &["build", "--locked", "--package", "switchboard-server"], minutes(20))?;
     cargo(root, &["build", "--locked", "--package", "switchboard-client", "--example", "suite"], minutes(20))?;
+    npm(root, TYPESCRIPT, &["ci", "--no-audit", "--no-fund", "--ignore-scripts"], minutes(5))?;
+    // Compiles what follows uses, too.
+    run("npm", &["--prefix", TYPESCRIPT, "run", "test:chromium"], &[])?;
     let rust = target_folder(root).join("debug/examples/suite");
-    suite(&[&rust.to_string_lossy()])?;
-    npm(root, "sdk/typescript", &["ci", "--no-audit", "--no-fund", "--ignore-scripts"], minutes(5))?;
-    npm(root, "sdk/typescript", &["run", "compile"], minutes(5))?;
-    suite(&["node", "sdk/typescript/build/test/adapter.js"])
+    let node = ["node", "sdk/typescript/build/test/adapter.js"];
+    let chromium = ["node", "sdk/typescript/build/test/chromium.js"];
+    for adapter in [&[&*rust.to_string_lossy()][..], &node, &chromium] {
+        run("node", &["conformance/client/run.mjs", "--"], adapter)?;
+        run("node", &["conformance/client/outages.mjs", "--"], adapter)?;
+    }
+    Ok(())
 }
+
+const TYPESCRIPT: &str = "sdk/typescript";
 
 fn npm(root: &Path, folder: &str, arguments: &[&str], limit: Duration) -> Result<()> {
     let mut command = Command::new("npm");

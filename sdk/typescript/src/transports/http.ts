@@ -131,7 +131,7 @@ class HttpConnection implements Connection {
         return this.unsubscribe(request);
       case "publish":
         if (bytes) Object.assign(members, { data: toBase64(bytes), encoding: "base64" });
-        return this.ask(type, id, members);
+        return this.publish(id, members);
       default:
         return this.ask(type, id, members);
     }
@@ -140,6 +140,15 @@ class HttpConnection implements Connection {
   private async ask(type: string, id: unknown, members: object): Promise<void> {
     const answer = await this.endpoint.post(type, members, this.ended.signal);
     this.say(answer.ok ? { ...answer.body, type: "ok", id } : { type: "error", id, ...answer.error });
+  }
+
+  /** Browsers repeat a request by themselves when a connection breaks under it. With a key of its own it is done once even so. */
+  private async publish(id: unknown, members: { idempotency_key?: unknown }): Promise<void> {
+    const named = members.idempotency_key !== undefined;
+    const answer = await this.endpoint.post("publish", named ? members : { ...members, idempotency_key: uniqueKey() }, this.ended.signal);
+    if (!answer.ok) return this.say({ type: "error", id, ...answer.error });
+    const { duplicate, ...body } = answer.body;
+    this.say({ ...body, ...(named && duplicate !== undefined && { duplicate }), type: "ok", id });
   }
 
   private async ping(id: unknown): Promise<void> {
@@ -318,6 +327,11 @@ class HttpConnection implements Connection {
 /** The server is there and has looked at the request. */
 function isThere(answer: Answer): boolean {
   return answer.ok || answer.error.code === "bad_channel";
+}
+
+function uniqueKey(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 function toBase64(bytes: Uint8Array): string {

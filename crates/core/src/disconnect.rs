@@ -37,6 +37,8 @@ impl Disconnect {
     pub const SLOW_CONSUMER: Self = Self::fixed(4100, "the client reads too slowly");
     /// Silence for longer than the heartbeat allows.
     pub const SILENT: Self = Self::fixed(4101, "the client was silent for too long");
+    /// The client has waited as long as it wanted to.
+    pub const PATIENCE: Self = Self::fixed(1000, "as long as the client wanted to stay");
     /// Too many connections or too little memory.
     pub const OVERLOADED: Self = Self::fixed(4102, "the server is overloaded");
 

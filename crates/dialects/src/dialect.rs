@@ -1,7 +1,9 @@
 //! The contract between a session and the protocol that its client speaks.
 
 use crate::writer::Writer;
+use bytes::Bytes;
 use core::time::Duration;
+use std::collections::VecDeque;
 use switchboard_core::{Command, Disconnect, Event, Limits, OpId, Outcome, SessionId, UserId};
 
 /// Requests that a message held, in order, each with the name under which it will be answered.
@@ -62,6 +64,30 @@ pub trait Dialect {
 
     /// Whether a client can show a token once it is connected. Where it cannot, it is a guest until then for ever, with what guests may do.
     fn can_authenticate(&self) -> bool {
+        true
+    }
+
+    /// Bytes that were queued for this client go out, in their order: a block of publications that it shares with others, or what this dialect wrote. Returns how
+    /// the connection ends if it does after this output; the rest is not sent.
+    #[must_use]
+    fn transmit(&mut self, block: Bytes, out: &mut VecDeque<Bytes>) -> Option<Disconnect> {
+        out.push_back(block);
+        None
+    }
+
+    /// Nothing more is queued for now. As [`transmit`](Self::transmit).
+    #[must_use]
+    fn finish(&mut self, _: &mut VecDeque<Bytes>) -> Option<Disconnect> {
+        None
+    }
+
+    /// How long the client stays at most; `None` as long as it likes.
+    fn patience(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Whether presence counts it.
+    fn is_present(&self) -> bool {
         true
     }
 }

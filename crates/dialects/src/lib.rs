@@ -6,6 +6,7 @@
 mod dialect;
 mod endpoint;
 mod json;
+mod listen;
 mod native;
 pub mod pusher;
 mod raw;
@@ -14,5 +15,6 @@ mod writer;
 
 pub use dialect::{Commands, Dialect, Incoming, Welcome};
 pub use endpoint::{Endpoint, NoApp};
+pub use listen::{Form, PostKind, Wanted, parse_cursor};
 pub use registry::{AnyDialect, Opening, write_count, write_presence, write_publications};
 pub use writer::Writer;

@@ -1,10 +1,14 @@
 //! The one place that names the dialects.
 
 use crate::dialect::{Commands, Dialect, Incoming, Welcome};
+use crate::listen::{self, Form, Listener, Poll, Post, PostKind, Wanted};
 use crate::native::{self, Native};
 use crate::pusher::{self, Pusher};
 use crate::raw::{self, Raw};
 use crate::writer::Writer;
+use bytes::Bytes;
+use core::time::Duration;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use switchboard_core::{ChannelName, Disconnect, Event, Mark, OpId, Outcome, PresenceChange, Publication, Since};
 
@@ -30,6 +34,27 @@ pub enum Opening {
         /// Why the connection ends at once, if it does.
         refused: Option<pusher::Refused>,
     },
+    /// A stream of events (`docs/reference/sse.md`) or lines (`docs/reference/http-clients.md`).
+    Listen {
+        /// How it looks.
+        form: Form,
+        /// To what the client listens.
+        wanted: Wanted,
+    },
+    /// One poll (`docs/reference/http-clients.md`).
+    Poll {
+        /// To what the client listens.
+        wanted: Wanted,
+        /// Messages in the answer at most.
+        messages_max: usize,
+        /// How long it waits for the first.
+        wait: Duration,
+    },
+    /// One request (`docs/reference/http-clients.md`).
+    Post {
+        /// What it asks for.
+        kind: PostKind,
+    },
 }
 
 /// A dialect, whichever it is.
@@ -41,6 +66,12 @@ pub enum AnyDialect {
     Raw(Raw),
     /// Pusher Channels.
     Pusher(Pusher),
+    /// A stream of events or lines.
+    Listen(Listener),
+    /// A poll.
+    Poll(Poll),
+    /// A request.
+    Post(Post),
 }
 
 /// Numbers of the wire formats' dialects. `NAMES` follows them.
@@ -48,10 +79,26 @@ const NATIVE: u8 = 0;
 const NATIVE_BATCH: u8 = 1;
 const RAW: u8 = 2;
 const PUSHER: u8 = 3;
+const EVENTS: u8 = 4;
+const EVENTS_MESSAGES: u8 = 5;
+const EVENTS_MANY: u8 = 6;
+const LINES: u8 = 7;
+const POLL: u8 = 8;
+
+/// The form of a listener's format.
+const fn form(format: u8) -> Option<Form> {
+    Some(match format {
+        EVENTS => Form::Data,
+        EVENTS_MESSAGES => Form::Messages,
+        EVENTS_MANY => Form::Many,
+        LINES => Form::Lines,
+        _ => return None,
+    })
+}
 
 impl AnyDialect {
     /// The names of the dialects, for metrics.
-    pub const NAMES: [&str; 3] = ["native", "raw", "pusher"];
+    pub const NAMES: [&str; 7] = ["native", "raw", "pusher", "sse", "stream", "poll", "post"];
 
     /// Begins a dialect.
     pub fn new(opening: Opening) -> Self {
@@ -59,6 +106,9 @@ impl AnyDialect {
             Opening::Native { batch } => Self::Native(Native::new(batch)),
             Opening::Raw { channel, since, echo } => Self::Raw(Raw::new(channel, since, echo)),
             Opening::Pusher { refused } => Self::Pusher(Pusher::new(refused)),
+            Opening::Listen { form, wanted } => Self::Listen(Listener::new(form, wanted)),
+            Opening::Poll { wanted, messages_max, wait } => Self::Poll(Poll::new(wanted, messages_max, wait)),
+            Opening::Post { kind } => Self::Post(Post::new(kind)),
         }
     }
 
@@ -69,6 +119,14 @@ impl AnyDialect {
             Self::Native(_) => NATIVE,
             Self::Raw(_) => RAW,
             Self::Pusher(_) => PUSHER,
+            Self::Listen(listener) => match listener.form() {
+                Form::Data => EVENTS,
+                Form::Messages => EVENTS_MESSAGES,
+                Form::Many => EVENTS_MANY,
+                Form::Lines => LINES,
+            },
+            // A request gets no publications.
+            Self::Poll(_) | Self::Post(_) => POLL,
         }
     }
 
@@ -78,13 +136,21 @@ impl AnyDialect {
             Self::Native(_) => 0,
             Self::Raw(_) => 1,
             Self::Pusher(_) => 2,
+            Self::Listen(listener) if listener.form() != Form::Lines => 3,
+            Self::Listen(_) => 4,
+            Self::Poll(_) => 5,
+            Self::Post(_) => 6,
         }
     }
 }
 
 /// Writes a run of one channel's publications in a format. What is marked is alone in its run.
 pub fn write_publications(format: u8, publications: &[Arc<Publication>], mark: Mark, out: &mut Writer<'_>) {
+    if let Some(form) = form(format) {
+        return listen::write_publications(form, publications, mark, out);
+    }
     match format {
+        POLL => listen::write_polled(publications, mark, out),
         RAW => raw::write_publications(publications, out),
         PUSHER => pusher::write_publications(publications, out),
         format => native::write_publications(publications, mark, format == NATIVE_BATCH, out),
@@ -93,8 +159,11 @@ pub fn write_publications(format: u8, publications: &[Arc<Publication>], mark: M
 
 /// Writes a run of one channel's presence changes in a format. Formats that cannot express them write nothing.
 pub fn write_presence(format: u8, channel: &ChannelName, changes: &[PresenceChange], out: &mut Writer<'_>) {
+    if let Some(form) = form(format) {
+        return listen::write_presence(form, channel, changes, out);
+    }
     match format {
-        RAW => {}
+        RAW | POLL => {}
         PUSHER => pusher::write_presence(channel, changes, out),
         _ => native::write_presence(channel, changes, out),
     }
@@ -113,6 +182,9 @@ macro_rules! each {
             AnyDialect::Native($dialect) => $call,
             AnyDialect::Raw($dialect) => $call,
             AnyDialect::Pusher($dialect) => $call,
+            AnyDialect::Listen($dialect) => $call,
+            AnyDialect::Poll($dialect) => $call,
+            AnyDialect::Post($dialect) => $call,
         }
     };
 }
@@ -148,5 +220,21 @@ impl Dialect for AnyDialect {
 
     fn can_authenticate(&self) -> bool {
         each!(self, dialect => dialect.can_authenticate())
+    }
+
+    fn transmit(&mut self, block: Bytes, out: &mut VecDeque<Bytes>) -> Option<Disconnect> {
+        each!(self, dialect => dialect.transmit(block, out))
+    }
+
+    fn finish(&mut self, out: &mut VecDeque<Bytes>) -> Option<Disconnect> {
+        each!(self, dialect => dialect.finish(out))
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        each!(self, dialect => dialect.patience())
+    }
+
+    fn is_present(&self) -> bool {
+        each!(self, dialect => dialect.is_present())
     }
 }

@@ -208,6 +208,10 @@ impl Directory for Apps {
         self.by_id(app.as_str()).is_some_and(|app| app.allow_query_token)
     }
 
+    fn token_cookie(&self, app: &AppId) -> Option<Arc<str>> {
+        self.by_id(app.as_str())?.token_cookie.clone()
+    }
+
     fn raw_path(&self, path: &str) -> Option<(Arc<App>, ChannelName)> {
         self.current.load().raw.get(path).cloned()
     }
@@ -268,6 +272,7 @@ fn development_app(config: &Config) -> anyhow::Result<AppConfig> {
         api_keys: vec![Secret::generate(16)?],
         origins: Vec::new(),
         allow_query_token: false,
+        token_cookie: None,
         protocols: every_protocol(),
         webhooks: Vec::new(),
     })

@@ -11,6 +11,11 @@ pub(crate) struct Bucket {
 }
 
 impl Bucket {
+    /// Whether nobody would notice if it were a new one.
+    pub(crate) fn is_full(&self, now: Time) -> bool {
+        self.full_at <= now
+    }
+
     /// Takes a token. If there is none, says when there will be.
     pub(crate) fn take(&mut self, now: Time, limits: &Limits) -> Result<(), Time> {
         if limits.operations_per_second == 0 {

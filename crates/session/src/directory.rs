@@ -21,6 +21,9 @@ pub trait Directory: Debug + Send + Sync {
     /// Whether the application takes tokens in the query, where proxies log them.
     fn query_token_allowed(&self, app: &AppId) -> bool;
 
+    /// The cookie in which pages carry a token to addresses of plain HTTP, if the application names one.
+    fn token_cookie(&self, app: &AppId) -> Option<Arc<str>>;
+
     /// The application and channel of a configured raw path such as `/chat`.
     fn raw_path(&self, path: &str) -> Option<(Arc<App>, ChannelName)>;
 

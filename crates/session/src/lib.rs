@@ -13,6 +13,7 @@ mod gauges;
 mod index;
 mod session;
 mod sessions;
+mod throttle;
 mod timers;
 mod users;
 

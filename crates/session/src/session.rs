@@ -9,7 +9,7 @@ use switchboard_core::{
     App, ChannelName, ChannelPattern, ClientInfo, Disconnect, Identity, OpId, Operations, Reject, RejectCode,
     SessionId, Time, UserId, WireFormat,
 };
-use switchboard_dialects::AnyDialect;
+use switchboard_dialects::{AnyDialect, Dialect};
 use switchboard_hub::{Member, SubscriberId};
 
 #[derive(Debug)]
@@ -75,6 +75,8 @@ pub(crate) struct Deadlines {
     pub(crate) expiry: Option<Time>,
     /// A right ends that others may outlive.
     pub(crate) grants: Option<Time>,
+    /// To have had enough.
+    pub(crate) patience: Option<Time>,
     /// To be read again.
     pub(crate) pace: Option<Time>,
     /// To be sent away, with the time it shall wait before it returns.
@@ -89,10 +91,19 @@ const OWN_OPERATIONS: Operations = Operations::READ;
 impl Deadlines {
     pub(crate) fn next(&self) -> Option<Time> {
         let drain = self.drain.map(|(at, _)| at);
-        [self.heartbeat, self.authentication, self.expiry_warning, self.expiry, self.grants, self.pace, drain]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            self.heartbeat,
+            self.authentication,
+            self.expiry_warning,
+            self.expiry,
+            self.grants,
+            self.patience,
+            self.pace,
+            drain,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 }
 
@@ -191,7 +202,7 @@ impl Session {
     }
 
     pub(crate) fn member(&self, channel: &ChannelName) -> Option<Member> {
-        if !self.app.channels.of(channel).presence {
+        if !self.app.channels.of(channel).presence || !self.dialect.is_present() {
             return None;
         }
         if let Some(member) = self.authorized_member(channel) {

@@ -8,8 +8,10 @@ use crate::execute;
 use crate::gauges::Gauges;
 use crate::index::Index;
 use crate::session::{Deadlines, Session};
+use crate::throttle::Throttle;
 use crate::timers::Timers;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
+use core::net::IpAddr;
 use core::time::Duration;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -64,6 +66,7 @@ pub struct Sessions<B> {
     commands: Commands,
     external: VecDeque<(u64, Outcome)>,
     resumed: Vec<SubscriberId>,
+    throttle: Throttle,
     draining: Option<(Time, Duration)>,
     pub(crate) gauges: Gauges,
     stats: SessionStats,
@@ -88,6 +91,7 @@ impl<B: Broker + History> Sessions<B> {
             commands: Vec::new(),
             external: VecDeque::new(),
             resumed: Vec::new(),
+            throttle: Throttle::default(),
             draining: None,
             gauges: Gauges::default(),
             stats: SessionStats::default(),
@@ -115,7 +119,11 @@ impl<B: Broker + History> Sessions<B> {
             pending: 0,
             early_bytes: 0,
             closing: None,
-            deadlines: Deadlines { heartbeat: Some(now + app.limits.heartbeat), ..Deadlines::default() },
+            deadlines: Deadlines {
+                heartbeat: Some(now + app.limits.heartbeat),
+                patience: dialect.patience().map(|patience| now + patience),
+                ..Deadlines::default()
+            },
             timer: None,
             paused: false,
             held: false,
@@ -157,6 +165,13 @@ impl<B: Broker + History> Sessions<B> {
         self.put_back(session);
         self.drain_answers(now);
         id
+    }
+
+    /// Takes one request from whoever asks without a connection, whose sessions last for one request; or says when there is room for the next.
+    pub fn throttle(&mut self, now: Time, app: &App, identity: Option<&Identity>, address: IpAddr) -> Result<(), Time> {
+        let taken = self.throttle.take(now, app, identity, address);
+        self.stats.rejects += u64::from(taken.is_err());
+        taken
     }
 
     /// A message came from the client.
@@ -335,6 +350,32 @@ impl<B: Broker + History> Sessions<B> {
         self.shard.outbox(id)
     }
 
+    /// Takes what waits for a session's transport, at least one block and no more after `bytes_max`, as its dialect sends it. Then look whether it is
+    /// [`closing`](Self::closing): some dialects end with what goes out.
+    pub fn take_output(&mut self, id: SubscriberId, bytes_max: usize, out: &mut VecDeque<Bytes>) {
+        let Some(session) = self.sessions.get_mut(id.slot as usize).and_then(Option::as_deref_mut) else { return };
+        let Some(outbox) = self.shard.outbox(id).filter(|_| session.id == id) else { return };
+        let mut taken = 0;
+        let mut end = None;
+        while taken < bytes_max
+            && let Some(encoded) = outbox.pop()
+        {
+            taken += encoded.len();
+            end = session.dialect.transmit(encoded.into_bytes(), out);
+            if end.is_some() {
+                break;
+            }
+        }
+        if end.is_none() && outbox.is_empty() {
+            end = session.dialect.finish(out);
+        }
+        if end.is_some() && session.closing.is_none() {
+            session.closing = end;
+            self.timers.set(id.slot, &mut session.timer, None);
+            self.shard.give_up(id);
+        }
+    }
+
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
     pub fn poll_timeout(&self) -> Option<Time> {
         [self.timers.next(), self.shard.poll_timeout()].into_iter().flatten().min()
@@ -421,6 +462,9 @@ impl<B: Broker + History> Sessions<B> {
         }
         if due(session.deadlines.expiry) {
             return self.end(session, &Disconnect::TOKEN_EXPIRED);
+        }
+        if due(session.deadlines.patience) {
+            return self.end(session, &Disconnect::PATIENCE);
         }
         if let Some((_, after)) = session.deadlines.drain.filter(|(at, _)| *at <= now) {
             return self.end(session, &Disconnect::going_away(after));
@@ -545,7 +589,7 @@ impl<B: Broker + History> Sessions<B> {
             write(session, &mut writer);
         }
         // A copy of its own: a slice of a shared buffer would keep all of it alive for as long as one client does not read.
-        let encoded = (!out.is_empty()).then(|| Encoded::new(bytes::Bytes::copy_from_slice(&out)));
+        let encoded = (!out.is_empty()).then(|| Encoded::new(Bytes::copy_from_slice(&out)));
         self.out = out;
         encoded
     }

@@ -37,6 +37,10 @@ impl Directory for FakeDirectory {
         false
     }
 
+    fn token_cookie(&self, app: &AppId) -> Option<Arc<str>> {
+        (app.as_str() == "closed").then(|| "token".into())
+    }
+
     fn raw_path(&self, path: &str) -> Option<(Arc<App>, ChannelName)> {
         (path == "/chat").then(|| (self.apps[0].clone(), ChannelName::parse("chat").unwrap()))
     }

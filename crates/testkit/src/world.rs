@@ -225,8 +225,10 @@ impl World {
             if !client.reads {
                 continue;
             }
-            while let Some(encoded) = sessions.outbox(client.id).and_then(switchboard_hub::Outbox::pop) {
-                client.inbox.extend(Received::split(&encoded.into_bytes()));
+            let mut output = VecDeque::new();
+            sessions.take_output(client.id, usize::MAX, &mut output);
+            for bytes in output {
+                client.inbox.extend(Received::split(&bytes));
             }
             if let Some(disconnect) = sessions.closing(client.id) {
                 client.disconnect = Some(disconnect.clone());

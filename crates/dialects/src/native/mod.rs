@@ -5,7 +5,8 @@
 mod read;
 mod write;
 
-pub(crate) use write::{write_presence, write_publications};
+pub(crate) use read::request;
+pub(crate) use write::{Object, shown, write_change, write_event, write_message, write_presence, write_publications};
 
 use crate::dialect::{Commands, Dialect, Incoming, Welcome};
 use crate::writer::Writer;

@@ -2,6 +2,8 @@
 
 use super::refuse;
 use crate::json;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -44,6 +46,11 @@ pub(super) fn one_of_batch(raw: &str) -> Request<'_> {
     }
 }
 
+/// A request whose type is known from elsewhere.
+pub(crate) fn request(kind: &str, text: &str) -> Result<Command, Reject> {
+    Members::parse(text)?.command(kind)
+}
+
 /// A binary frame: the header's length, the header, the payload.
 pub(super) fn binary(frame: &[u8]) -> Frame<'_> {
     Frame::One(binary_request(frame).unwrap_or_else(|reject| Request::Refused { id: None, reject }))
@@ -82,6 +89,8 @@ struct Members<'a> {
     channel: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "even_null")]
     data: Option<&'a RawValue>,
+    #[serde(borrow)]
+    encoding: Option<&'a RawValue>,
     #[serde(borrow)]
     event: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -193,13 +202,13 @@ impl<'a> Members<'a> {
             },
             "unsubscribe" => Command::Unsubscribe { channel: self.channel()? },
             "publish" => {
-                let payload = payload(self.data.ok_or_else(|| bad("\"data\" is missing"))?)?;
+                let payload = payload(self.data.ok_or_else(|| bad("\"data\" is missing"))?, self.encoding)?;
                 self.publish(payload)?
             }
             "signal" => Command::Signal {
                 whom: self.whom()?,
                 event: label("event", self.event, LABEL_BYTES_MAX)?,
-                payload: payload(self.data.ok_or_else(|| bad("\"data\" is missing"))?)?,
+                payload: payload(self.data.ok_or_else(|| bad("\"data\" is missing"))?, self.encoding)?,
                 channel: self.channel()?,
             },
             "presence" => Command::Presence { channel: self.channel()?, limit: self.users()? },
@@ -380,9 +389,16 @@ fn label(name: &str, member: Option<&RawValue>, bytes_max: usize) -> Result<Opti
     Ok(Some(text.into()))
 }
 
-/// A JSON string is text; any other value stays as it was written.
-fn payload(data: &RawValue) -> Result<Payload, Reject> {
+/// A JSON string is text, or the base64 of bytes; any other value stays as it was written.
+fn payload(data: &RawValue, encoding: Option<&RawValue>) -> Result<Payload, Reject> {
     let raw = data.get();
+    if let Some(encoding) = present(encoding) {
+        if encoding.get() != r#""base64""# {
+            return Err(bad("\"encoding\" must be \"base64\""));
+        }
+        let bytes = STANDARD.decode(&*string("data", Some(data))?).map_err(|_| bad("\"data\" is not base64"))?;
+        return Ok(Payload::Binary(bytes.into()));
+    }
     if raw.starts_with('"') {
         Ok(Payload::Text(string("data", Some(data))?.into()))
     } else {
@@ -509,6 +525,12 @@ mod tests {
         assert_eq!(data(r#""a\u00e4\"""#), Payload::Text("aä\"".into()));
         assert_eq!(data("{\"b\": 1.50 }"), Payload::Json("{\"b\": 1.50 }".into()));
         assert_eq!(data("null"), Payload::Json("null".into()));
+        assert_eq!(data(r#""AP8Q","encoding":"base64""#), Payload::Binary(Bytes::from_static(b"\0\xff\x10")));
+        assert_eq!(data(r#""AP8Q","encoding":null"#), Payload::Text("AP8Q".into()));
+        let refused = |rest: &str| check(&format!(r#"{{"type":"publish","channel":"a",{rest}}}"#));
+        assert_eq!(refused(r#""data":"A","encoding":"base64""#), "bad_request: \"data\" is not base64");
+        assert_eq!(refused(r#""data":1,"encoding":"base64""#), "bad_request: \"data\" must be a string");
+        assert_eq!(refused(r#""data":"A","encoding":"hex""#), "bad_request: \"encoding\" must be \"base64\"");
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub(super) fn error(id: Option<&str>, reject: &Reject, out: &mut Writer<'_>) {
         let mut object = Object::begin(json, "error");
         object.id(id);
         object.string("code", reject.code.as_str()).string("message", &reject.message);
-        object.raw("temporary", if reject.temporary { "true" } else { "false" });
+        object.boolean("temporary", reject.temporary);
         if let Some(position) = reject.position {
             object.position(position);
         }
@@ -48,64 +48,18 @@ pub(super) fn ok(id: Option<&str>, outcome: &Outcome, out: &mut Writer<'_>) {
     out.text(|json| {
         let mut object = Object::begin(json, "ok");
         object.id(id);
-        match outcome {
-            Outcome::Authenticated { user, expires } => {
-                object.string("user", user.as_str());
-                if let Some(expires) = expires {
-                    object.number("expires_at", expires.as_millis());
-                }
-            }
-            Outcome::Subscribed { channel, position, recovered, users, cached: _ } => {
-                object.string("channel", shown(channel)).position(*position);
-                if let Some(recovered) = recovered {
-                    object.raw("recovered", if *recovered { "true" } else { "false" });
-                }
-                if let Some(users) = users {
-                    object.users(users);
-                }
-            }
-            Outcome::Watching { pattern } | Outcome::Unwatched { pattern } => {
-                object.string("pattern", pattern.as_str());
-            }
-            Outcome::Unsubscribed { channel } => {
-                object.string("channel", shown(channel));
-            }
-            Outcome::Published { channel, position, duplicate } => {
-                object.string("channel", shown(channel)).position(*position);
-                if *duplicate {
-                    object.raw("duplicate", "true");
-                }
-            }
-            Outcome::Presence { channel, users, total, connections } => {
-                object.string("channel", shown(channel));
-                object.users(users).number("total", *total).number("connections", *connections);
-            }
-            Outcome::History { channel, position, publications, more } => {
-                object.string("channel", shown(channel)).position(*position);
-                object.array("publications", publications, |json, publication| {
-                    let mut object = Object::begin_untyped(json);
-                    object.content(publication);
-                    object.end();
-                });
-                object.raw("more", if *more { "true" } else { "false" });
-            }
-            Outcome::Affected { sessions } => {
-                object.number("sessions", *sessions);
-            }
-            // Refusals are errors, not answers of this kind; signatures are not of this protocol, and the others are the application's.
-            Outcome::Rejected(_)
-            | Outcome::Authorized { .. }
-            | Outcome::SignedIn { .. }
-            | Outcome::Channel { .. }
-            | Outcome::Channels { .. }
-            | Outcome::Why(_) => {}
-        }
+        object.outcome(outcome);
         object.end();
     });
 }
 
 pub(super) fn event(event: &Event, out: &mut Writer<'_>) {
-    out.text(|json| match event {
+    out.text(|json| write_event(json, event));
+}
+
+/// An event as a JSON object.
+pub(crate) fn write_event(json: &mut Vec<u8>, event: &Event) {
+    match event {
         Event::CaughtUp { channel } => {
             let mut object = Object::begin(json, "caught_up");
             object.string("channel", shown(channel));
@@ -139,7 +93,7 @@ pub(super) fn event(event: &Event, out: &mut Writer<'_>) {
             object.number("expires_at", expires.as_millis());
             object.end();
         }
-    });
+    }
 }
 
 pub(super) fn ping(out: &mut Writer<'_>) {
@@ -158,7 +112,7 @@ pub(super) fn disconnect(disconnect: &Disconnect, out: &mut Writer<'_>) {
     out.text(|json| {
         let mut object = Object::begin(json, "disconnect");
         object.number("code", u64::from(disconnect.code)).string("reason", &disconnect.reason);
-        object.raw("reconnect", if disconnect.reconnect() { "true" } else { "false" });
+        object.boolean("reconnect", disconnect.reconnect());
         if let Some(after) = disconnect.after {
             object.number("after_ms", u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
         }
@@ -174,7 +128,7 @@ pub(crate) fn write_publications(publications: &[Arc<Publication>], mark: Mark, 
             [one] => message(one, mark, out),
             many => out.text(|json| {
                 let mut object = Object::begin(json, "batch");
-                object.array("messages", many, |json, publication| message_object(json, publication, mark));
+                object.array("messages", many, |json, publication| write_message(json, publication, mark));
                 object.end();
             }),
         }
@@ -184,15 +138,18 @@ pub(crate) fn write_publications(publications: &[Arc<Publication>], mark: Mark, 
 /// A run of presence changes.
 pub(crate) fn write_presence(channel: &ChannelName, changes: &[PresenceChange], out: &mut Writer<'_>) {
     for change in changes {
-        out.text(|json| {
-            let mut object = Object::begin(json, if change.joined { "join" } else { "leave" });
-            object.string("channel", shown(channel)).string("user", change.user.as_str());
-            if let Some(info) = &change.info {
-                object.raw("info", info);
-            }
-            object.end();
-        });
+        out.text(|json| write_change(json, channel, change));
     }
+}
+
+/// A change of presence as a JSON object.
+pub(crate) fn write_change(json: &mut Vec<u8>, channel: &ChannelName, change: &PresenceChange) {
+    let mut object = Object::begin(json, if change.joined { "join" } else { "leave" });
+    object.string("channel", shown(channel)).string("user", change.user.as_str());
+    if let Some(info) = &change.info {
+        object.raw("info", info);
+    }
+    object.end();
 }
 
 fn message(publication: &Publication, mark: Mark, out: &mut Writer<'_>) {
@@ -209,40 +166,41 @@ fn message(publication: &Publication, mark: Mark, out: &mut Writer<'_>) {
             }
             frame.extend_from_slice(bytes);
         }),
-        Payload::Json(_) | Payload::Text(_) => out.text(|json| message_object(json, publication, mark)),
+        Payload::Json(_) | Payload::Text(_) => out.text(|json| write_message(json, publication, mark)),
     }
 }
 
-fn message_object(json: &mut Vec<u8>, publication: &Publication, mark: Mark) {
+/// A publication as a JSON object, whose bytes are base64.
+pub(crate) fn write_message(json: &mut Vec<u8>, publication: &Publication, mark: Mark) {
     let mut object = Object::begin(json, "message");
     object.string("channel", shown(&publication.channel)).content(publication).mark(mark);
     object.end();
 }
 
 /// A channel's name for the client: its user's own is called the same for everybody, since a client has no other of the kind.
-fn shown(channel: &ChannelName) -> &str {
+pub(crate) fn shown(channel: &ChannelName) -> &str {
     if channel.user().is_some() { ChannelName::USERS } else { channel.as_str() }
 }
 
 /// Writes one JSON object, member by member.
-struct Object<'a> {
+pub(crate) struct Object<'a> {
     json: &'a mut Vec<u8>,
     first: bool,
 }
 
 impl<'a> Object<'a> {
-    fn begin(json: &'a mut Vec<u8>, kind: &str) -> Self {
+    pub(crate) fn begin(json: &'a mut Vec<u8>, kind: &str) -> Self {
         let mut object = Self::begin_untyped(json);
         object.string("type", kind);
         object
     }
 
-    fn begin_untyped(json: &'a mut Vec<u8>) -> Self {
+    pub(crate) fn begin_untyped(json: &'a mut Vec<u8>) -> Self {
         json.push(b'{');
         Self { json, first: true }
     }
 
-    fn end(self) {
+    pub(crate) fn end(self) {
         self.json.push(b'}');
     }
 
@@ -256,26 +214,30 @@ impl<'a> Object<'a> {
         self.json.extend_from_slice(b"\":");
     }
 
-    fn string(&mut self, name: &str, value: &str) -> &mut Self {
+    pub(crate) fn string(&mut self, name: &str, value: &str) -> &mut Self {
         self.name(name);
         write_string(self.json, value);
         self
     }
 
-    fn number(&mut self, name: &str, value: u64) -> &mut Self {
+    pub(crate) fn number(&mut self, name: &str, value: u64) -> &mut Self {
         self.name(name);
         self.json.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
         self
     }
 
     /// A value that is JSON already.
-    fn raw(&mut self, name: &str, value: &str) -> &mut Self {
+    pub(crate) fn raw(&mut self, name: &str, value: &str) -> &mut Self {
         self.name(name);
         self.json.extend_from_slice(value.as_bytes());
         self
     }
 
-    fn nested(&mut self, name: &str, write: impl FnOnce(&mut Object<'_>)) -> &mut Self {
+    pub(crate) fn boolean(&mut self, name: &str, value: bool) -> &mut Self {
+        self.raw(name, if value { "true" } else { "false" })
+    }
+
+    pub(crate) fn nested(&mut self, name: &str, write: impl FnOnce(&mut Object<'_>)) -> &mut Self {
         self.name(name);
         let mut object = Object::begin_untyped(self.json);
         write(&mut object);
@@ -283,7 +245,7 @@ impl<'a> Object<'a> {
         self
     }
 
-    fn array<T>(&mut self, name: &str, items: &[T], mut write: impl FnMut(&mut Vec<u8>, &T)) -> &mut Self {
+    pub(crate) fn array<T>(&mut self, name: &str, items: &[T], mut write: impl FnMut(&mut Vec<u8>, &T)) -> &mut Self {
         self.name(name);
         self.json.push(b'[');
         for (index, item) in items.iter().enumerate() {
@@ -296,19 +258,76 @@ impl<'a> Object<'a> {
         self
     }
 
+    /// What an answer says.
+    pub(crate) fn outcome(&mut self, outcome: &Outcome) -> &mut Self {
+        match outcome {
+            Outcome::Authenticated { user, expires } => {
+                self.string("user", user.as_str());
+                if let Some(expires) = expires {
+                    self.number("expires_at", expires.as_millis());
+                }
+            }
+            Outcome::Subscribed { channel, position, recovered, users, cached: _ } => {
+                self.string("channel", shown(channel)).position(*position);
+                if let Some(recovered) = recovered {
+                    self.boolean("recovered", *recovered);
+                }
+                if let Some(users) = users {
+                    self.users(users);
+                }
+            }
+            Outcome::Watching { pattern } | Outcome::Unwatched { pattern } => {
+                self.string("pattern", pattern.as_str());
+            }
+            Outcome::Unsubscribed { channel } => {
+                self.string("channel", shown(channel));
+            }
+            Outcome::Published { channel, position, duplicate } => {
+                self.string("channel", shown(channel)).position(*position);
+                if *duplicate {
+                    self.raw("duplicate", "true");
+                }
+            }
+            Outcome::Presence { channel, users, total, connections } => {
+                self.string("channel", shown(channel));
+                self.users(users).number("total", *total).number("connections", *connections);
+            }
+            Outcome::History { channel, position, publications, more } => {
+                self.string("channel", shown(channel)).position(*position);
+                self.array("publications", publications, |json, publication| {
+                    let mut object = Object::begin_untyped(json);
+                    object.content(publication);
+                    object.end();
+                });
+                self.boolean("more", *more);
+            }
+            Outcome::Affected { sessions } => {
+                self.number("sessions", *sessions);
+            }
+            // Refusals are errors, not answers of this kind; signatures are not of this protocol, and the others are the application's.
+            Outcome::Rejected(_)
+            | Outcome::Authorized { .. }
+            | Outcome::SignedIn { .. }
+            | Outcome::Channel { .. }
+            | Outcome::Channels { .. }
+            | Outcome::Why(_) => {}
+        }
+        self
+    }
+
     fn id(&mut self, id: Option<&str>) {
         if let Some(id) = id {
             self.raw("id", id);
         }
     }
 
-    fn position(&mut self, position: Position) -> &mut Self {
+    pub(crate) fn position(&mut self, position: Position) -> &mut Self {
         self.nested("position", |object| {
             object.string("epoch", &position.epoch.to_string()).number("offset", position.offset);
         })
     }
 
-    fn users(&mut self, users: &[PresentUser]) -> &mut Self {
+    pub(crate) fn users(&mut self, users: &[PresentUser]) -> &mut Self {
         self.array("users", users, |json, present| {
             let mut object = Object::begin_untyped(json);
             object.string("user", present.user.as_str()).number("connections", u64::from(present.connections));

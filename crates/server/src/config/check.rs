@@ -21,7 +21,7 @@ use switchboard_store::Fsync;
 const API_KEY_BYTES_MIN: usize = 16;
 const SECOND: Duration = Duration::from_secs(1);
 /// Paths that are, or will be, somebody else's.
-const RESERVED_PATHS: [&str; 15] = [
+const RESERVED_PATHS: [&str; 17] = [
     "/",
     "/ws",
     "/raw",
@@ -34,7 +34,9 @@ const RESERVED_PATHS: [&str; 15] = [
     "/mqtt",
     "/graphql",
     "/sse",
+    "/stream",
     "/poll",
+    "/client",
     "/healthz",
     "/users",
 ];
@@ -276,9 +278,20 @@ impl Checker<'_> {
             api_keys,
             origins,
             allow_query_token: raw.allow_query_token,
+            token_cookie: self.token_cookie(at, raw),
             protocols,
             webhooks,
         }
+    }
+
+    /// A cookie's name is a token of HTTP (RFC 6265 §4.1.1).
+    fn token_cookie(&mut self, at: &str, raw: &RawApp) -> Option<Arc<str>> {
+        let name = raw.token_cookie.as_deref()?;
+        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        if name.is_empty() || !name.bytes().all(is_token) {
+            self.problem(format!("{at}.token_cookie"), format!("{name:?} cannot be the name of a cookie"));
+        }
+        Some(name.into())
     }
 
     fn channels(&mut self, at: &str, raw: &RawApp, everywhere: &[RawNamespace], defaults: &ChannelOptions) -> Channels {

@@ -113,6 +113,8 @@ pub struct AppConfig {
     pub origins: Vec<OriginPattern>,
     /// Whether a token may stand in the address.
     pub allow_query_token: bool,
+    /// The cookie that may carry a token to addresses of plain HTTP.
+    pub token_cookie: Option<Arc<str>>,
     /// The protocols that it serves.
     pub protocols: Vec<String>,
     /// Who is told what happens to its channels.

@@ -252,6 +252,9 @@ table! {
         anonymous: Option<Vec<RawGrant>> = None,
         /// Whether a token may stand in the address.
         allow_query_token: bool = false,
+        /// The cookie in which pages carry a token to addresses of plain HTTP.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        token_cookie: Option<String> = None,
         /// Protocols that it serves; absent: all.
         #[serde(skip_serializing_if = "Option::is_none")]
         protocols: Option<Vec<String>> = None,

@@ -1,21 +1,23 @@
-//! The admission of a client: from the head of its upgrade request to an application, a dialect and rights, or to a refusal before 101.
+//! The admission of a client: from the head of its request to an application, a dialect and rights, or to a refusal before anything else is answered.
 //!
 //! Knows nothing of the WebSocket handshake itself (keys, versions): that is `ws-proto`'s. Refusals name the culprit and never repeat a token.
 
 mod origin;
+mod plain;
 mod proxies;
 mod query;
 mod route;
 mod token;
 
 pub use origin::{OriginPattern, OriginPatternError};
+pub use plain::{Carrier, preflight};
 pub use proxies::{Network, NetworkError, TrustedProxies};
 
 use crate::Directory;
 use core::net::IpAddr;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use query::Query;
-use route::Route;
+use route::{Route, find_app};
 use std::borrow::Cow;
 use std::sync::Arc;
 use switchboard_core::{App, ChannelName, Identity, Operations, Time};
@@ -24,7 +26,9 @@ use token::Subprotocols;
 
 /// The head of a request, as far as admission looks at it.
 #[derive(Clone, Copy, Debug)]
-pub struct UpgradeRequest<'a> {
+pub struct RequestHead<'a> {
+    /// The method. A WebSocket's is the handshake's business.
+    pub method: &'a Method,
     /// The path, as sent.
     pub path: &'a str,
     /// What followed `?`, as sent.
@@ -46,6 +50,10 @@ pub struct Admission {
     pub opening: Opening,
     /// What its token said; `None` if it showed none.
     pub identity: Option<Identity>,
+    /// What it gets its messages by.
+    pub carrier: Carrier,
+    /// Headers of whatever answer it gets, for its browser.
+    pub headers: HeaderMap,
     /// What the answer's `Sec-WebSocket-Protocol` says.
     pub subprotocol: Option<&'static str>,
     /// Its address, behind trusted proxies.
@@ -62,6 +70,8 @@ pub struct Refusal {
     pub code: RefusalCode,
     /// What is wrong and what to do, for people. Holds nothing of a token.
     pub message: Cow<'static, str>,
+    /// Headers of the answer, for the client's browser.
+    pub headers: Option<Box<HeaderMap>>,
 }
 
 /// The kinds of refusal of a connection.
@@ -83,6 +93,8 @@ pub enum RefusalCode {
     ProtocolDisabled,
     /// No application has this key, or there is no default application.
     UnknownApp,
+    /// The address is not for this method.
+    MethodNotAllowed,
 }
 
 impl RefusalCode {
@@ -97,6 +109,7 @@ impl RefusalCode {
             Self::PermissionDenied => "permission_denied",
             Self::ProtocolDisabled => "protocol_disabled",
             Self::UnknownApp => "unknown_app",
+            Self::MethodNotAllowed => "method_not_allowed",
         }
     }
 
@@ -107,59 +120,104 @@ impl RefusalCode {
             Self::Unauthenticated | Self::BadToken => StatusCode::UNAUTHORIZED,
             Self::OriginNotAllowed | Self::PermissionDenied | Self::ProtocolDisabled => StatusCode::FORBIDDEN,
             Self::UnknownApp => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         }
     }
 }
 
 impl Refusal {
     fn new(code: RefusalCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { status: code.status(), code, message: message.into() }
+        Self { status: code.status(), code, message: message.into(), headers: None }
     }
 }
 
-/// Decides about a request. `Ok(None)`: its path is no WebSocket's.
+/// Decides about a request. `Ok(None)`: its path is no client's.
 ///
 /// # Errors
 /// The refusal to answer with.
 pub fn admit(
-    request: &UpgradeRequest<'_>,
+    request: &RequestHead<'_>,
     directory: &dyn Directory,
     proxies: &TrustedProxies,
     now: Time,
 ) -> Result<Option<Admission>, Refusal> {
     let Some(route) = Route::find(request.path, directory)? else { return Ok(None) };
-    let query = Query::parse(request.query.unwrap_or_default())?;
-    let (app, mut target) = route.resolve(&query, directory)?;
-    target.check_served(&app, directory)?;
-    // Without an application there is nothing to protect, and a page is told what is wrong as anybody is.
-    if target.has_app() {
-        check_origin(request.headers, &app, directory)?;
+    let plain = match &route {
+        Route::Plain(plain) => Some(*plain),
+        _ => None,
+    };
+    let mut headers = HeaderMap::new();
+    let admitted = admit_to(route, request, directory, proxies, now, &mut headers);
+    match admitted {
+        Ok(admission) => Ok(Some(Admission { headers, ..admission })),
+        Err(refusal) => {
+            if let Some(plain) = plain
+                && refusal.code == RefusalCode::MethodNotAllowed
+            {
+                headers.insert(header::ALLOW, plain.allow());
+            }
+            Err(Refusal { headers: (!headers.is_empty()).then(|| headers.into()), ..refusal })
+        }
     }
+}
+
+/// `readable` becomes the headers of every answer from where the page is known to be allowed.
+fn admit_to(
+    route: Route<'_>,
+    request: &RequestHead<'_>,
+    directory: &dyn Directory,
+    proxies: &TrustedProxies,
+    now: Time,
+    readable: &mut HeaderMap,
+) -> Result<Admission, Refusal> {
+    let query = Query::parse(request.query.unwrap_or_default())?;
+    let app = route.app(&query, directory)?;
+    // Without an application there is nothing to protect, and a page is told what is wrong as anybody is.
+    if let Some(app) = &app {
+        let origin = is_origin_allowed(request.headers, app, directory)?;
+        if let Route::Plain(plain) = &route {
+            *readable = plain::readable_by(origin.as_ref());
+            plain.check_method(request.method)?;
+        }
+    }
+    let (app, mut target) = route.resolve(app, &query, request.headers)?;
+    target.check_served(&app, directory)?;
     let subprotocols = Subprotocols::parse(request.headers)?;
-    let identity = match token::find(request.headers, &subprotocols, &query, &app, directory)? {
+    let takes_cookie = target.carrier() != Carrier::WebSocket;
+    let identity = match token::find(request.headers, &subprotocols, &query, takes_cookie, &app, directory)? {
         Some(token) => Some(authenticate(&app, &token, directory, now)?),
         None => None,
     };
-    if let Some(channel) = target.channel() {
+    if target.must_come_with_token() {
+        check_known(&app, identity.as_ref(), target.carrier())?;
+    }
+    for channel in target.channels() {
         check_channel(&app, identity.as_ref(), channel, now)?;
     }
-    Ok(Some(Admission {
+    Ok(Admission {
         subprotocol: target.subprotocol().and_then(|ours| subprotocols.select(ours)),
+        carrier: target.carrier(),
+        headers: HeaderMap::new(),
         opening: target.opening(&query)?,
         client: proxies.client(request.peer, request.headers),
         app,
         identity,
-    }))
+    })
 }
 
-/// Without the header it is no browser, and what it may do follows from its token alone.
-fn check_origin(headers: &HeaderMap, app: &App, directory: &dyn Directory) -> Result<(), Refusal> {
+/// The origin that a page may connect from. Without the header it is no browser, or a page of the same origin, and what it may do follows from its
+/// token alone.
+fn is_origin_allowed(
+    headers: &HeaderMap,
+    app: &App,
+    directory: &dyn Directory,
+) -> Result<Option<HeaderValue>, Refusal> {
     let mut origins = headers.get_all(header::ORIGIN).iter();
-    let Some(origin) = origins.next() else { return Ok(()) };
+    let Some(origin) = origins.next() else { return Ok(None) };
     let allowed =
         origins.next().is_none() && origin.to_str().is_ok_and(|origin| directory.origin_allowed(&app.id, origin));
     if allowed {
-        return Ok(());
+        return Ok(Some(origin.clone()));
     }
     let shown: String = String::from_utf8_lossy(origin.as_bytes()).chars().take(200).collect();
     let message = format!("pages of origin {shown:?} may not connect: add it to the application's origins");
@@ -170,14 +228,25 @@ fn authenticate(app: &App, token: &str, directory: &dyn Directory, now: Time) ->
     directory.authenticate(&app.id, token, now).map_err(|reject| Refusal::new(RefusalCode::BadToken, reject.message))
 }
 
-/// A connection that consists of one channel cannot authenticate later, and need not begin if it may not read.
-fn check_channel(app: &App, identity: Option<&Identity>, channel: &ChannelName, now: Time) -> Result<(), Refusal> {
-    if identity.is_none() && app.anonymous.is_none() {
-        let message = "a token is needed: send the header 'Authorization: Bearer TOKEN', or offer the subprotocols \
-                       'switchboard.v1.raw' and 'switchboard.token.TOKEN'";
-        return Err(Refusal::new(RefusalCode::Unauthenticated, message));
+/// A connection that consists of its address cannot authenticate later.
+fn check_known(app: &App, identity: Option<&Identity>, carrier: Carrier) -> Result<(), Refusal> {
+    if identity.is_some() || app.anonymous.is_some() {
+        return Ok(());
     }
-    if app.allows(identity, now, channel, Operations::SUBSCRIBE) {
+    let message = match carrier {
+        Carrier::WebSocket => {
+            "a token is needed: send the header 'Authorization: Bearer TOKEN', or offer the subprotocols \
+             'switchboard.v1.raw' and 'switchboard.token.TOKEN'"
+        }
+        _ => "a token is needed: send the header 'Authorization: Bearer TOKEN', or the application's token cookie",
+    };
+    Err(Refusal::new(RefusalCode::Unauthenticated, message))
+}
+
+/// It need not begin if it may not read.
+fn check_channel(app: &App, identity: Option<&Identity>, channel: &ChannelName, now: Time) -> Result<(), Refusal> {
+    // Who has a channel of its own is the session's to say.
+    if channel.is_own() || app.allows(identity, now, channel, Operations::SUBSCRIBE) {
         return Ok(());
     }
     let message = format!("no right to subscribe to channel '{channel}'");

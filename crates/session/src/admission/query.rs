@@ -7,15 +7,15 @@ use std::borrow::Cow;
 #[derive(Clone, Debug)]
 pub(super) struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
-/// More is no client of ours.
-const PARAMETERS_MAX: usize = 32;
+/// More is no client of ours: channels are the only ones that may be many.
+const PARAMETERS_MAX: usize = 300;
 
 impl<'a> Query<'a> {
     pub(super) fn parse(raw: &'a str) -> Result<Self, Refusal> {
         let mut pairs = Vec::new();
         for part in raw.split('&').filter(|part| !part.is_empty()) {
             if pairs.len() == PARAMETERS_MAX {
-                return Err(bad("the query has more than 32 parameters"));
+                return Err(bad("the query has more than 300 parameters"));
             }
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
             let (Some(name), Some(value)) = (percent_decode(name, true), percent_decode(value, true)) else {
@@ -33,6 +33,11 @@ impl<'a> Query<'a> {
             (_, Some(_)) => Err(bad(format!("\"{name}\" is given twice"))),
             (value, None) => Ok(value),
         }
+    }
+
+    /// All values of a parameter, in their order.
+    pub(super) fn values<'q>(&'q self, name: &str) -> impl Iterator<Item = &'q str> {
+        self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| &**value)
     }
 
     /// A switch: `1` or `true`, `0` or `false`.
@@ -93,7 +98,7 @@ mod tests {
         assert_eq!(query.value("c").unwrap().as_deref(), Some(""));
         assert_eq!(query.value("d").unwrap(), None);
         assert_eq!(query.value("a").unwrap_err().message, "\"a\" is given twice");
-        assert!(Query::parse(&"a&".repeat(33)).is_err());
+        assert!(Query::parse(&"a&".repeat(301)).is_err());
     }
 
     #[test]

@@ -1,8 +1,10 @@
-//! Addresses: which path is which endpoint. The one list of the WebSocket paths.
+//! Addresses: which path is which endpoint. The one list of the paths that clients connect to.
 
+use super::plain::{Carrier, Plain};
 use super::query::{Query, percent_decode};
 use super::{Refusal, RefusalCode, token};
 use crate::Directory;
+use http::HeaderMap;
 use std::sync::Arc;
 use switchboard_core::{App, AppId, ChannelName, Epoch, Position, Since};
 use switchboard_dialects::{Endpoint, NoApp, Opening};
@@ -16,6 +18,8 @@ pub(super) enum Route<'a> {
     Raw { channel: ChannelName },
     /// An address of one dialect's own.
     Own { endpoint: Endpoint, key: &'a str },
+    /// One of plain HTTP.
+    Plain(Plain),
     /// A path of the configuration.
     Configured { app: Arc<App>, channel: ChannelName },
 }
@@ -26,10 +30,11 @@ pub(super) enum Target {
     Native,
     Raw(ChannelName),
     Own(Endpoint, Option<NoApp>),
+    Plain(Plain, Opening),
 }
 
 impl<'a> Route<'a> {
-    /// `Ok(None)`: no WebSocket's path.
+    /// `Ok(None)`: no client's path.
     pub(super) fn find(path: &'a str, directory: &dyn Directory) -> Result<Option<Self>, Refusal> {
         if path == "/ws" {
             return Ok(Some(Self::Native { key: None }));
@@ -39,6 +44,9 @@ impl<'a> Route<'a> {
         }
         if let Some((endpoint, key)) = Endpoint::find(path) {
             return Ok(Some(Self::Own { endpoint, key }));
+        }
+        if let Some(plain) = Plain::find(path) {
+            return Ok(Some(Self::Plain(plain)));
         }
         if path == "/raw" {
             return Err(bad_channel("the address names no channel: connect to /raw/CHANNEL"));
@@ -53,35 +61,57 @@ impl<'a> Route<'a> {
         Ok(directory.raw_path(path).map(|(app, channel)| Self::Configured { app, channel }))
     }
 
-    /// The application that path and query name, and what is asked of it.
-    pub(super) fn resolve(self, query: &Query<'_>, directory: &dyn Directory) -> Result<(Arc<App>, Target), Refusal> {
+    /// The application that path and query name. `None` where its protocol says so itself.
+    pub(super) fn app(&self, query: &Query<'_>, directory: &dyn Directory) -> Result<Option<Arc<App>>, Refusal> {
         match self {
-            Self::Native { key } => Ok((find_app(key, directory)?, Target::Native)),
-            Self::Raw { channel } => {
-                let key = query.value("app")?;
-                Ok((find_app(key.as_deref(), directory)?, Target::Raw(channel)))
-            }
-            Self::Own { endpoint, key } => Ok(match directory.app_by_key(key) {
-                Some(app) => (app, Target::Own(endpoint, None)),
-                None => (Arc::new(App::new(AppId::new(""))), Target::Own(endpoint, Some(NoApp::Unknown))),
-            }),
-            Self::Configured { app, channel } => Ok((app, Target::Raw(channel))),
+            Self::Native { key } => find_app(*key, directory).map(Some),
+            Self::Raw { .. } | Self::Plain(_) => find_app(query.value("app")?.as_deref(), directory).map(Some),
+            Self::Own { key, .. } => Ok(directory.app_by_key(key)),
+            Self::Configured { app, .. } => Ok(Some(Arc::clone(app))),
         }
+    }
+
+    /// What is asked of the application.
+    pub(super) fn resolve(
+        self,
+        app: Option<Arc<App>>,
+        query: &Query<'_>,
+        headers: &HeaderMap,
+    ) -> Result<(Arc<App>, Target), Refusal> {
+        let unknown = app.is_none();
+        let app = app.unwrap_or_else(|| Arc::new(App::new(AppId::new(""))));
+        let target = match self {
+            Self::Native { .. } => Target::Native,
+            Self::Raw { channel } | Self::Configured { channel, .. } => Target::Raw(channel),
+            Self::Own { endpoint, .. } => Target::Own(endpoint, unknown.then_some(NoApp::Unknown)),
+            Self::Plain(plain) => Target::Plain(plain, plain.opening(query, headers, &app)?),
+        };
+        Ok((app, target))
     }
 }
 
 impl Target {
-    /// The channel that the connection consists of.
-    pub(super) fn channel(&self) -> Option<&ChannelName> {
+    /// The channels that the connection consists of.
+    pub(super) fn channels(&self) -> Vec<&ChannelName> {
         match self {
-            Self::Native | Self::Own(..) => None,
-            Self::Raw(channel) => Some(channel),
+            Self::Raw(channel) => vec![channel],
+            Self::Plain(_, Opening::Listen { wanted, .. } | Opening::Poll { wanted, .. }) => {
+                wanted.channels.iter().map(|(channel, _)| channel).collect()
+            }
+            Self::Native | Self::Own(..) | Self::Plain(..) => Vec::new(),
         }
     }
 
-    /// Whether an application was found by what the address says.
-    pub(super) fn has_app(&self) -> bool {
-        !matches!(self, Self::Own(_, Some(NoApp::Unknown)))
+    /// Whether the client can show a token only in its address and headers.
+    pub(super) fn must_come_with_token(&self) -> bool {
+        matches!(self, Self::Raw(_) | Self::Plain(..))
+    }
+
+    pub(super) fn carrier(&self) -> Carrier {
+        match self {
+            Self::Plain(plain, _) => plain.carrier(),
+            Self::Native | Self::Own(..) | Self::Raw(_) => Carrier::WebSocket,
+        }
     }
 
     /// The subprotocol to select if it is offered.
@@ -89,7 +119,7 @@ impl Target {
         match self {
             Self::Native => Some(token::NATIVE_SUBPROTOCOL),
             Self::Raw(_) => Some(token::RAW_SUBPROTOCOL),
-            Self::Own(..) => None,
+            Self::Own(..) | Self::Plain(..) => None,
         }
     }
 
@@ -98,6 +128,7 @@ impl Target {
         let name = match self {
             Self::Native => "native",
             Self::Raw(_) => "raw",
+            Self::Plain(plain, _) => plain.name(),
             Self::Own(_, Some(_)) => return Ok(()),
             Self::Own(endpoint, no_app) => {
                 *no_app = (!directory.serves(&app.id, endpoint.name())).then_some(NoApp::Disabled);
@@ -115,6 +146,7 @@ impl Target {
     pub(super) fn opening(self, query: &Query<'_>) -> Result<Opening, Refusal> {
         Ok(match self {
             Self::Own(endpoint, no_app) => endpoint.opening(no_app, |name| query.value(name))?,
+            Self::Plain(_, opening) => opening,
             Self::Native => Opening::Native { batch: query.flag("batch", false)? },
             Self::Raw(channel) => {
                 let since = query.value("since")?.map(|raw| parse_since(&raw)).transpose()?;
@@ -124,7 +156,7 @@ impl Target {
     }
 }
 
-fn find_app(key: Option<&str>, directory: &dyn Directory) -> Result<Arc<App>, Refusal> {
+pub(super) fn find_app(key: Option<&str>, directory: &dyn Directory) -> Result<Arc<App>, Refusal> {
     let (found, message) = match key {
         Some(key) => (directory.app_by_key(key), "no application has this key"),
         None => (directory.default_app(), "there is no default application: connect to an address with its key"),

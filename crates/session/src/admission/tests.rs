@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use http::HeaderValue;
 use switchboard_core::{AppId, ChannelMatch, Epoch, Grant, Position, Reject, RejectCode, Signed, Since, UserId};
+use switchboard_dialects::{Form, PostKind, Wanted};
 
 /// `open` takes anybody, `closed` (key `k2`) wants a token, `query` (key `k3`) takes one in the query.
 #[derive(Debug)]
@@ -50,6 +50,10 @@ impl Directory for Apps {
         app.as_str() == "query"
     }
 
+    fn token_cookie(&self, app: &AppId) -> Option<Arc<str>> {
+        (app.as_str() == "query").then(|| "sb_token".into())
+    }
+
     fn raw_path(&self, path: &str) -> Option<(Arc<App>, ChannelName)> {
         (path == "/chat").then(|| (app("open"), ChannelName::parse("room:chat").unwrap()))
     }
@@ -68,7 +72,8 @@ fn try_admit(address: &str, headers: &[(&'static str, &str)], default: bool) -> 
     }
     let (path, query) = address.split_once('?').map_or((address, None), |(path, query)| (path, Some(query)));
     let peer = IpAddr::from([192, 0, 2, 1]);
-    let request = UpgradeRequest { path, query, headers: &map, peer, secure: false };
+    let method = if path.starts_with("/client/") { Method::POST } else { Method::GET };
+    let request = RequestHead { method: &method, path, query, headers: &map, peer, secure: false };
     admit(&request, &Apps { default }, &TrustedProxies::default(), Time::from_secs(1))
 }
 
@@ -267,6 +272,9 @@ fn what_an_application_does_not_serve_is_refused() {
         fn query_token_allowed(&self, app: &AppId) -> bool {
             self.0.query_token_allowed(app)
         }
+        fn token_cookie(&self, app: &AppId) -> Option<Arc<str>> {
+            self.0.token_cookie(app)
+        }
         fn raw_path(&self, path: &str) -> Option<(Arc<App>, ChannelName)> {
             self.0.raw_path(path)
         }
@@ -277,11 +285,175 @@ fn what_an_application_does_not_serve_is_refused() {
             self.0.check_signed(app, signed)
         }
     }
-    for path in ["/ws", "/ws/k1", "/raw/room:1", "/chat"] {
+    for (path, query) in [
+        ("/ws", None),
+        ("/ws/k1", None),
+        ("/raw/room:1", None),
+        ("/chat", None),
+        ("/sse", Some("channel=room:1")),
+        ("/stream", Some("channel=room:1")),
+        ("/poll", Some("channel=room:1")),
+    ] {
         let peer = IpAddr::from([192, 0, 2, 1]);
-        let request = UpgradeRequest { path, query: None, headers: &HeaderMap::new(), peer, secure: false };
+        let request =
+            RequestHead { method: &Method::GET, path, query, headers: &HeaderMap::new(), peer, secure: false };
         let directory = Nothing(Apps { default: true });
         let refusal = admit(&request, &directory, &TrustedProxies::default(), Time::from_secs(1)).unwrap_err();
         assert_eq!((refusal.status.as_u16(), refusal.code.as_str()), (403, "protocol_disabled"), "{path}");
     }
+}
+
+fn listening(address: &str, headers: &[(&'static str, &str)]) -> (Form, Wanted) {
+    match admitted(address, headers).opening {
+        Opening::Listen { form, wanted } => (form, wanted),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn since_of(wanted: &Wanted) -> Vec<Option<Since>> {
+    wanted.channels.iter().map(|(_, since)| *since).collect()
+}
+
+fn at(epoch: u64, offset: u64) -> Option<Since> {
+    Some(Since::Position(Position { epoch: Epoch(epoch), offset }))
+}
+
+#[test]
+fn an_address_of_plain_http_says_what_its_client_hears() {
+    let (form, wanted) = listening("/sse?channel=room:1", &[]);
+    assert_eq!((form, wanted.returns, since_of(&wanted)), (Form::Data, false, vec![None]));
+    assert_eq!(listening("/sse?channel=room:1&format=message", &[]).0, Form::Messages);
+    let (form, wanted) =
+        listening("/sse?channel=room:1&channel=room:2&pattern=room/%2B&presence=1&rate=5&cached=1", &[]);
+    assert_eq!(
+        (form, wanted.patterns.len(), wanted.presence, wanted.rate, wanted.cached),
+        (Form::Many, 1, true, 5, true)
+    );
+    assert_eq!(listening("/sse?pattern=room/%23", &[]).0, Form::Many);
+    assert_eq!(listening("/stream?channel=room:1", &[]).0, Form::Lines);
+    let poll = |address| match admitted(address, &[]).opening {
+        Opening::Poll { messages_max, wait, .. } => (messages_max, wait.as_secs()),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(poll("/poll?channel=room:1"), (100, 25));
+    assert_eq!(poll("/poll?channel=room:1&limit=7&wait=0"), (7, 0));
+    assert_eq!(admitted("/client/v1/history", &[]).opening, Opening::Post { kind: PostKind::History });
+}
+
+#[test]
+fn where_a_listener_was_is_in_its_header_or_its_address() {
+    let several = "/sse?channel=room:1&channel=room:2";
+    let last = |id: &str| since_of(&listening(several, &[("last-event-id", id)]).1);
+    assert_eq!(last("e1:7,.0:9"), [at(0xe1, 7), at(0xe1, 9)]);
+    assert_eq!(last("e1:7,"), [at(0xe1, 7), None]);
+    // Of another server, or of other channels.
+    for foreign in ["42", "e1:7", "e1:7,e1:8,e1:9", "\u{e9}"] {
+        assert_eq!(last(foreign), [Some(Since::Unknown); 2], "{foreign}");
+    }
+    let one = "/sse?channel=room:1";
+    assert_eq!(since_of(&listening("/sse?channel=room:1&lastEventId=e1:3", &[]).1), [at(0xe1, 3)]);
+    assert_eq!(since_of(&listening("/sse?channel=room:1&since=e1:3", &[("last-event-id", "e1:5")]).1), [at(0xe1, 5)]);
+    assert_eq!(
+        since_of(&listening("/stream?channel=room:1&since=e1:3", &[("last-event-id", "e1:5")]).1),
+        [at(0xe1, 3)]
+    );
+    // As a browser sends it that got no event yet.
+    let (_, wanted) = listening(one, &[("last-event-id", "")]);
+    assert_eq!((wanted.returns, since_of(&wanted)), (false, vec![None]));
+}
+
+#[test]
+fn what_plain_http_cannot_do_is_refused_before_anything_begins() {
+    for (address, expected) in [
+        ("/sse", (400, "bad_request")),
+        ("/sse?channel=", (400, "bad_channel")),
+        ("/sse?channel=room:%0A", (400, "bad_channel")),
+        ("/sse?channel=room:1&channel=room:1", (400, "bad_request")),
+        ("/sse?channel=room:1&pattern=a%23", (400, "bad_channel")),
+        ("/sse?channel=room:1&pattern=a/%23&pattern=a/%23", (400, "bad_request")),
+        ("/sse?channel=room:1&channel=room:2&format=data", (400, "bad_request")),
+        ("/sse?channel=room:1&format=xml", (400, "bad_request")),
+        ("/sse?channel=room:1&rate=0", (400, "bad_request")),
+        ("/sse?channel=room:1&since=7", (400, "bad_request")),
+        ("/poll?channel=room:1&since=e1:1,e1:2", (400, "bad_request")),
+        ("/poll?channel=room:1&limit=1001", (400, "bad_request")),
+        ("/poll?channel=room:1&wait=61", (400, "bad_request")),
+        ("/poll?channel=room:1&wait=+1", (400, "bad_request")),
+        ("/sse?channel=secret", (403, "permission_denied")),
+        ("/sse?channel=room:1&channel=secret", (403, "permission_denied")),
+        ("/sse?channel=room:1&app=none", (404, "unknown_app")),
+        ("/sse?channel=closed:1&app=k2", (401, "unauthenticated")),
+        ("/client/v1/publish?app=k2", (401, "unauthenticated")),
+        ("/sse?channel=query:1&app=k2&token=good-ann", (401, "unauthenticated")),
+    ] {
+        assert_eq!(refused(address, &[]), expected, "{address}");
+    }
+    let many: String = (0..129).map(|n| format!("&channel=room:{n}")).collect();
+    assert_eq!(refused(&format!("/sse?{many}"), &[]), (400, "bad_request"));
+    let none = |address| matches!(try_admit(address, &[], true), Ok(None));
+    assert!(none("/sse/") && none("/client/v1/") && none("/client/v1/subscribe") && none("/client/v1/publish/x"));
+    let request = |method: Method| {
+        let headers = HeaderMap::new();
+        let head = RequestHead {
+            method: &method,
+            path: "/sse",
+            query: Some("channel=room:1"),
+            headers: &headers,
+            peer: IpAddr::from([192, 0, 2, 1]),
+            secure: false,
+        };
+        admit(&head, &Apps { default: true }, &TrustedProxies::default(), Time::from_secs(1)).unwrap_err()
+    };
+    for method in [Method::POST, Method::HEAD, Method::PUT] {
+        let refusal = request(method);
+        assert_eq!(refusal.status, StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(refusal.headers.unwrap().get(header::ALLOW).unwrap(), "GET, OPTIONS");
+    }
+}
+
+#[test]
+fn a_cookie_is_a_token_only_where_it_is_named_and_only_over_plain_http() {
+    let cookie = [("cookie", "theme=dark; sb_token=good-ann; sb_token=good-bob")];
+    let user = |admission: Admission| admission.identity.map(|identity| identity.user.as_str().to_owned());
+    assert_eq!(user(admitted("/sse?app=k3&channel=query:1", &cookie)).as_deref(), Some("ann"));
+    let header = [("cookie", "sb_token=good-ann"), (AUTHORIZATION, "Bearer good-eve")];
+    assert_eq!(user(admitted("/sse?app=k3&channel=query:1", &header)).as_deref(), Some("eve"));
+    // `closed` names none, and a WebSocket takes none.
+    assert_eq!(refused("/sse?app=k2&channel=closed:1", &cookie), (401, "unauthenticated"));
+    assert_eq!(user(admitted("/ws/k3", &cookie)), None);
+    assert_eq!(refused("/poll?app=k3&channel=query:1", &[("cookie", "sb_token=bad")]), (401, "bad_token"));
+}
+
+#[test]
+fn pages_of_allowed_origins_read_answers_and_refusals_and_others_neither() {
+    let good = [(ORIGIN, "https://a.example.com")];
+    let allowed = |headers: &HeaderMap| {
+        assert_eq!(headers.get(header::ACCESS_CONTROL_ALLOW_ORIGIN).unwrap(), "https://a.example.com");
+        assert_eq!(headers.get(header::ACCESS_CONTROL_ALLOW_CREDENTIALS).unwrap(), "true");
+        assert_eq!(headers.get(header::VARY).unwrap(), "origin");
+    };
+    allowed(&admitted("/sse?channel=room:1", &good).headers);
+    let refusal = try_admit("/sse?channel=secret", &good, true).unwrap_err();
+    allowed(&refusal.headers.unwrap());
+    let refusal = try_admit("/sse?channel=room:1", &[(ORIGIN, "https://evil.example")], true).unwrap_err();
+    assert_eq!((refusal.code, refusal.headers), (RefusalCode::OriginNotAllowed, None));
+    // Programs have no origin, and a WebSocket's answer needs none.
+    let headers = admitted("/sse?channel=room:1", &[]).headers;
+    assert!(headers.get(header::ACCESS_CONTROL_ALLOW_ORIGIN).is_none() && headers.contains_key(header::VARY));
+    assert!(admitted("/ws", &good).headers.is_empty());
+
+    let asked = |method: &Method, path: &str, origin: &'static str| {
+        let headers = HeaderMap::from_iter([(header::ORIGIN, HeaderValue::from_static(origin))]);
+        let peer = IpAddr::from([192, 0, 2, 1]);
+        let head = RequestHead { method, path, query: None, headers: &headers, peer, secure: false };
+        preflight(&head, &Apps { default: true })
+    };
+    let headers = asked(&Method::OPTIONS, "/client/v1/publish", "https://a.example.com").unwrap().unwrap();
+    allowed(&headers);
+    assert_eq!(headers.get(header::ACCESS_CONTROL_ALLOW_METHODS).unwrap(), "POST, OPTIONS");
+    assert!(headers.get(header::ACCESS_CONTROL_ALLOW_HEADERS).unwrap().to_str().unwrap().contains("last-event-id"));
+    let refusal = asked(&Method::OPTIONS, "/sse", "https://evil.example").unwrap().unwrap_err();
+    assert_eq!(refusal.code, RefusalCode::OriginNotAllowed);
+    assert!(asked(&Method::GET, "/sse", "https://a.example.com").is_none());
+    assert!(asked(&Method::OPTIONS, "/ws", "https://a.example.com").is_none());
 }

@@ -51,11 +51,12 @@ impl<'a> Subprotocols<'a> {
     }
 }
 
-/// The token that was shown, from the first place that has one: the header, the subprotocols, the query.
+/// The token that was shown, from the first place that has one: the header, the subprotocols, the cookie (where the target takes one), the query.
 pub(super) fn find<'a>(
     headers: &'a HeaderMap,
     subprotocols: &Subprotocols<'a>,
     query: &Query<'a>,
+    takes_cookie: bool,
     app: &App,
     directory: &dyn Directory,
 ) -> Result<Option<Cow<'a, str>>, Refusal> {
@@ -63,6 +64,12 @@ pub(super) fn find<'a>(
         return Ok(Some(Cow::Borrowed(token)));
     }
     if let Some(token) = subprotocols.token()? {
+        return Ok(Some(Cow::Borrowed(token)));
+    }
+    if takes_cookie
+        && let Some(name) = directory.token_cookie(&app.id)
+        && let Some(token) = cookie(headers, &name)
+    {
         return Ok(Some(Cow::Borrowed(token)));
     }
     let token = query.value("token")?;
@@ -87,6 +94,14 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
         }
     }
     Ok(found)
+}
+
+/// The value of the first cookie with this name (RFC 6265 §4.2). What is no cookie is somebody else's.
+fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let pairs = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = pairs.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    let (_, value) = pairs.find(|(known, value)| *known == name && !value.is_empty())?;
+    Some(value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value))
 }
 
 fn bad(message: &'static str) -> Refusal {

@@ -1,7 +1,7 @@
 //! Compression (RFC 7692) on a shard: what is agreed with a client, the framings of those who share one compressed frame, and the count of both.
 //! Knows nothing of sockets. Why it is so: `docs/decisions`.
 
-use crate::framing::{WEBSOCKET, opcode};
+use crate::framing::{FIRST_COMPRESSED, WEBSOCKET, opcode};
 use crate::limits::Permit;
 use bytes::BytesMut;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -47,7 +47,7 @@ impl Compression {
         Ok(params.map(|params| Agreed { params, tuning: self.tuning() }))
     }
 
-    /// The framings for each window, to be put behind the one without compression.
+    /// The framings for each window, to be put behind those without compression.
     pub(crate) fn framings(self, counts: &Arc<Counts>) -> impl Iterator<Item = Box<dyn Framing>> {
         let tuning = self.tuning();
         let counts = Arc::clone(counts);
@@ -74,7 +74,7 @@ impl Output {
         }
         // `Policy::answer` agrees to no window that there is no compressor for.
         let window_bits = params.server_max_window_bits.unwrap_or(WINDOW_BITS_MAX);
-        Self::Ready(FramingId(WEBSOCKET.0 + 1 + window_bits.clamp(WINDOW_BITS_MIN, WINDOW_BITS_MAX) - WINDOW_BITS_MIN))
+        Self::Ready(FramingId(FIRST_COMPRESSED + window_bits.clamp(WINDOW_BITS_MIN, WINDOW_BITS_MAX) - WINDOW_BITS_MIN))
     }
 
     /// What its sessions' messages are framed by.

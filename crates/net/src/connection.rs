@@ -438,10 +438,7 @@ impl<B: ShardBroker> ConnectionTask<B> {
 impl<B: ShardBroker> Drop for ConnectionTask<B> {
     fn drop(&mut self) {
         self.connection.end_session(&self.state);
-        if let Some(place) = self.state.connections.borrow_mut().get_mut(self.connection.id.slot as usize) {
-            // The session may have ended long before its socket, and another has the slot by now.
-            place.take_if(|known| known.id == self.connection.id);
-        }
+        self.state.detach(self.connection.id);
         let mut stats = self.state.stats.borrow_mut();
         stats.connections -= 1;
         stats.connections_http2 -= u64::from(self.connection.is_http2());

@@ -147,6 +147,8 @@ counters! {
     connections,
     /// Gauge: those of them over HTTP/2.
     connections_http2,
+    /// Gauge: streams of events or lines over plain HTTP.
+    streams,
     /// Gauge: channels with subscribers.
     channels,
     /// Gauge: subscriptions.
@@ -155,7 +157,7 @@ counters! {
     accepted,
     /// Connections that were refused for want of a place.
     refused_full,
-    /// Upgrade requests that were refused.
+    /// Requests of clients that were refused.
     refused_upgrades,
     /// HTTP/2 connections that were ended because the client reset too many streams.
     reset_floods,
@@ -165,9 +167,9 @@ counters! {
     messages_out,
     /// Publications accepted.
     publications,
-    /// Bytes read from WebSockets.
+    /// Bytes read from WebSockets and streams.
     bytes_in,
-    /// Bytes written to WebSockets.
+    /// Bytes written to WebSockets and streams.
     bytes_out,
     /// Messages compressed, each once however many clients get it.
     compressed,

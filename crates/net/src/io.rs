@@ -1,8 +1,10 @@
 //! A client's byte stream: plain, TLS, or a stream of HTTP/2.
 
 use core::pin::Pin;
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll};
 use std::io::{self, IoSlice};
+use std::sync::Arc;
 use switchboard_ws::http2::Http2Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -40,6 +42,83 @@ impl Io {
         };
         // An error is a socket that is closed already.
         let _ = socket2::SockRef::from(stream).set_linger(Some(core::time::Duration::ZERO));
+    }
+}
+
+impl Io {
+    /// Waits for a peer that has sent all to lose interest: over HTTP/2 it resets the stream. A socket tells when it is read.
+    pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        match self {
+            Self::Http2(stream) => stream.poll_reset(cx),
+            Self::Tcp(_) | Self::Tls(_) => Poll::Pending,
+        }
+    }
+
+    /// Has the kernel give the peer up that acknowledges nothing for so long. Over HTTP/2 the connection's pings find that out.
+    pub(crate) fn give_up_after(&self, timeout: core::time::Duration) {
+        let stream = match self {
+            Self::Tcp(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+            Self::Http2(_) => return,
+        };
+        // An error is a socket that is closed already.
+        #[cfg(target_os = "linux")]
+        let _ = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(timeout));
+        #[cfg(not(target_os = "linux"))]
+        let _ = (stream, timeout);
+    }
+}
+
+/// A stream that knows whether something that was to be written waits in the hands of whoever drives it.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    pub(crate) io: Io,
+    blocked: Arc<AtomicBool>,
+}
+
+impl Watched {
+    pub(crate) fn new(io: Io, blocked: &Arc<AtomicBool>) -> Self {
+        Self { io, blocked: Arc::clone(blocked) }
+    }
+
+    fn note<T>(&self, written: Poll<T>) -> Poll<T> {
+        self.blocked.store(written.is_pending(), Ordering::Relaxed);
+        written
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.note(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.io).poll_write_vectored(cx, slices);
+        self.note(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.io).poll_flush(cx);
+        self.note(flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
 

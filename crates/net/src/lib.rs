@@ -7,6 +7,7 @@ mod backend;
 mod clock;
 mod compression;
 mod connection;
+mod exchange;
 mod framing;
 mod handle;
 mod http;
@@ -17,6 +18,7 @@ mod server;
 mod settings;
 mod shard_loop;
 mod state;
+mod stream;
 
 pub use backend::{Backed, Backend, REQUESTS_MAX, ShardBroker};
 pub use compression::Compression;

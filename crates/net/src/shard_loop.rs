@@ -321,7 +321,7 @@ async fn obey<B: ShardBroker>(shared: Rc<Shared<B>>, mut control: mpsc::Receiver
 
 async fn report_drained<B: ShardBroker>(state: Rc<State<B>>, window: Duration, done: oneshot::Sender<()>) {
     let deadline = tokio::time::Instant::now() + window + DRAIN_GRACE;
-    while state.connections.borrow().iter().any(Option::is_some) && tokio::time::Instant::now() < deadline {
+    while !state.is_deserted() && tokio::time::Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     // Whoever asked may have given up.

@@ -6,7 +6,9 @@ use crate::backend::{REQUESTS_MAX, ShardBroker};
 use crate::clock::Clock;
 use crate::compression::Counts;
 use crate::connection::Connection;
+use crate::exchange::Waiting;
 use crate::handle::{Counters, ShardStats};
+use crate::stream::Stream;
 use bytes::BytesMut;
 use core::cell::{Cell, RefCell};
 use core::future::poll_fn;
@@ -19,12 +21,47 @@ use switchboard_hub::{Mail, NoticeBatch, ShardId, SubscriberId};
 use switchboard_session::Sessions;
 use tokio::sync::{Notify, mpsc, oneshot};
 
+/// What carries a session's output.
+#[derive(Clone, Debug)]
+pub(crate) enum Attached {
+    WebSocket(Rc<Connection>),
+    Stream(Rc<Stream>),
+    Waiting(Rc<Waiting>),
+}
+
+impl Attached {
+    fn id(&self) -> SubscriberId {
+        match self {
+            Self::WebSocket(connection) => connection.id,
+            Self::Stream(stream) => stream.id,
+            Self::Waiting(waiting) => waiting.id,
+        }
+    }
+
+    fn flush<B: ShardBroker>(&self, state: &State<B>) {
+        match self {
+            Self::WebSocket(connection) => connection.flush(state),
+            Self::Stream(stream) => stream.flush(state),
+            Self::Waiting(waiting) => waiting.flush(state),
+        }
+    }
+
+    fn wake(&self) {
+        match self {
+            Self::WebSocket(connection) => connection.wake(),
+            Self::Stream(stream) => stream.wake(),
+            // It is not read.
+            Self::Waiting(_) => {}
+        }
+    }
+}
+
 /// Everything that lives on one event loop.
 #[derive(Debug)]
 pub(crate) struct State<B: ShardBroker> {
     pub(crate) clock: Clock,
     pub(crate) sessions: RefCell<Sessions<B>>,
-    pub(crate) connections: RefCell<Vec<Option<Rc<Connection>>>>,
+    attached: RefCell<Vec<Option<Attached>>>,
     pub(crate) stats: RefCell<ShardStats>,
     counters: Arc<Counters>,
     pub(crate) compression: Arc<Counts>,
@@ -68,7 +105,7 @@ impl<B: ShardBroker> State<B> {
         Self {
             clock: Clock::new(),
             sessions: RefCell::new(sessions),
-            connections: RefCell::default(),
+            attached: RefCell::default(),
             stats: RefCell::default(),
             counters,
             compression,
@@ -135,8 +172,33 @@ impl<B: ShardBroker> State<B> {
         }
     }
 
-    pub(crate) fn connection(&self, id: SubscriberId) -> Option<Rc<Connection>> {
-        self.connections.borrow().get(id.slot as usize)?.as_ref().filter(|connection| connection.id == id).cloned()
+    fn attached(&self, id: SubscriberId) -> Option<Attached> {
+        self.attached.borrow().get(id.slot as usize)?.as_ref().filter(|attached| attached.id() == id).cloned()
+    }
+
+    /// A session's output goes there from now on.
+    pub(crate) fn attach(&self, id: SubscriberId, to: Attached) {
+        let mut attached = self.attached.borrow_mut();
+        let slot = id.slot as usize;
+        if attached.len() <= slot {
+            attached.resize_with(slot + 1, || None);
+        }
+        if let Some(place) = attached.get_mut(slot) {
+            *place = Some(to);
+        }
+    }
+
+    /// It goes nowhere any more.
+    pub(crate) fn detach(&self, id: SubscriberId) {
+        if let Some(place) = self.attached.borrow_mut().get_mut(id.slot as usize) {
+            // The session may have ended long before its socket, and another has the slot by now.
+            place.take_if(|known| known.id() == id);
+        }
+    }
+
+    /// Whether nobody is connected.
+    pub(crate) fn is_deserted(&self) -> bool {
+        self.attached.borrow().iter().all(Option::is_none)
     }
 
     /// Ends a turn: outboxes are filled and written, mail is sent, counters are published. Returns whether to do so again soon.
@@ -147,8 +209,8 @@ impl<B: ShardBroker> State<B> {
         self.publish_stats();
         loop {
             let Some(id) = self.sessions.borrow_mut().poll_dirty() else { break };
-            if let Some(connection) = self.connection(id) {
-                connection.flush(self);
+            if let Some(attached) = self.attached(id) {
+                attached.flush(self);
             }
         }
         self.answer_tickets();
@@ -219,8 +281,8 @@ impl<B: ShardBroker> State<B> {
     fn wake_resumed(&self) {
         loop {
             let Some(id) = self.sessions.borrow_mut().poll_resumed() else { return };
-            if let Some(connection) = self.connection(id) {
-                connection.wake();
+            if let Some(attached) = self.attached(id) {
+                attached.wake();
             }
         }
     }

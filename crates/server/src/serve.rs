@@ -209,7 +209,7 @@ impl Running {
     /// Readiness goes off, clients are sent away over `window`, everything stops. Returns when nothing runs any longer.
     pub async fn shut_down(self, window: Duration) {
         self.ready.store(false, Ordering::Relaxed);
-        let connections = self.server.hub().stats().total.connections;
+        let connections: u64 = self.server.hub().stats().total.sessions.iter().sum();
         tracing::info!(connections, ?window, "the server is shutting down");
         let telling = window.max(Duration::from_secs(1));
         // With nobody to spread there is nothing to wait for.

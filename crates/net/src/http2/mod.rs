@@ -5,6 +5,7 @@ mod exchange;
 mod vigil;
 
 use crate::backend::ShardBroker;
+use crate::exchange::exchange;
 use crate::http::{self, Decision};
 use crate::io::Io;
 use crate::limits::Permit;
@@ -252,6 +253,25 @@ async fn answer<B: ShardBroker>(
                 tracing::debug!(%error, peer = %client.peer.ip(), "an HTTP/2 response failed");
             }
         }
+        Some(Decided::Stream(opening, body)) => {
+            let http::Opening { response, opened, permit } = *opening;
+            let send = match sender.send_response(head(response), false) {
+                Ok(send) => send,
+                Err(_) => return live.count_reset(&shared.state),
+            };
+            let task = http::attach_stream(Io::Http2(Box::new(Http2Stream::new(send, body))), None, opened, permit);
+            let stream = task.stream();
+            task.await;
+            if stream.was_reset() {
+                live.count_reset(&shared.state);
+            }
+            stream.give_back_place();
+            if stream.ended_in_order() {
+                // It goes out as the client's window lets it, for a while.
+                tokio::time::sleep(LINGER).await;
+            }
+            stream.abort();
+        }
         Some(Decided::Open(opening, body)) => {
             let http::Opening { response, opened, permit } = *opening;
             let send = match sender.send_response(head(response), false) {
@@ -279,6 +299,7 @@ async fn answer<B: ShardBroker>(
 
 enum Decided<B: ShardBroker> {
     Answer(::http::Response<axum::body::Body>),
+    Stream(Box<http::Opening<B>>, RecvStream),
     Open(Box<http::Opening<B>>, RecvStream),
 }
 
@@ -300,7 +321,13 @@ async fn decide<B: ShardBroker>(request: Request<RecvStream>, client: Client, sh
     let peer = client.peer.ip();
     match http::decide(&request, check, take, peer, client.secure, shared).await {
         Decision::Open(opening) => Decided::Open(opening, request.into_body()),
-        Decision::Refuse(response) => Decided::Answer(response),
+        Decision::Stream(opening) => Decided::Stream(opening, request.into_body()),
+        Decision::Refuse(response) | Decision::Answer(response) => Decided::Answer(response),
+        Decision::Exchange(admission) => {
+            let place = Some(http::take_place(&admission, shared));
+            let body = axum::body::Body::new(RequestBody::new(request.into_body()));
+            Decided::Answer(exchange(*admission, body, place, shared).await)
+        }
         Decision::Api => {
             let request = request.map(|body| axum::body::Body::new(RequestBody::new(body)));
             Decided::Answer(http::call_api(request, peer, &shared.api).await)

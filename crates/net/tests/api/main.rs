@@ -6,6 +6,7 @@ mod client;
 mod compression;
 mod end;
 mod http2;
+mod plain;
 mod refusals;
 mod rooms;
 

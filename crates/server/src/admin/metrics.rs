@@ -68,6 +68,7 @@ impl Collector for Shards {
             ("shards", "Event loops", stats.shards.len() as u64),
             ("connections", "WebSocket connections", total.connections),
             ("connections_http2", "WebSocket connections over HTTP/2", total.connections_http2),
+            ("streams", "Streams of events or lines over plain HTTP", total.streams),
             ("channels", "Channels with subscribers", total.channels),
             ("subscriptions", "Subscriptions", total.subscriptions),
         ];

@@ -15,6 +15,7 @@ const CONFIG: &str = r#"
     api_keys = ["CANARY-api-key-0123456789"]
     anonymous = [{ match = "*", allow = ["*"] }]
     allow_query_token = true
+    token_cookie = "token"
     [[apps.webhooks]]
     url = "http://127.0.0.1:9/CANARY-path?key=CANARY-query"
     events = ["channel_occupied", "client_event"]
@@ -44,6 +45,9 @@ fn no_secret_is_written_or_answered() {
             format!("GET /ws/none?token=CANARY-token\n{upgrade}"),
             "GET /nope?token=CANARY-token".to_owned(),
             "GET /ws?token=CANARY-token".to_owned(),
+            "GET /sse?channel=c&token=CANARY-token".to_owned(),
+            "GET /poll?channel=c\nCookie: a=b; token=CANARY-token".to_owned(),
+            "POST /client/v1/publish\nAuthorization: Bearer CANARY-token".to_owned(),
             "POST /api/v1/publish\nAuthorization: Bearer CANARY-wrong".to_owned(),
             "POST /api/v1/publish\nAuthorization: Bearer CANARY-api-key-0123456789".to_owned(),
         ] {
@@ -84,7 +88,7 @@ fn no_secret_is_written_or_answered() {
         for text in [&written, &log] {
             assert!(!text.contains("CANARY") && !text.contains(signature), "{text}");
         }
-        assert!(log.contains("a WebSocket was refused") && log.contains("a webhook cannot be told"), "{log}");
+        assert!(log.contains("a client was refused") && log.contains("a webhook cannot be told"), "{log}");
         assert!(log.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()), "{log}");
     });
 }

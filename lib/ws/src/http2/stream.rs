@@ -93,6 +93,19 @@ impl Http2Stream {
         self.send.send_reset(Reason::CANCEL);
     }
 
+    /// Waits for the other side to reset the stream, which somebody who has nothing to write and has read all would not notice otherwise.
+    ///
+    /// ```
+    /// # use std::{future::poll_fn, io};
+    /// # use switchboard_ws::http2::Http2Stream;
+    /// async fn wait_for_the_end(stream: &mut Http2Stream) -> io::Error {
+    ///     poll_fn(|cx| stream.poll_reset(cx)).await
+    /// }
+    /// ```
+    pub fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        self.send.poll_reset(cx).map(|reason| to_io(reason.map_or_else(|error| error, Into::into)))
+    }
+
     fn send_now(&mut self, slices: &[IoSlice<'_>], count: usize) -> io::Result<usize> {
         if count == 0 {
             return Ok(0);

@@ -12,9 +12,11 @@ use std::{
 use rustls::{ServerConfig, ServerConnection, StreamOwned, crypto::aws_lc_rs};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use switchboard_bench::{
+    client::{Client, SILENCE_MAX, Scratch},
     scenario::{Target, connect::Connect, echo::Echo, fanout::Fanout, idle::Idle},
+    sys::Epoll,
     tls::{Tls, make_certificate},
-    wire::OPCODE_BINARY,
+    wire::{OPCODE_BINARY, Script},
 };
 
 const RESPONSE: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -28,6 +30,8 @@ enum Behaviour {
     FlipsTheBitOfMessage(usize),
     SendsMoreThanAsked,
     ClosesAfter(usize),
+    /// So many messages, by one write.
+    AnswersTogether(usize),
     Refuses,
 }
 
@@ -99,6 +103,7 @@ fn serve(
     }
     input.clear();
     socket.write_all(RESPONSE.as_bytes()).ok()?;
+    let mut together = Vec::new();
     for number in 0.. {
         while input.len() < 2 || input.len() < 6 + usize::from(input[1] & 0x7f) {
             read(&mut socket, &mut input)?;
@@ -121,6 +126,12 @@ fn serve(
             Behaviour::BroadcastTwice => {
                 reply.extend_from_slice(&reply.clone());
                 everyone.lock().unwrap().iter_mut().for_each(|s| s.write_all(&reply).unwrap_or(()));
+            }
+            Behaviour::AnswersTogether(count) => {
+                together.extend_from_slice(&reply);
+                if (number + 1) % count == 0 {
+                    socket.write_all(&std::mem::take(&mut together)).ok()?;
+                }
             }
             _ => socket.write_all(&reply).ok()?,
         }
@@ -185,6 +196,28 @@ fn everything_runs_over_tls() {
     assert_eq!(idle.run(&target).unwrap()["connections"], 5);
     let result = echo(16).run(&target).unwrap();
     assert!(result["count"].as_u64().unwrap() > 0, "{result}");
+}
+
+/// A read of TLS ends with a record, and what lies behind it in the socket raises no new edge: the generator has to go on reading.
+#[test]
+fn replies_in_several_records_are_read_to_their_end() {
+    const TOGETHER: u64 = 300;
+    let target = start_tls("records", Behaviour::AnswersTogether(TOGETHER as usize), false);
+    let script = Script::new(OPCODE_BINARY, 120, 1);
+    assert!(script.reply_len() * TOGETHER > 2 * 16_384, "no more than two records");
+    let mut scratch = Scratch::default();
+    let mut client = Client::connect(&target, 0, true).unwrap();
+    let mut epoll = Epoll::new(1).unwrap();
+    epoll.add(&client.socket, 0).unwrap();
+    client.allow(&script, TOGETHER);
+    client.write(&script).unwrap();
+    while client.messages_received(&script) < TOGETHER {
+        let told = epoll.wait(SILENCE_MAX).unwrap().next().is_some();
+        assert!(told, "it waits for an edge, with {} replies", client.messages_received(&script));
+        client.read(&script, &mut scratch).unwrap();
+        client.write(&script).unwrap();
+    }
+    assert!(client.received_exactly(&script, TOGETHER));
 }
 
 #[test]

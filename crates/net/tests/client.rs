@@ -1,6 +1,7 @@
 //! The reconnecting client against a node: cut off, sent away, restarted under it, its token running out.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+use arc_swap::ArcSwap;
 use core::future::IntoFuture;
 use core::net::SocketAddr;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -21,6 +22,10 @@ use tokio::sync::watch;
 const HEARTBEAT: Duration = Duration::from_millis(400);
 
 fn start(listen: SocketAddr, seed: u64, tokens: &[(&str, Duration)]) -> std::io::Result<Server> {
+    start_with(Settings::new(listen, seed), tokens)
+}
+
+fn start_with(mut settings: Settings, tokens: &[(&str, Duration)]) -> std::io::Result<Server> {
     // The patience of the server is longer than the client's, so that the client has to notice by itself.
     let limits = Limits { heartbeat: HEARTBEAT, heartbeat_timeout: Duration::from_secs(20), ..Limits::default() };
     let anonymous = Some(vec![Grant::new(ChannelMatch::all(), Operations::ALL)]);
@@ -35,7 +40,6 @@ fn start(listen: SocketAddr, seed: u64, tokens: &[(&str, Duration)]) -> std::io:
     };
     let tokens =
         tokens.iter().map(|(token, life)| ((closed.id.clone(), (*token).to_owned()), identity(life))).collect();
-    let mut settings = Settings::new(listen, seed);
     settings.shards = 2;
     let directory = Arc::new(FakeDirectory { apps: vec![open, closed], tokens, ..FakeDirectory::default() });
     switchboard_net::bind(settings, directory)?.serve(&axum::Router::new())
@@ -46,12 +50,16 @@ fn any_port() -> SocketAddr {
 }
 
 fn builder(address: SocketAddr, path: &str) -> switchboard_client::Builder {
+    let connector = Connector::new().timeout(Duration::from_millis(500));
+    to(format!("ws://{address}{path}"), connector)
+}
+
+fn to(url: String, connector: Connector) -> switchboard_client::Builder {
     let mut config = Config::default();
     config.backoff_base = Duration::from_millis(20);
     config.backoff_max = Duration::from_millis(200);
     config.heartbeat_grace = Duration::from_millis(600);
-    let connector = Connector::new().timeout(Duration::from_millis(500));
-    Client::builder(format!("ws://{address}{path}")).config(config).connector(connector)
+    Client::builder(url).config(config).connector(connector)
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -327,6 +335,54 @@ fn tokens_are_renewed_before_they_expire() {
         let fixed = builder(server.local_addr(), "/ws/closed").token("wrong").connect().unwrap();
         let refused = fixed.connected().await;
         assert!(matches!(&refused, Err(Ended::Unauthorized(why)) if why.contains("malformed")), "{refused:?}");
+    });
+    server.stop();
+}
+
+/// The server's side of TLS for 127.0.0.1, and a client's that trusts it.
+fn tls() -> (rustls::ServerConfig, Connector) {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let server = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key));
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let client = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let client = client.unwrap().with_root_certificates(roots).with_no_client_auth();
+    (server.unwrap(), Connector::new().tls(Arc::new(client)))
+}
+
+#[test]
+fn over_tls_a_client_comes_back_and_resumes_too() {
+    let (config, connector) = tls();
+    let mut settings = Settings::new(any_port(), 7);
+    settings.tls = Some(Arc::new(ArcSwap::from_pointee(config)));
+    let server = start_with(settings, &[]).unwrap();
+    block_on(async {
+        let proxy = Proxy::to(server.local_addr()).await;
+        let secure = |address: SocketAddr| to(format!("wss://{address}/ws"), connector.clone()).connect().unwrap();
+        let (reader, writer) = (secure(proxy.address), secure(server.local_addr()));
+        let mut events = reader.events();
+        let mut scores = reader.subscribe("scores").await.unwrap();
+        for round in 0..3_u64 {
+            let from = round * 10 + 1;
+            writer.publish("scores", &from).await.unwrap();
+            assert_eq!(read_all(&mut scores, from, from).await, 0);
+            proxy.set(Mode::Cut);
+            until(&mut events, |event| matches!(event, ConnectionEvent::Disconnected { .. })).await;
+            for number in from + 1..from + 10 {
+                writer.publish("scores", &number).await.unwrap();
+            }
+            proxy.set(Mode::Pass);
+            assert_eq!(read_all(&mut scores, from + 1, from + 9).await, 1);
+        }
+        reader.close().await;
+        // Who speaks no TLS is not served.
+        let plain = builder(server.local_addr(), "/ws").connect().unwrap();
+        let mut events = plain.events();
+        until(&mut events, |event| matches!(event, ConnectionEvent::Disconnected { .. })).await;
     });
     server.stop();
 }

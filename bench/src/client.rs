@@ -112,6 +112,14 @@ const CHECKED: usize = 3;
 
 /// Connects and shakes hands (blocking), with more header lines: the socket, non-blocking, and the head of the answer.
 pub fn shake_hands(target: &Target, number: usize, headers: &str) -> Result<(Transport, String)> {
+    let (socket, head, rest) = open(target, number, headers)?;
+    ensure!(rest.is_empty(), "the server sent {} bytes unasked after the handshake", rest.len());
+    socket.tcp().set_nonblocking(true)?;
+    Ok((socket, head))
+}
+
+/// The same with a socket that stays blocking, and with what the server has sent behind the head.
+pub fn open(target: &Target, number: usize, headers: &str) -> Result<(Transport, String, Vec<u8>)> {
     let mut socket = Transport::open(target)?;
     let path = target.path.replace("{n}", &number.to_string());
     socket.write_all(&request(&path, &target.addr.to_string(), headers)).context("cannot shake hands")?;
@@ -125,7 +133,6 @@ pub fn shake_hands(target: &Target, number: usize, headers: &str) -> Result<(Tra
             break len;
         }
     };
-    ensure!(head_len == head.len(), "the server sent {} bytes unasked after the handshake", head.len() - head_len);
-    socket.tcp().set_nonblocking(true)?;
-    Ok((socket, String::from_utf8_lossy(&head).into_owned()))
+    let rest = head.split_off(head_len);
+    Ok((socket, String::from_utf8_lossy(&head).into_owned(), rest))
 }

@@ -76,6 +76,14 @@ const PRODUCT_DEFLATE: &[&str] = &[
 
 pub const SERVERS: &[Server] = &[
     Server { name: "switchboard", program: Program::Product, args: PRODUCT, library: None, path: "/raw/bench" },
+    Server { name: "switchboard-native", program: Program::Product, args: PRODUCT, library: None, path: "/ws" },
+    Server {
+        name: "switchboard-pusher",
+        program: Program::Product,
+        args: PRODUCT,
+        library: None,
+        path: "/app/bench?protocol=7",
+    },
     // Every connection alone on a channel of its own: what it publishes comes back to it.
     Server {
         name: "switchboard-echo",
@@ -230,6 +238,16 @@ const fn fanout(name: &'static str, title: &'static str, load: &'static [&'stati
     }
 }
 
+/// The product beside itself: what a protocol costs per delivery above the native one.
+const fn dialects(name: &'static str, title: &'static str, load: &'static [&'static str]) -> Scenario {
+    Scenario {
+        servers: &["switchboard-native", "switchboard-pusher"],
+        reference: "switchboard-native",
+        goals: &[Goal { server: "switchboard-pusher", of: "switchboard-native", limit: 1.05, later: None }],
+        ..fanout(name, title, load)
+    }
+}
+
 const fn deflate(name: &'static str, title: &'static str, measure: Measure, load: &'static [&'static str]) -> Scenario {
     Scenario {
         name,
@@ -351,6 +369,16 @@ pub const SCENARIOS: &[Scenario] = &[
             &["fanout", "--size", "128", "--window", "16"],
         )
     },
+    dialects(
+        "fanout-dialects",
+        "Fan-out to 1,000 subscribers by dialect, 128 B",
+        &["channel", "--size", "128", "--window", "1"],
+    ),
+    dialects(
+        "fanout-dialects-deep",
+        "Fan-out to 1,000 subscribers by dialect, 128 B, 16 in flight",
+        &["channel", "--size", "128", "--window", "16"],
+    ),
     CONNECT,
     Scenario {
         name: "connect-tls",

@@ -75,23 +75,23 @@ impl Fanout {
 
 /// The messages in flight: for each, how many connections still wait for it.
 #[derive(Debug)]
-struct Flight {
+pub(super) struct Flight {
     receivers: usize,
     first: u64,
     missing: VecDeque<usize>,
 }
 
 impl Flight {
-    fn new(receivers: usize) -> Self {
+    pub(super) fn new(receivers: usize) -> Self {
         Self { receivers, first: 0, missing: VecDeque::new() }
     }
 
-    fn launch(&mut self, messages: u64) {
+    pub(super) fn launch(&mut self, messages: u64) {
         self.missing.extend((0..messages).map(|_| self.receivers));
     }
 
     /// One connection got the messages `from..to`.
-    fn delivered(&mut self, from: u64, to: u64) -> Result<()> {
+    pub(super) fn delivered(&mut self, from: u64, to: u64) -> Result<()> {
         for message in from..to {
             let index = message.checked_sub(self.first).context("a message came twice")?;
             let missing = self.missing.get_mut(index as usize).context("a message came that was not sent")?;
@@ -101,7 +101,7 @@ impl Flight {
     }
 
     /// Drops the complete messages and returns their number.
-    fn land(&mut self) -> u64 {
+    pub(super) fn land(&mut self) -> u64 {
         let before = self.first;
         while self.missing.front() == Some(&0) {
             self.missing.pop_front();
@@ -110,11 +110,11 @@ impl Flight {
         self.first - before
     }
 
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.missing.len()
     }
 
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.missing.is_empty()
     }
 }

@@ -1,5 +1,6 @@
 //! The loads. Each runs against one server that is already listening, is bounded in time, and returns what it measured.
 
+pub mod channel;
 pub mod connect;
 pub mod deflate;
 pub mod echo;

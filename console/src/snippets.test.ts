@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { test } from "node:test";
-import { rawAddress, shell, snippets, type Values } from "./snippets";
+import { pusherName, rawAddress, shell, snippets, type Values } from "./snippets";
 
 const VALUES: Values = {
   ws: "ws://127.0.0.1:8080/ws",
@@ -11,6 +11,7 @@ const VALUES: Values = {
   token: "T.O-K_EN",
   apiKey: "KEY",
   appKey: null,
+  key: "APP-KEY",
 };
 const HOSTILE = `it's "$(touch x)" \`y\` \\ </script> \u2028 ☃`;
 
@@ -18,7 +19,7 @@ const code = (values: Values, id: string) => snippets(values).find((snippet) => 
 
 test("the reader's values are filled in", () => {
   for (const { id } of snippets(VALUES)) {
-    assert.ok(code(VALUES, id).includes("room:lobby"), id);
+    assert.ok(code(VALUES, id).includes(id === "pusher" ? "room=3Alobby" : "room:lobby"), id);
     assert.ok(/T\.O-K_EN|KEY/.test(code(VALUES, id)), id);
   }
 });
@@ -30,6 +31,19 @@ test("without a token none is spoken of", () => {
 test("raw addresses keep what a path may hold", () => {
   assert.equal(rawAddress(VALUES), "ws://127.0.0.1:8080/raw/room:lobby");
   assert.equal(rawAddress({ ...VALUES, channel: "a/b?c#d e", appKey: "k" }), "ws://127.0.0.1:8080/raw/a/b%3Fc%23d%20e?app=k");
+});
+
+test("names are written as the server writes them for Pusher's clients", () => {
+  for (const [channel, name] of [
+    ["room-1", "room-1"],
+    ["a=b", "a=b"],
+    ["room:1", "room=3A1"],
+    ["a/b c", "a=2Fb=20c"],
+    ["ä=", "=C3=A4=3D"],
+    ["=41", "=3D41"],
+  ]) {
+    assert.equal(pusherName(channel as string), name);
+  }
 });
 
 test("a word of a shell is one word, whatever it holds", () => {

@@ -12,6 +12,8 @@ export interface Values {
   apiKey: string | null;
   /** The key of the application; `null` for the default one. */
   appKey: string | null;
+  /** The same, for protocols whose addresses always have it. */
+  key: string;
 }
 
 export interface Snippet {
@@ -25,6 +27,7 @@ export interface Snippet {
 export function snippets(values: Values): Snippet[] {
   return [
     { id: "javascript", title: "JavaScript", comment: "//", code: javascript(values) },
+    { id: "pusher", title: "pusher-js", comment: "//", code: pusher(values) },
     { id: "python", title: "Python", comment: "#", code: python(values) },
     { id: "curl", title: "curl", comment: "#", code: curl(values) },
     { id: "switchboard", title: "switchboard", comment: "#", code: commands(values) },
@@ -62,6 +65,36 @@ socket.onmessage = ({ data }) => console.log(JSON.parse(data));
 // Or nothing but text: whatever one sends, everyone in the channel receives.
 const plain = new WebSocket(${literal(rawAddress(values))});
 plain.onmessage = ({ data }) => console.log(data);
+`;
+}
+
+/** A channel's name in Pusher's alphabet: `=XX` for each byte that is not in it, and for `=` itself. */
+export function pusherName(channel: string): string {
+  if (/^[\w\-=@,.;]*$/.test(channel) && !/^[^=]*(=[\dA-F]{2}[^=]*)+$/.test(channel)) return channel;
+  const written = (byte: number) => {
+    const character = String.fromCharCode(byte);
+    return /[\w\-@,.;]/.test(character) ? character : `=${byte.toString(16).toUpperCase().padStart(2, "0")}`;
+  };
+  return [...new TextEncoder().encode(channel)].map(written).join("");
+}
+
+function pusher({ ws, channel, key }: Values): string {
+  const { hostname, port, protocol } = new URL(ws);
+  const secure = protocol === "wss:";
+  const at = port || (secure ? "443" : "80");
+  return `// npm install pusher-js
+import Pusher from "pusher-js";
+
+const pusher = new Pusher(${literal(key)}, {
+  wsHost: ${literal(hostname)},
+  wsPort: ${at},
+  wssPort: ${at},
+  forceTLS: ${secure},
+  enabledTransports: ["ws", "wss"],
+  cluster: "",
+});
+
+pusher.subscribe(${literal(pusherName(channel))}).bind_global((event, data) => console.log(event, data));
 `;
 }
 

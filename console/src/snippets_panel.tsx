@@ -16,6 +16,7 @@ export function SnippetsPanel({ info, app, seat }: { info: Info; app: App; seat:
     token,
     apiKey: info.api_key,
     appKey: app.default ? null : app.key,
+    key: app.key,
   });
   const [chosen, choose] = useState(all[0]?.id);
   const tabs = useRef<HTMLDivElement>(null);

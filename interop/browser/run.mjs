@@ -3,7 +3,7 @@
 // Usage: `node interop/browser/run.mjs`. SWITCHBOARD_BIN names the binary (target/debug/switchboard if absent), CHROMIUM the browser.
 // Prints one line a check, at last `N passed, N failed`; exit status 0 if none failed. Screenshots go to artifacts/.
 
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { createServer } from "node:http";
 import { dirname } from "node:path";
@@ -171,7 +171,7 @@ async function looks() {
     await keyboard.press("Enter");
     await ann.page.getByRole("tab", { name: "JavaScript" }).focus();
     await keyboard.press("ArrowRight");
-    equal(await ann.page.getByRole("tab", { selected: true }).textContent(), "Python");
+    equal(await ann.page.getByRole("tab", { selected: true }).textContent(), "pusher-js");
   });
 }
 
@@ -243,6 +243,25 @@ async function snippets() {
     await page.evaluate(code);
     await bob.sees("hello from JavaScript");
     await page.close();
+  });
+  await check("the pusher-js snippet subscribes", async () => {
+    const code = await ann.snippet("pusher-js");
+    const child = spawn("node", ["--input-type=module", "--eval", code], { cwd: HERE, stdio: ["ignore", "pipe", "inherit"] });
+    let output = "";
+    child.stdout.setEncoding("utf8").on("data", (text) => (output += text));
+    const said = async (text) => {
+      while (!output.includes(text)) {
+        if (child.exitCode !== null) throw new Error(`it ended with ${child.exitCode} and no ${text}: ${output}`);
+        await pause(20);
+      }
+    };
+    try {
+      await said("subscription_succeeded");
+      await bob.says("hello to pusher-js");
+      await said("hello to pusher-js");
+    } finally {
+      child.kill();
+    }
   });
   await check("the curl snippet publishes", async () => {
     const { status, stdout, stderr } = spawnSync("sh", ["-c", await ann.snippet("curl")], sandbox);

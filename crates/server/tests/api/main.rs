@@ -21,6 +21,7 @@ mod reload;
 mod secrets;
 mod shutdown;
 mod support;
+mod tenants;
 mod tls;
 mod upgrade;
 mod webhooks;

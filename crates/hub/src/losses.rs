@@ -90,6 +90,7 @@ impl<B: Broker + History> Shard<B> {
                     if !is_planted(Canary::DropForgotten) {
                         self.effects.remember(&channel.key, (run.first, run.last), subscriber, What::Dropped);
                     }
+                    let run = subscriber.outbox.absorb_notice(run);
                     let event = Event::Gap { channel: channel.key.channel.clone(), from: run.first, to: run.last };
                     self.events.push_back((subscriber.id(slot), event));
                 }

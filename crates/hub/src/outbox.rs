@@ -52,6 +52,8 @@ enum Kind {
     Run(Run),
     /// What was dropped, until its notice takes the place.
     Hole(Run),
+    /// The notice of what was dropped. Never dropped itself.
+    Notice(Run),
 }
 
 impl Outbox {
@@ -121,8 +123,18 @@ impl Outbox {
             }
         }
         self.bytes += encoded.len();
-        self.queue.insert(place.min(self.queue.len()), Entry { encoded, kind: Kind::Fixed });
+        self.queue.insert(place.min(self.queue.len()), Entry { encoded, kind: Kind::Notice(run) });
         Ok(())
+    }
+
+    /// Takes back the notice of what was lost just before this run and still waits: both are told as one, or the notices of a long absence would fill the outbox.
+    pub(crate) fn absorb_notice(&mut self, run: Run) -> Run {
+        let precedes = |entry: &&mut Entry| matches!(entry.kind, Kind::Notice(known) if known.is_of(&run) && known.last + 1 == run.first);
+        let Some(entry) = self.queue.iter_mut().find(precedes) else { return run };
+        let Kind::Notice(known) = entry.kind else { return run };
+        self.bytes -= entry.encoded.len();
+        *entry = Entry { encoded: Encoded::default(), kind: Kind::Hole(known) };
+        Run { first: known.first, ..run }
     }
 
     /// Queues a run of a replay, which is only let go on while there is [room](Self::room_for_replay).
@@ -270,6 +282,22 @@ mod tests {
         outbox.push_run(block(61), run(4), Overflow::DropOldest, &mut dropped).unwrap();
         outbox.push_gap(None, run(3), &mut dropped).unwrap();
         assert_eq!((outbox.queue.len(), lengths(&mut outbox)), (1, vec![61]));
+    }
+
+    #[test]
+    fn losses_side_by_side_are_told_as_one() {
+        let mut outbox = Outbox::new(100);
+        let mut dropped = Vec::new();
+        for offset in 1..=20 {
+            outbox.push_run(block(40), run(offset), Overflow::DropOldest, &mut dropped).unwrap();
+            for lost in core::mem::take(&mut dropped) {
+                let all = outbox.absorb_notice(lost);
+                outbox.push_gap(Some(block(10)), all, &mut dropped).unwrap();
+            }
+        }
+        assert_eq!((dropped, outbox.len()), (vec![], 90));
+        let notice = outbox.queue.front().map(|entry| entry.kind);
+        assert!(matches!(notice, Some(Kind::Notice(Run { first: 1, last: 18, .. }))), "{notice:?}");
     }
 
     #[test]

@@ -15,6 +15,16 @@ impl Framing for TestFraming {
     }
 }
 
+/// Nothing around a message, as over plain HTTP.
+#[derive(Debug)]
+pub struct PlainFraming;
+
+impl Framing for PlainFraming {
+    fn frame(&self, _: FrameKind, payload: &[u8], out: &mut BytesMut) {
+        out.put_slice(payload);
+    }
+}
+
 /// A message as a client receives it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Received {

@@ -1,7 +1,7 @@
 //! A whole node in a test: the shards' sessions, a clock, mail that arrives when the test lets it, and clients.
 
 use crate::directory::FakeDirectory;
-use crate::framing::{Received, TestFraming};
+use crate::framing::{PlainFraming, Received, TestFraming};
 use crate::rng::Rng;
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -31,6 +31,8 @@ pub struct World {
 struct Connected {
     shard: usize,
     id: SubscriberId,
+    /// Its messages come in pieces, without frames: what plain HTTP carries.
+    plain: bool,
     inbox: VecDeque<Received>,
     /// Takes what is in its outbox.
     reads: bool,
@@ -58,7 +60,11 @@ impl World {
         let shard = |id: u16| {
             let config = ShardConfig { id: ShardId(id), shards, node: 0, first_serial: 1, mailbox_bytes, portions };
             let broker = MemoryBroker::new(0xe1 + u64::from(id), 64 * 1024 * 1024);
-            Sessions::new(Shard::new(config, broker), directory.clone(), vec![Box::new(TestFraming)])
+            Sessions::new(
+                Shard::new(config, broker),
+                directory.clone(),
+                vec![Box::new(TestFraming), Box::new(PlainFraming)],
+            )
         };
         let mail = || (0..shards).map(|_| VecDeque::new()).collect();
         Self {
@@ -71,9 +77,11 @@ impl World {
 
     /// A client comes to a shard.
     pub fn connect(&mut self, shard: usize, app: &Arc<App>, opening: Opening, identity: Option<Identity>) -> ClientId {
-        let client = Client { app: app.clone(), opening, identity, framing: FramingId(0) };
+        let plain = matches!(opening, Opening::Listen { .. } | Opening::Poll { .. } | Opening::Post { .. });
+        let client = Client { app: app.clone(), opening, identity, framing: FramingId(u8::from(plain)) };
         let id = self.shards[shard].open(self.now, client);
-        self.clients.push(Connected { shard, id, inbox: VecDeque::new(), reads: true, disconnect: None, open: true });
+        let inbox = VecDeque::new();
+        self.clients.push(Connected { shard, id, plain, inbox, reads: true, disconnect: None, open: true });
         ClientId(self.clients.len() - 1)
     }
 
@@ -228,7 +236,10 @@ impl World {
             let mut output = VecDeque::new();
             sessions.take_output(client.id, usize::MAX, &mut output);
             for bytes in output {
-                client.inbox.extend(Received::split(&bytes));
+                match client.plain {
+                    true => client.inbox.push_back(Received::Text(String::from_utf8(bytes.to_vec()).expect("UTF-8"))),
+                    false => client.inbox.extend(Received::split(&bytes)),
+                }
             }
             if let Some(disconnect) = sessions.closing(client.id) {
                 client.disconnect = Some(disconnect.clone());

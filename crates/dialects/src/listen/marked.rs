@@ -17,13 +17,15 @@ pub(super) struct Part<'a> {
     pub(super) body: Range<usize>,
 }
 
-const HEAD_BYTES: usize = 1 + 8 + 8 + 2 + 4;
 /// Of no channel.
 const NOWHERE: Position = Position { epoch: Epoch(0), offset: 0 };
+/// Stands beside the kind of a part with a place. Notices have none, and many of them may wait.
+const PLACED: u8 = 0x80;
 
 /// Appends a part of no channel.
 pub(super) fn part(block: &mut Vec<u8>, kind: u8, write: impl FnOnce(&mut Vec<u8>)) {
-    part_of(block, kind, "", NOWHERE, write);
+    block.push(kind);
+    write_body(block, write);
 }
 
 /// Appends a part.
@@ -34,38 +36,48 @@ pub(super) fn part_of(
     position: Position,
     write: impl FnOnce(&mut Vec<u8>),
 ) {
-    block.push(kind);
+    block.push(kind | PLACED);
     block.extend_from_slice(&position.epoch.0.to_le_bytes());
     block.extend_from_slice(&position.offset.to_le_bytes());
     // Names are at most 200 bytes.
     block.extend_from_slice(&u16::try_from(channel.len()).unwrap_or(0).to_le_bytes());
+    block.extend_from_slice(channel.as_bytes());
+    write_body(block, write);
+}
+
+fn write_body(block: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     let length = block.len();
     block.extend_from_slice(&[0; 4]);
-    block.extend_from_slice(channel.as_bytes());
     let start = block.len();
     write(block);
     let written = u32::try_from(block.len() - start).unwrap_or(0);
-    if let Some(place) = block.get_mut(length..length + 4) {
+    if let Some(place) = block.get_mut(length..start) {
         place.copy_from_slice(&written.to_le_bytes());
     }
 }
 
 /// Takes a block apart.
 pub(super) fn parts(block: &[u8]) -> impl Iterator<Item = Part<'_>> {
-    let mut at = 0;
+    let mut rest = block;
     core::iter::from_fn(move || {
-        let (head, rest) = block.get(at..)?.split_first_chunk::<HEAD_BYTES>()?;
-        let [kind, head @ ..] = head;
-        let (epoch, head) = head.split_first_chunk::<8>()?;
-        let (offset, head) = head.split_first_chunk::<8>()?;
-        let (name, length) = head.split_first_chunk::<2>()?;
-        let name = usize::from(u16::from_le_bytes(*name));
-        let length = u32::from_le_bytes(*length.first_chunk::<4>()?) as usize;
-        let channel = core::str::from_utf8(rest.get(..name)?).ok()?;
-        let start = at + HEAD_BYTES + name;
-        at = start + length;
-        let position = Position { epoch: Epoch(u64::from_le_bytes(*epoch)), offset: u64::from_le_bytes(*offset) };
-        Some(Part { kind: *kind, channel, position, body: start..at })
+        let (kind, after) = rest.split_first()?;
+        let (channel, position, after) = match kind & PLACED {
+            0 => ("", NOWHERE, after),
+            _ => {
+                let (epoch, after) = after.split_first_chunk::<8>()?;
+                let (offset, after) = after.split_first_chunk::<8>()?;
+                let (name, after) = after.split_first_chunk::<2>()?;
+                let (name, after) = after.split_at_checked(usize::from(u16::from_le_bytes(*name)))?;
+                let epoch = Epoch(u64::from_le_bytes(*epoch));
+                let position = Position { epoch, offset: u64::from_le_bytes(*offset) };
+                (core::str::from_utf8(name).ok()?, position, after)
+            }
+        };
+        let (length, after) = after.split_first_chunk::<4>()?;
+        let start = block.len() - after.len();
+        let end = start + u32::from_le_bytes(*length) as usize;
+        rest = block.get(end..)?;
+        Some(Part { kind: kind & !PLACED, channel, position, body: start..end })
     })
 }
 

@@ -4,6 +4,7 @@
 
 mod bounds;
 mod control;
+mod cursors;
 mod dialects;
 mod limits;
 mod losses;

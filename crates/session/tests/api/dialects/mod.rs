@@ -1,5 +1,6 @@
 //! The shared suite of dialects, spoken by each. What a dialect has no words for is missing among its abilities, and stands in its reference.
 
+mod listen;
 mod native;
 mod pusher;
 mod raw;
@@ -26,6 +27,14 @@ fn raw_does_what_every_dialect_must() {
 #[test]
 fn pusher_does_what_every_dialect_must() {
     check_dialect::<pusher::Pusher>();
+}
+
+#[test]
+fn streams_do_what_every_dialect_must() {
+    check_dialect::<listen::Listener<0>>();
+    check_dialect::<listen::Listener<1>>();
+    check_dialect::<listen::Listener<2>>();
+    check_dialect::<listen::Listener<3>>();
 }
 
 /// A suite that finds nothing shows nothing.

@@ -231,6 +231,11 @@ def bad_input() -> tuple[int, int]:
     return switchboard("bad-input", [*environment.python(), str(HERE / "server/bad_input.py")])
 
 
+def openapi() -> tuple[int, int]:
+    # Its requests are the same over either.
+    return switchboard("openapi", [*environment.python(), str(HERE / "server/openapi.py")], schemes=("ws",))
+
+
 def drain() -> tuple[int, int]:
     return switchboard("drain", [*environment.python(), str(HERE / "server/drain.py")])
 
@@ -264,6 +269,7 @@ SUITES: dict[str, Callable[[], tuple[int, int]]] = {
     "pusher-restart": pusher_restart,
     "webhooks": webhooks,
     "bad-input": bad_input,
+    "openapi": openapi,
     "drain": drain,
     "durability": durability,
 }

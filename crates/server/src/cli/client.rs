@@ -29,6 +29,12 @@ pub(super) struct Trust {
     timeout: u64,
 }
 
+impl Default for Trust {
+    fn default() -> Self {
+        Self { ca: None, insecure: false, timeout: 10 }
+    }
+}
+
 impl Trust {
     /// A connector with these settings.
     pub(super) fn connector(&self) -> Result<Connector, Failure> {
@@ -37,6 +43,11 @@ impl Trust {
             Some(config) => connector.tls(Arc::new(config)),
             None => connector,
         })
+    }
+
+    /// How long connecting may take.
+    pub(super) fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout)
     }
 
     /// The same for whoever speaks TLS without a connector.

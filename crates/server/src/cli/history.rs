@@ -1,4 +1,4 @@
-//! `switchboard history verify`
+//! `switchboard history`
 
 use super::exit::Failure;
 use crate::history::progress;
@@ -8,6 +8,8 @@ use switchboard_store::{FileDisk, Report, verify};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum History {
+    /// Print what was published on a channel, one line a message
+    Read(Box<super::api::Read>),
     /// Read all of a history that no server uses, change nothing, and say what is damaged
     Verify {
         /// The folder, as in --data-dir
@@ -20,7 +22,10 @@ pub(super) enum History {
 
 impl History {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let Self::Verify { folder, json } = self;
+        let (folder, json) = match self {
+            Self::Read(read) => return read.run(),
+            Self::Verify { folder, json } => (folder, json),
+        };
         if !folder.is_dir() {
             return Err(Failure::usage(format!("{} is no folder", folder.display())));
         }

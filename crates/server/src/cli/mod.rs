@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod api;
 mod bench;
 mod check;
 mod client;
@@ -10,6 +11,7 @@ mod connect;
 mod editor;
 mod exit;
 mod history;
+mod http;
 mod native;
 mod publish;
 mod serve;
@@ -47,12 +49,22 @@ enum Subcommands {
     Publish(publish::Publish),
     /// Print what is published on channels, one line a message
     Subscribe(subscribe::Subscribe),
+    /// List the channels that are occupied: name, subscribers, users
+    Channels(api::Channels),
+    /// Show who is on a channel, or whether a user is online
+    Presence(api::Presence),
+    /// Send a message to a user
+    Send(api::Send),
+    /// End the connections of a user, or one connection
+    Disconnect(api::Disconnect),
+    /// End the subscription of a user, or of one connection, to a channel
+    Unsubscribe(api::Unsubscribe),
     /// Make a token for a client
     Token(token::Token),
     /// Check or show the configuration
     #[command(subcommand)]
     Config(config::Config),
-    /// Look at a history on disk
+    /// Read what was published, or look at a history on disk
     #[command(subcommand)]
     History(history::History),
     /// Print a script that completes commands in a shell
@@ -72,6 +84,11 @@ pub fn main() -> ExitCode {
         Subcommands::Check(check) => check.run(),
         Subcommands::Publish(publish) => publish.run(),
         Subcommands::Subscribe(subscribe) => subscribe.run(),
+        Subcommands::Channels(channels) => channels.run(),
+        Subcommands::Presence(presence) => presence.run(),
+        Subcommands::Send(send) => send.run(),
+        Subcommands::Disconnect(disconnect) => disconnect.run(),
+        Subcommands::Unsubscribe(unsubscribe) => unsubscribe.run(),
         Subcommands::Token(token) => token.run(),
         Subcommands::Config(config) => config.run(),
         Subcommands::History(history) => history.run(),

@@ -31,7 +31,7 @@ pub(super) struct Publish {
 
 impl Publish {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let data = self.data()?;
+        let data = data(&self.data, self.text)?;
         super::block_on(async {
             let mut native = Native::connect(&self.server).await?;
             let mut request = json!({ "type": "publish", "id": 1, "channel": self.channel, "data": data });
@@ -54,19 +54,6 @@ impl Publish {
         })
     }
 
-    fn data(&self) -> Result<Value, Failure> {
-        let mut data = self.data.clone();
-        if data == "-" {
-            data.clear();
-            std::io::stdin()
-                .read_to_string(&mut data)
-                .map_err(|error| Failure::other(format!("cannot read stdin: {error}")))?;
-            data.truncate(data.trim_end_matches(['\r', '\n']).len());
-        }
-        let json = (!self.text).then(|| serde_json::from_str(&data).ok()).flatten();
-        Ok(json.unwrap_or(Value::String(data)))
-    }
-
     fn print(&self, answer: &Value) {
         if self.json {
             println!("{answer}");
@@ -76,4 +63,18 @@ impl Publish {
             println!("published to {} at {}:{offset}", self.channel, text(&position, "epoch"));
         }
     }
+}
+
+/// What is published, as it was written: JSON, or else a text.
+pub(super) fn data(written: &str, as_text: bool) -> Result<Value, Failure> {
+    let mut data = written.to_owned();
+    if data == "-" {
+        data.clear();
+        std::io::stdin()
+            .read_to_string(&mut data)
+            .map_err(|error| Failure::other(format!("cannot read stdin: {error}")))?;
+        data.truncate(data.trim_end_matches(['\r', '\n']).len());
+    }
+    let json = (!as_text).then(|| serde_json::from_str(&data).ok()).flatten();
+    Ok(json.unwrap_or(Value::String(data)))
 }

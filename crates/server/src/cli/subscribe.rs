@@ -28,12 +28,12 @@ pub(super) struct Subscribe {
 }
 
 #[derive(Clone, Debug)]
-struct Since {
-    epoch: String,
-    offset: u64,
+pub(super) struct Since {
+    pub(super) epoch: String,
+    pub(super) offset: u64,
 }
 
-fn parse_since(raw: &str) -> Result<Since, String> {
+pub(super) fn parse_since(raw: &str) -> Result<Since, String> {
     let parsed = raw.split_once(':').and_then(|(epoch, offset)| {
         let offset = offset.parse().ok()?;
         (!epoch.is_empty()).then(|| Since { epoch: epoch.to_owned(), offset })

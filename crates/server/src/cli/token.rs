@@ -1,14 +1,14 @@
 //! `switchboard token`: signs a token with an application's secret, or asks a development server for one.
 
+use super::client::Trust;
 use super::exit::Failure;
+use super::http::request;
 use crate::clock;
 use crate::config::{self, Span};
 use crate::secret::Secret;
 use crate::token::{NewToken, TokenKey, sign};
-use bytes::Bytes;
 use clap::Args;
-use http_body_util::{BodyExt, Full};
-use hyper_util::rt::TokioIo;
+use http::Method;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 use switchboard_core::UserId;
@@ -105,21 +105,23 @@ impl Token {
     }
 
     fn ask(&self, server: &str) -> Result<String, Failure> {
-        let host = server.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
-        let host = host.ok_or_else(|| Failure::usage("--server is an address such as http://127.0.0.1:8081"))?;
         let channels: Vec<Value> =
             self.channels.iter().map(|pattern| json!({ "match": pattern, "allow": self.allow })).collect();
         let mut body = json!({ "user": self.user, "channels": channels, "ttl_seconds": self.ttl.0.as_secs() });
         if let (Some(app), Some(members)) = (&self.app, body.as_object_mut()) {
             members.insert("app".to_owned(), app.as_str().into());
         }
-        let (status, answer) = super::block_on(post(host, "/api/console/token", &body)).map_err(|failure| {
+        let trust = Trust::default();
+        let asking = request(&trust, Method::POST, server, "/api/console/token", None, body.to_string());
+        let (status, answer) = super::block_on(asking).map_err(|failure| {
             let why = failure.message().unwrap_or_default();
-            Failure::connection(format!(
+            let message = format!(
                 "no development server at {server} ({why}). Start one with `switchboard serve`, or name a secret: --config FILE, \
                  --secret-file FILE, or the environment variable SWITCHBOARD_SECRET"
-            ))
+            );
+            if failure.code() == 2 { failure } else { Failure::connection(message) }
         })?;
+        let answer: Value = serde_json::from_slice(&answer).unwrap_or_default();
         match answer.get("token").and_then(Value::as_str) {
             Some(token) => Ok(token.to_owned()),
             None => {
@@ -129,23 +131,4 @@ impl Token {
             }
         }
     }
-}
-
-/// One request to a plain HTTP server.
-async fn post(host: &str, path: &str, body: &Value) -> Result<(u16, Value), Failure> {
-    let failed = |error: &dyn core::fmt::Display| Failure::connection(error.to_string());
-    let stream = tokio::net::TcpStream::connect(host).await.map_err(|error| failed(&error))?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| failed(&error))?;
-    let driver = tokio::spawn(connection);
-    let request = http::Request::post(path)
-        .header(http::header::HOST, host)
-        .header(http::header::CONTENT_TYPE, "application/json")
-        .body(Full::new(Bytes::from(body.to_string())))
-        .map_err(|error| failed(&error))?;
-    let response = sender.send_request(request).await.map_err(|error| failed(&error))?;
-    let status = response.status().as_u16();
-    let body = response.into_body().collect().await.map_err(|error| failed(&error))?.to_bytes();
-    driver.abort();
-    Ok((status, serde_json::from_slice(&body).unwrap_or_default()))
 }

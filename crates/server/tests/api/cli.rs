@@ -475,3 +475,89 @@ fn bench_loads_a_switchboard_with_subscribers_and_connections() {
     assert_eq!(idle["opened"], 20, "{idle}");
     serving.stop();
 }
+
+/// A user who takes part in its own channel and in a room, and says what it was told.
+fn subscriber(serving: &Serving, token: &str) -> (std::process::Child, impl Iterator<Item = String> + use<>) {
+    let url = serving.url("/ws");
+    let mut child = switchboard(&["subscribe", "-u", &url, "--json", "room:a", "#user"])
+        .env("SWITCHBOARD_TOKEN", token)
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    for _ in 0..2 {
+        lines.next().unwrap();
+    }
+    (child, lines)
+}
+
+#[test]
+fn what_the_http_api_does_the_commands_do() {
+    let config = write_config(TWO_APPS);
+    let serving = Serving::start(&["--config", config.path().to_str().unwrap()]);
+    let url = format!("http://{}", serving.address);
+    let api = |arguments: &[&str]| {
+        let mut all: Vec<&str> = arguments.to_vec();
+        all.extend(["-u", &url]);
+        finish(switchboard(&all).env("SWITCHBOARD_API_KEY", crate::support::API_KEY), b"")
+    };
+    let done = |arguments: &[&str]| {
+        let finished = api(arguments);
+        assert_eq!(finished.code, 0, "{arguments:?}: {}", finished.stderr);
+        finished.stdout
+    };
+    assert_eq!(done(&["channels"]), "");
+    let (mut ann, _lines) = subscriber(&serving, &token(SECRET, "ann", &["*"]));
+    assert_eq!(done(&["channels"]), "room:a\t1\t1\n");
+    assert_eq!(done(&["channels", "other"]), "");
+    assert_eq!(
+        done(&["channels", "-n", "1", "--json"]),
+        "{\"channel\":\"room:a\",\"connections\":1,\"subscribers\":1,\"users\":1}\n"
+    );
+    assert_eq!(done(&["presence", "room:a"]), "ann\t1\n");
+    assert_eq!(done(&["presence", "--user", "ann"]), "ann\t1\n");
+    assert!(done(&["send", "ann", "{\"price\": 1.50}", "--event", "note"]).starts_with("sent to ann at "));
+    assert_eq!(done(&["history", "read", "--user", "ann"]), "{\"price\":1.5}\n");
+    assert_eq!(done(&["history", "read", "room:a"]), "");
+    assert_eq!(done(&["unsubscribe", "room:b", "--user", "ann"]), "0 subscriptions ended\n");
+    assert_eq!(done(&["disconnect", "--user", "ann", "--reason", "enough", "--json"]), "{\"sessions\":1}\n");
+    assert_eq!(done(&["disconnect", "--session", "0-1"]), "0 connections ended\n");
+    let mut heard = String::new();
+    std::io::Read::read_to_string(ann.stdout.as_mut().unwrap(), &mut heard).unwrap();
+    assert!(heard.contains("\"event\":\"note\""), "{heard}");
+    assert_eq!(ann.wait().unwrap().code(), Some(4));
+
+    for (arguments, code, says) in [
+        (&["disconnect"][..], 2, "--user"),
+        (&["disconnect", "--user", "a", "--session", "0-1"], 2, "cannot be used"),
+        (&["presence"], 2, "required"),
+        (&["disconnect", "--user", "a", "--code", "1000"], 1, "\"code\""),
+        (&["presence", "a#b"], 1, "reserved for patterns"),
+        (&["channels", "--key-file", "/nowhere"], 2, "/nowhere"),
+    ] {
+        let finished = api(arguments);
+        assert_eq!(finished.code, code, "{arguments:?}: {}", finished.stderr);
+        assert!(finished.stderr.contains(says), "{arguments:?}: {}", finished.stderr);
+        assert_eq!(finished.stdout, "");
+    }
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody =
+        finish(switchboard(&["channels", "-u", &format!("http://{closed}")]).env("SWITCHBOARD_API_KEY", "x"), b"");
+    assert_eq!(nobody.code, 3, "{}", nobody.stderr);
+    let stranger = finish(switchboard(&["channels", "-u", &url]).env("SWITCHBOARD_API_KEY", "wrong"), b"");
+    assert!(stranger.code == 4 && stranger.stderr.contains("no API key"), "{}", stranger.stderr);
+    let admin = format!("http://{closed}");
+    let keyless = run(&["channels", "-u", &url, "--admin", &admin]);
+    assert!(keyless.code == 2 && keyless.stderr.contains("SWITCHBOARD_API_KEY"), "{}", keyless.stderr);
+    serving.stop();
+}
+
+#[test]
+fn a_development_server_tells_its_key() {
+    let serving = Serving::start(&[]);
+    let (url, admin) = (format!("http://{}", serving.address), format!("http://{}", serving.admin));
+    let sent = run(&["send", "ann", "hello", "-u", &url, "--admin", &admin]);
+    assert_eq!(sent.code, 0, "{}", sent.stderr);
+    assert_eq!(run(&["history", "read", "--user", "ann", "-u", &url, "--admin", &admin]).stdout, "\"hello\"\n");
+    serving.stop();
+}

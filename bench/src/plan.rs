@@ -26,11 +26,11 @@ pub enum Measure {
     ServerMemory,
 }
 
-/// `server` may take at most `limit` times what `of` takes; `later` is where it shall go from there.
+/// `server` may take at most `limit` times what `of` takes, or `limit` as such; `later` is where it shall go from there.
 #[derive(Debug)]
 pub struct Goal {
     pub server: &'static str,
-    pub of: &'static str,
+    pub of: Option<&'static str>,
     pub limit: f64,
     pub later: Option<f64>,
 }
@@ -206,7 +206,8 @@ const ECHO_DEEP: &[&str] = &[
 const DEFLATE: &[&str] = &["switchboard-ws-deflate", "switchboard-deflate", "yawc-deflate"];
 const FANOUT: &[&str] = &["switchboard", "tokio-tungstenite-broadcast", "bare-fanout"];
 
-const AS_FASTWEBSOCKETS: &[Goal] = &[Goal { server: "switchboard-ws", of: "fastwebsockets", limit: 1.00, later: None }];
+const AS_FASTWEBSOCKETS: &[Goal] =
+    &[Goal { server: "switchboard-ws", of: Some("fastwebsockets"), limit: 1.00, later: None }];
 
 const fn echo(name: &'static str, title: &'static str, load: &'static [&'static str]) -> Scenario {
     Scenario {
@@ -289,20 +290,20 @@ const IDLE: Scenario = Scenario {
     quick: &["--connections", "500", "--settle-ms", "100"],
     servers: ECHO_AND_SERVER,
     reference: "fastwebsockets",
-    goals: &[],
+    goals: &[Goal { server: "switchboard-ws", of: None, limit: 1024.0, later: None }],
 };
 
 pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         servers: ECHO_AND_SERVER,
-        goals: &[Goal { server: "switchboard-ws", of: "fastwebsockets", limit: 1.10, later: Some(1.00) }],
+        goals: &[Goal { server: "switchboard-ws", of: Some("fastwebsockets"), limit: 1.10, later: Some(1.00) }],
         ..echo("echo-20", "Echo, 20 B, 64 connections", &["echo", "--size", "20"])
     },
     Scenario {
         servers: ECHO_DEEP,
         goals: &[
-            Goal { server: "switchboard-ws", of: "fastwebsockets", limit: 0.15, later: Some(0.08) },
-            Goal { server: "switchboard-ws", of: "yawc-batch", limit: 0.62, later: None },
+            Goal { server: "switchboard-ws", of: Some("fastwebsockets"), limit: 0.15, later: Some(0.08) },
+            Goal { server: "switchboard-ws", of: Some("yawc-batch"), limit: 0.62, later: None },
         ],
         ..echo(
             "echo-20-deep",
@@ -330,11 +331,11 @@ pub const SCENARIOS: &[Scenario] = &[
     echo("echo-64k", "Echo, 64 KiB, 16 connections", &["echo", "--size", "65536", "--connections", "16"]),
     Scenario {
         quick: &["--connections", "2"],
-        goals: &[Goal { server: "switchboard-ws", of: "tokio-websockets", limit: 0.95, later: None }],
+        goals: &[Goal { server: "switchboard-ws", of: Some("tokio-websockets"), limit: 0.95, later: None }],
         ..echo("echo-1m", "Echo, 1 MiB, 8 connections", &["echo", "--size", "1048576", "--connections", "8"])
     },
     Scenario {
-        goals: &[Goal { server: "switchboard-ws-deflate", of: "yawc-deflate", limit: 0.80, later: None }],
+        goals: &[Goal { server: "switchboard-ws-deflate", of: Some("yawc-deflate"), limit: 0.80, later: None }],
         ..deflate(
             "echo-1k-json-deflate",
             "Echo, JSON of 1 KiB, compressed with context takeover, 64 connections",
@@ -362,7 +363,7 @@ pub const SCENARIOS: &[Scenario] = &[
     ),
     fanout("fanout", "Fan-out to 1,000 subscribers, 128 B", &["fanout", "--size", "128", "--window", "1"]),
     Scenario {
-        goals: &[Goal { server: "switchboard", of: "tokio-tungstenite-broadcast", limit: 0.15, later: None }],
+        goals: &[Goal { server: "switchboard", of: Some("tokio-tungstenite-broadcast"), limit: 0.15, later: None }],
         ..fanout(
             "fanout-deep",
             "Fan-out to 1,000 subscribers, 128 B, 16 in flight",
@@ -407,7 +408,9 @@ mod tests {
     fn every_name_in_the_plan_exists() {
         for scenario in SCENARIOS {
             let named = scenario.servers.iter().chain([&scenario.reference]);
-            for name in named.chain(scenario.goals.iter().flat_map(|goal| [&goal.server, &goal.of])) {
+            for name in
+                named.chain(scenario.goals.iter().flat_map(|goal| [Some(&goal.server), goal.of.as_ref()]).flatten())
+            {
                 assert!(server(name).is_some(), "{}: no server is called {name}", scenario.name);
                 assert!(scenario.servers.contains(name), "{}: {name} does not take part", scenario.name);
             }

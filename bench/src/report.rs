@@ -79,7 +79,12 @@ pub fn to_json(scenario: &Scenario, load: &[String], all: &[Rounds]) -> Value {
         .goals
         .iter()
         .filter_map(|goal| {
-            let measured = ratio(&figures(goal.server)?, &figures(goal.of)?)?;
+            let own = figures(goal.server)?;
+            let measured = match goal.of {
+                // To the byte: a page more over ten thousand connections is none.
+                None => median(&own)?.round(),
+                Some(of) => ratio(&own, &figures(of)?)?,
+            };
             Some(json!({
                 "server": goal.server, "of": goal.of, "measured": measured,
                 "limit": goal.limit, "later": goal.later, "met": measured <= goal.limit,
@@ -148,7 +153,11 @@ pub fn to_markdown(result: &Value) -> String {
         let later = number(&goal, "later").map_or(String::new(), |later| format!(" (later {later:.2})"));
         let (server, of) = (text(&goal, "server"), text(&goal, "of"));
         let (limit, measured) = (part("limit"), part("measured"));
-        let _ = write!(out, "\nGoal: {server} ≤ {limit:.2} × {of}{later}: {measured:.3}, {met}.\n");
+        let _ = if of.is_empty() {
+            write!(out, "\nGoal: {server} ≤ {}{later}: {}, {met}.\n", grouped(limit), grouped(measured))
+        } else {
+            write!(out, "\nGoal: {server} ≤ {limit:.2} × {of}{later}: {measured:.3}, {met}.\n")
+        };
     }
     out
 }
@@ -212,6 +221,17 @@ mod tests {
         let result = to_json(scenario, &[], &all);
         assert_eq!(result["goals"][0]["met"], false);
         assert!(to_markdown(&result).contains("1.200, not met."));
+    }
+
+    #[test]
+    fn a_goal_may_be_a_number_of_bytes() {
+        let scenario = SCENARIOS.iter().find(|scenario| scenario.name == "idle").unwrap();
+        for (bytes, shown) in [(1024.4, "1,024, met."), (1025.0, "1,025, not met.")] {
+            let results = vec![json!({ "server_rss_bytes_each": bytes })];
+            let all = [Rounds { server: "switchboard-ws", label: "switchboard-ws".to_owned(), results }];
+            let table = to_markdown(&to_json(scenario, &[], &all));
+            assert!(table.contains(&format!("Goal: switchboard-ws ≤ 1,024: {shown}")), "{table}");
+        }
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub(crate) struct Herald {
     waiting: NoticeBatch,
     bytes: usize,
     bytes_max: usize,
+    /// The next process tells who has left, since clients leave because this one ends.
+    ends: bool,
     /// Counts for subscribers.
     counts: Vec<(ChannelKey, u64)>,
 }
@@ -65,6 +67,7 @@ impl Herald {
             waiting: NoticeBatch::default(),
             bytes: 0,
             bytes_max,
+            ends: false,
             counts: Vec::new(),
         }
     }
@@ -101,6 +104,9 @@ impl Herald {
 
     /// Somebody left; so many are there now. Users of the channel may still count as present until `present`.
     pub(crate) fn unsubscribed(&mut self, now: Time, key: &ChannelKey, subscribers: u64, present: Time) {
+        if self.ends {
+            return;
+        }
         let Some(grace) = self.apps.get(&key.app).map(|app| app.notices.vacated_grace) else {
             // The application wants nothing any more.
             self.told.remove(key);
@@ -150,7 +156,7 @@ impl Herald {
 
     /// A user came or left. Whoever has shown nothing is no user that an application knows.
     pub(crate) fn member(&mut self, now: Time, key: &ChannelKey, joined: bool, user: UserId) {
-        if !user.is_guest() {
+        if !user.is_guest() && (joined || !self.ends) {
             self.tell(now, key, if joined { Happened::MemberAdded(user) } else { Happened::MemberRemoved(user) });
         }
     }
@@ -179,7 +185,7 @@ impl Herald {
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Time> {
-        self.timers.first().map(|(at, ..)| *at)
+        self.timers.first().filter(|_| !self.ends).map(|(at, ..)| *at)
     }
 
     /// Does what is due. Users whose grace ends now must have left already.
@@ -188,7 +194,8 @@ impl Herald {
     }
 
     fn vacate(&mut self, now: Time) {
-        while let Some((at, ..)) = self.timers.first()
+        while !self.ends
+            && let Some((at, ..)) = self.timers.first()
             && *at <= now
         {
             let Some((_, key, timer)) = self.timers.pop_first() else { break };
@@ -204,6 +211,11 @@ impl Herald {
                 }
             }
         }
+    }
+
+    /// From now on clients leave because the process ends, and whoever comes after it knows what was told: that they have left is not told.
+    pub(crate) fn end(&mut self) {
+        self.ends = true;
     }
 
     /// What the driver shall take to whoever tells the servers.

@@ -383,6 +383,11 @@ impl<B: Broker + History> Shard<B> {
         self.homes.herald.take()
     }
 
+    /// Clients leave from now on because the process ends, and the next one will know what was told: nobody is told as gone.
+    pub fn keep_told(&mut self) {
+        self.homes.herald.end();
+    }
+
     /// Whether there is something to tell.
     pub fn has_notices(&self) -> bool {
         self.homes.herald.has_notices()

@@ -39,6 +39,8 @@ pub struct Settings {
     pub http2: Http2,
     /// Who tells the applications' servers what happens to their channels, if somebody does.
     pub notices: Option<mpsc::Sender<NoticeBatch>>,
+    /// Whether the next process will know what they were told: then clients that are sent away at the end are not told as gone.
+    pub notices_kept: bool,
     /// Random: epochs and session names begin there.
     pub seed: u64,
 }
@@ -59,6 +61,7 @@ impl Settings {
             position_check: POSITION_CHECK,
             http2: Http2::default(),
             notices: None,
+            notices_kept: false,
             seed,
         }
     }

@@ -307,6 +307,9 @@ async fn obey<B: ShardBroker>(shared: Rc<Shared<B>>, mut control: mpsc::Receiver
             Control::Drain { window, done } => {
                 accepting.abort();
                 shared.draining.send_replace(true);
+                if shared.settings.notices_kept {
+                    state.sessions.borrow_mut().keep_told();
+                }
                 state.sessions.borrow_mut().drain(state.clock.now(), window);
                 state.want_turn();
                 spawn_local(report_drained(Rc::clone(state), window, done));

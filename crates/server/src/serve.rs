@@ -46,6 +46,7 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
     let (notices, told) = webhooks::channel();
     let settings = Settings {
         notices: Some(notices),
+        notices_kept: config.history_files.is_some(),
         shards: config.shards,
         tls: certificates.as_ref().map(Certificates::current),
         proxies: config.proxies.clone(),

@@ -315,6 +315,11 @@ impl<B: Broker + History> Sessions<B> {
         self.shard.take_notices()
     }
 
+    /// Clients leave from now on because the process ends, and the next one will know what was told: nobody is told as gone.
+    pub fn keep_told(&mut self) {
+        self.shard.keep_told();
+    }
+
     /// Whether there is something to tell.
     pub fn has_notices(&self) -> bool {
         self.shard.has_notices()

@@ -5,11 +5,12 @@
 
 use crate::form;
 use crate::journal::{self, Recovered};
+use crate::ledger::{Fact, Ledger, News};
 use crate::pace::{Answer, Breaker, Pace};
 use crate::queue::Queue;
 use crate::settings::{Settings, Webhook};
 use std::sync::Arc;
-use switchboard_core::{Notice, Time};
+use switchboard_core::{Notice, NoticeKinds, Time};
 
 /// Tells webhooks. Feed it notices and answers, take requests and lines.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub struct Dispatcher {
     /// What is to be written down, if anybody does.
     lines: Option<String>,
     draining: bool,
+    /// Empty if nobody writes down what was told.
+    ledger: Ledger,
 }
 
 #[derive(Debug)]
@@ -80,7 +83,8 @@ impl Dispatcher {
     /// Nothing waits. `keeps` says whether somebody writes down what [`take_lines`](Self::take_lines) gives.
     pub fn new(webhooks: Vec<Webhook>, settings: Settings, keeps: bool) -> Self {
         let lines = keeps.then(String::new);
-        let mut this = Self { settings, hooks: Vec::new(), next_number: 0, lines, draining: false };
+        let mut this =
+            Self { settings, hooks: Vec::new(), next_number: 0, lines, draining: false, ledger: Ledger::default() };
         this.configure(webhooks);
         this
     }
@@ -107,8 +111,12 @@ impl Dispatcher {
     }
 
     /// Takes up what waited when it was last written down. Returns how many events nobody is told of any more.
-    pub fn restore(&mut self, recovered: Recovered) -> usize {
+    pub fn restore(&mut self, now: Time, recovered: Recovered) -> usize {
         let mut forgotten = 0;
+        let hooks = &self.hooks;
+        // What nobody wants to know any more is not kept in mind.
+        let wanted = |fact: &Fact| hooks.iter().any(|hook| hook.webhook.covers(&fact.app, &fact.channel));
+        self.ledger.restore(now, recovered.facts.into_iter().filter(wanted), self.settings.restart_grace);
         for waiting in recovered.waiting {
             let same = |hook: &&mut Hook| hook.webhook.app.as_str() == waiting.app && hook.webhook.url == waiting.url;
             let Some(hook) = self.hooks.iter_mut().find(same) else {
@@ -126,10 +134,32 @@ impl Dispatcher {
     /// Something happened. It is written once, however many are told.
     pub fn handle(&mut self, notice: &Notice) {
         let kind = notice.what.kind();
+        let mut news = News::Passing;
+        if self.lines.is_some() {
+            let covering = self.hooks.iter().filter(|hook| hook.webhook.covers(&notice.app, &notice.channel));
+            let wanted = covering.fold(NoticeKinds::NONE, |all, hook| all | hook.webhook.kinds);
+            news = self.ledger.handle(notice, wanted);
+        }
+        if news == News::Known {
+            return;
+        }
         let mut written: Option<Arc<str>> = None;
         for hook in self.hooks.iter_mut().filter(|hook| hook.webhook.wants(&notice.app, &notice.channel, kind)) {
             let event = written.get_or_insert_with(|| form::event(notice).into());
             hook.push(notice.at, event, &self.settings, &mut self.lines);
+        }
+        // Behind the events: a line that is lost makes something come twice, and nothing never.
+        match (&mut self.lines, news) {
+            (Some(lines), News::Begins(fact)) => journal::begins(lines, &fact),
+            (Some(lines), News::Ends(fact)) => journal::ends(lines, &fact),
+            _ => {}
+        }
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Time) {
+        for fact in self.ledger.handle_timeout(now) {
+            self.handle(&fact.over(now));
         }
     }
 
@@ -181,7 +211,7 @@ impl Dispatcher {
         Answered { done: count, refused, ..Answered::default() }
     }
 
-    /// When [`poll_request`](Self::poll_request) wants to be called.
+    /// When [`handle_timeout`](Self::handle_timeout) and then [`poll_request`](Self::poll_request) want to be called.
     pub fn poll_timeout(&self) -> Option<Time> {
         let next = |hook: &Hook| {
             let due = hook.queue.due(&self.settings).map(|due| if self.draining { Time::default() } else { due });
@@ -189,7 +219,7 @@ impl Dispatcher {
             let expires = hook.queue.oldest().map(|at| at + self.settings.expire_after);
             due.into_iter().chain(expires).min()
         };
-        self.hooks.iter().filter_map(next).min()
+        self.hooks.iter().filter_map(next).chain(self.ledger.poll_timeout()).min()
     }
 
     /// Nothing waits for company any more.
@@ -230,8 +260,16 @@ impl Dispatcher {
                 journal::event(&mut out, hook.number, entry.sequence, entry.at, &entry.event);
             }
         }
+        for fact in self.ledger.iter() {
+            journal::begins(&mut out, fact);
+        }
         self.take_lines();
         out
+    }
+
+    /// The size of a [`snapshot`](Self::snapshot), about.
+    pub fn snapshot_bytes(&self) -> usize {
+        self.hooks.iter().map(|hook| hook.queue.bytes()).sum::<usize>() + self.ledger.bytes()
     }
 
     /// How each webhook goes.
@@ -286,7 +324,7 @@ mod tests {
     use super::*;
     use core::time::Duration;
     use proptest::prelude::*;
-    use switchboard_core::{AppId, ChannelName, Happened, NoticeKinds};
+    use switchboard_core::{AppId, ChannelName, Happened, UserId};
 
     fn hook(app: &str, url: &str, kinds: NoticeKinds, prefixes: &[&str]) -> Webhook {
         let prefixes = prefixes.iter().map(|prefix| (*prefix).into()).collect();
@@ -402,7 +440,55 @@ mod tests {
         assert_eq!(dispatcher.handle_answer(Time::from_secs(2), 0, Answer::Accepted, 0), Answered::default());
         let recovered = journal::read(dispatcher.snapshot().as_bytes()).unwrap();
         let mut again = Dispatcher::new(vec![hook("a", "z", NoticeKinds::ALL, &[])], Settings::default(), true);
-        assert_eq!(again.restore(recovered), 1);
+        assert_eq!(again.restore(Time::default(), recovered), 1);
+    }
+
+    #[test]
+    fn a_restart_is_no_coming_and_going() {
+        let webhooks = vec![
+            hook("a", "x", NoticeKinds::OCCUPIED | NoticeKinds::MEMBER_ADDED, &[]),
+            hook("a", "y", NoticeKinds::VACATED | NoticeKinds::MEMBER_REMOVED, &[]),
+        ];
+        let ann = || UserId::parse("ann").unwrap();
+        let new = || Dispatcher::new(webhooks.clone(), Settings::default(), true);
+        let mut first = new();
+        let mut file = first.snapshot();
+        for channel in ["kept", "left"] {
+            first.handle(&notice("a", channel, 1, Happened::Occupied));
+            first.handle(&notice("a", channel, 1, Happened::MemberAdded(ann())));
+        }
+        assert!(first.snapshot_bytes() > 0);
+        file.push_str(&first.take_lines());
+        let told = |dispatcher: &mut Dispatcher, now| {
+            dispatcher.handle_timeout(now);
+            let now = now + Duration::from_secs(1);
+            let mut told = Vec::new();
+            while let Some(request) = dispatcher.poll_request(now) {
+                let body: serde_json::Value = serde_json::from_str(&request.body).unwrap();
+                let show = |event: &serde_json::Value| {
+                    format!("{} {}", event["name"].as_str().unwrap(), event["channel"].as_str().unwrap())
+                };
+                told.extend(body["events"].as_array().unwrap().iter().map(show));
+                dispatcher.handle_answer(now, request.number, Answer::Accepted, 0);
+            }
+            told
+        };
+        let before = told(&mut first, Time::from_secs(2));
+        assert_eq!(before.len(), 4);
+        file.push_str(&first.take_lines());
+
+        // Once from the lines as they came, once from a snapshot.
+        for _ in 0..2 {
+            let mut next = new();
+            assert_eq!(next.restore(Time::from_secs(100), journal::read(file.as_bytes()).unwrap()), 0);
+            next.handle(&notice("a", "kept", 101, Happened::Occupied));
+            next.handle(&notice("a", "kept", 101, Happened::MemberAdded(ann())));
+            assert_eq!(told(&mut next, Time::from_secs(159)), [""; 0]);
+            assert_eq!(next.poll_timeout(), Some(Time::from_secs(160)));
+            file = next.snapshot();
+            assert_eq!(told(&mut next, Time::from_secs(160)), ["member_removed left", "channel_vacated left"]);
+            assert_eq!(journal::read(next.snapshot().as_bytes()).unwrap().facts.len(), 2);
+        }
     }
 
     #[derive(Clone, Debug)]
@@ -468,7 +554,7 @@ mod tests {
                             file = dispatcher.snapshot();
                         }
                         dispatcher = Dispatcher::new(webhooks.clone(), settings.clone(), true);
-                        prop_assert_eq!(dispatcher.restore(journal::read(file.as_bytes()).unwrap()), 0);
+                        prop_assert_eq!(dispatcher.restore(now, journal::read(file.as_bytes()).unwrap()), 0);
                         file = dispatcher.snapshot();
                     }
                 }

@@ -10,10 +10,13 @@
 //! | `event N SEQUENCE MICROS JSON` | this waits for it, since then |
 //! | `gone N FIRST LAST` | these wait no longer |
 //! | `lost N COUNT` | so many were dropped that it has not been told of yet |
+//! | `is APP CHANNEL`, `was APP CHANNEL` | the servers have been told that the channel is occupied, and vacated |
+//! | `is APP CHANNEL USER`, `was APP CHANNEL USER` | … that the user is on it, and has left |
 
+use crate::ledger::Fact;
 use core::fmt::Write;
-use std::collections::BTreeMap;
-use switchboard_core::{AppId, Time};
+use std::collections::{BTreeMap, BTreeSet};
+use switchboard_core::{AppId, ChannelName, Time, UserId};
 use twox_hash::XxHash3_64;
 
 /// What was found.
@@ -21,6 +24,8 @@ use twox_hash::XxHash3_64;
 pub struct Recovered {
     /// What waits, by webhook.
     pub waiting: Vec<Waiting>,
+    /// What the servers have been told is so.
+    pub facts: Vec<Fact>,
     /// Lines that are damaged.
     pub damaged: usize,
 }
@@ -70,6 +75,27 @@ pub(crate) fn lost(out: &mut String, number: u32, count: u64) {
     line(out, |out| write!(out, "lost {number} {count}"));
 }
 
+pub(crate) fn begins(out: &mut String, fact: &Fact) {
+    line(out, |out| write!(out, "is{}", Names(fact)));
+}
+
+pub(crate) fn ends(out: &mut String, fact: &Fact) {
+    line(out, |out| write!(out, "was{}", Names(fact)));
+}
+
+/// A fact's names as JSON strings, a space before each.
+struct Names<'a>(&'a Fact);
+
+impl core::fmt::Display for Names<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let Fact { app, channel, user } = self.0;
+        for name in [app.as_str(), channel.as_str()].into_iter().chain(user.as_ref().map(UserId::as_str)) {
+            write!(f, " {}", serde_json::to_string(name).unwrap_or_default())?;
+        }
+        Ok(())
+    }
+}
+
 fn line(out: &mut String, write: impl FnOnce(&mut String) -> core::fmt::Result) {
     let begin = out.len();
     out.push_str("0000000000000000 ");
@@ -93,20 +119,21 @@ fn hash(text: &str) -> u64 {
 /// Another version has written it.
 pub fn read(bytes: &[u8]) -> Result<Recovered, ReadError> {
     let mut found: BTreeMap<u32, Found> = BTreeMap::new();
+    let mut facts = BTreeSet::new();
     let mut damaged = 0;
     for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
         let good = sound(line);
         if let Some(version) = good.and_then(|what| what.strip_prefix("queue ")).filter(|version| *version != VERSION) {
             return Err(ReadError::Version(version.to_owned()));
         }
-        if good.and_then(|what| take(what, &mut found)).is_none() {
+        if good.and_then(|what| take(what, &mut found, &mut facts)).is_none() {
             damaged += 1;
         }
     }
     let waiting = found.into_values().filter(|found| !found.waiting.url.is_empty());
     let waiting =
         waiting.map(|Found { waiting, events }| Waiting { events: events.into_values().collect(), ..waiting });
-    Ok(Recovered { waiting: waiting.collect(), damaged })
+    Ok(Recovered { waiting: waiting.collect(), facts: facts.into_iter().collect(), damaged })
 }
 
 /// One webhook's lines.
@@ -122,9 +149,18 @@ fn sound(line: &[u8]) -> Option<&str> {
     (shown.len() == HEAD - 1 && u64::from_str_radix(shown, 16).ok()? == hash(what)).then_some(what)
 }
 
-fn take(what: &str, found: &mut BTreeMap<u32, Found>) -> Option<()> {
+fn take(what: &str, found: &mut BTreeMap<u32, Found>, facts: &mut BTreeSet<Fact>) -> Option<()> {
     let (kind, rest) = what.split_once(' ')?;
     if kind == "queue" {
+        return Some(());
+    }
+    if let "is" | "was" = kind {
+        let fact = fact(rest)?;
+        if kind == "is" {
+            facts.insert(fact);
+        } else {
+            facts.remove(&fact);
+        }
         return Some(());
     }
     let (number, rest) = rest.split_once(' ')?;
@@ -154,10 +190,27 @@ fn take(what: &str, found: &mut BTreeMap<u32, Found>) -> Option<()> {
     Some(())
 }
 
+fn fact(names: &str) -> Option<Fact> {
+    let mut names = serde_json::Deserializer::from_str(names).into_iter::<String>();
+    let (app, channel) = (names.next()?.ok()?, names.next()?.ok()?);
+    let user = names.next().map(|user| UserId::parse(&user.ok()?).ok());
+    let channel = ChannelName::parse(&channel).ok()?;
+    Some(Fact { app: AppId::new(&app), channel, user: if let Some(user) = user { Some(user?) } else { None } })
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    fn facts() -> [Fact; 3] {
+        let fact = |user: Option<&str>| Fact {
+            app: AppId::new("a\"b"),
+            channel: ChannelName::parse("room: \"1\"").unwrap(),
+            user: user.map(|user| UserId::parse(user).unwrap()),
+        };
+        [fact(None), fact(Some("ann a")), fact(Some("bob"))]
+    }
 
     fn written() -> String {
         let mut out = String::new();
@@ -170,6 +223,11 @@ mod tests {
         event(&mut out, 1, 9, Time::from_micros(1), "{}");
         gone(&mut out, 0, 0, 1);
         lost(&mut out, 1, 3);
+        let [room, ann, bob] = facts();
+        begins(&mut out, &room);
+        begins(&mut out, &ann);
+        begins(&mut out, &bob);
+        ends(&mut out, &bob);
         out
     }
 
@@ -181,6 +239,8 @@ mod tests {
         let left = [(9, "{\"n\": 2}"), (10, "{\"n\": 3}")].map(|(at, json)| (Time::from_micros(at), json.to_owned()));
         assert_eq!(one.events, left);
         assert_eq!((other.events.len(), other.lost, recovered.damaged), (1, 3, 0));
+        let [room, ann, _] = facts();
+        assert_eq!(recovered.facts, [room, ann]);
         assert_eq!(read(b""), Ok(Recovered::default()));
     }
 

@@ -7,11 +7,13 @@ mod address;
 mod dispatcher;
 mod form;
 pub mod journal;
+mod ledger;
 mod pace;
 mod queue;
 mod settings;
 
 pub use address::is_public;
 pub use dispatcher::{Answered, Dispatcher, Request, WebhookStats};
+pub use ledger::Fact;
 pub use pace::{Answer, Breaker};
 pub use settings::{Settings, Webhook};

@@ -17,11 +17,15 @@ pub struct Webhook {
 }
 
 impl Webhook {
+    /// Whether it is told anything of the channel.
+    pub fn covers(&self, app: &AppId, channel: &ChannelName) -> bool {
+        self.app == *app
+            && (self.prefixes.is_empty() || self.prefixes.iter().any(|prefix| channel.as_str().starts_with(&**prefix)))
+    }
+
     /// Whether it wants such notices of the channel.
     pub fn wants(&self, app: &AppId, channel: &ChannelName, kind: NoticeKinds) -> bool {
-        self.app == *app
-            && self.kinds.contains(kind)
-            && (self.prefixes.is_empty() || self.prefixes.iter().any(|prefix| channel.as_str().starts_with(&**prefix)))
+        self.kinds.contains(kind) && self.covers(app, channel)
     }
 }
 
@@ -38,6 +42,8 @@ pub struct Settings {
     pub queue_bytes: usize,
     /// How long an event is worth telling.
     pub expire_after: Duration,
+    /// How long after a start what the last process has told is taken to be so still.
+    pub restart_grace: Duration,
     /// The longest wait before the second try. It doubles with each.
     pub retry_first: Duration,
     /// The longest wait before any try while the breaker is closed, and the longest that a receiver can ask for.
@@ -58,6 +64,7 @@ impl Default for Settings {
             batch_bytes: 256 * 1024,
             queue_bytes: 16 * 1024 * 1024,
             expire_after: Duration::from_secs(24 * 3600),
+            restart_grace: Duration::from_secs(60),
             retry_first: Duration::from_secs(1),
             retry_max: Duration::from_secs(60),
             breaker_failures: 5,

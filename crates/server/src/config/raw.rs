@@ -209,6 +209,8 @@ table! {
         breaker_wait_max: Span = Span(Settings::default().breaker_wait_max),
         /// How long a channel without subscribers still counts as occupied.
         vacated_grace: Span = Span(Notices::default().vacated_grace),
+        /// How long after a start what was told before it is taken to be so still.
+        restart_grace: Span = Span(Settings::default().restart_grace),
         /// The shortest time between two events that say how many subscribe to a channel.
         count_interval: Span = Span(Notices::default().count_interval),
     }

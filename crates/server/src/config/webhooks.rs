@@ -146,6 +146,7 @@ impl Checker<'_> {
             batch_bytes: self.size("webhooks.batch_bytes", 1..=64 << 20, raw.batch_bytes),
             queue_bytes: self.size("webhooks.queue_bytes", 1 << 10..=64 << 30, raw.queue_bytes),
             expire_after: self.span("webhooks.expire_after", second, raw.expire_after),
+            restart_grace: self.span("webhooks.restart_grace", Duration::ZERO, raw.restart_grace),
             retry_first: self.span("webhooks.retry_first", millisecond, raw.retry_first),
             retry_max: self.span("webhooks.retry_max", raw.retry_first.0, raw.retry_max),
             breaker_failures: self.count32("webhooks.breaker_failures", 1, raw.breaker_failures),

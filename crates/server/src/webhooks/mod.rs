@@ -17,7 +17,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use switchboard_core::Time;
 use switchboard_hub::NoticeBatch;
 use switchboard_store::{FileDisk, Fsync};
 use switchboard_webhooks::{Answer, Breaker, Dispatcher, Request, Webhook, WebhookStats, journal};
@@ -98,7 +97,8 @@ pub(crate) fn start(
     let (file, recovered) = opened.unzip();
     let configured = apps.all();
     let mut dispatcher = Dispatcher::new(webhooks(&configured), config.webhooks.settings.clone(), file.is_some());
-    let forgotten = dispatcher.restore(recovered.unwrap_or_default());
+    let clock = Clock::new();
+    let forgotten = dispatcher.restore(clock.now(), recovered.unwrap_or_default());
     if forgotten > 0 {
         tracing::warn!(events = forgotten, "events waited for webhooks that are configured no more: they are gone");
     }
@@ -116,7 +116,7 @@ pub(crate) fn start(
         requests: JoinSet::new(),
         lost: 0,
         watch: watch.clone(),
-        clock: Clock::new(),
+        clock,
     };
     telling.rewrite();
     telling.publish();
@@ -183,6 +183,7 @@ impl Telling {
         let mut batches = Vec::with_capacity(BATCHES);
         let mut open = true;
         loop {
+            self.dispatcher.handle_timeout(self.clock.now());
             self.write();
             self.request();
             self.publish();
@@ -302,8 +303,7 @@ impl Telling {
     /// Writes down what is new before any of it is sent.
     fn write(&mut self) {
         let Some(file) = &self.file else { return };
-        let useful = self.dispatcher.stats(Time::default()).map(|(_, stats, _)| stats.queue_bytes).sum();
-        if file.wants_rewrite(useful) {
+        if file.wants_rewrite(self.dispatcher.snapshot_bytes() as u64) {
             return self.rewrite();
         }
         let lines = self.dispatcher.take_lines();

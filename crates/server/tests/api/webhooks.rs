@@ -379,6 +379,50 @@ fn what_waits_survives_kill_9_and_an_orderly_end() {
     });
 }
 
+/// A restart is no coming and going: who is back in time is not told again, who is not is told as gone.
+#[test]
+fn what_was_told_stays_so_across_an_end_of_the_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("switchboard.toml");
+    block_on(async {
+        let receiver = Receiver::start(&[]).await;
+        let text = config(&url(&receiver), LIFE);
+        std::fs::write(
+            &file,
+            text.replace("[webhooks]", "[server]\ndrain_window = \"1ms\"\n[webhooks]\nrestart_grace = \"5s\""),
+        )
+        .unwrap();
+        let data = folder.path().join("data");
+        let arguments = ["--config", file.to_str().unwrap(), "--data-dir", data.to_str().unwrap()];
+        let mut serving = Serving::start(&arguments);
+        let mut socket = native(serving.address).await;
+        for channel in ["kept", "left-0", "left-1"] {
+            subscribe(&mut socket, channel).await;
+            receiver.hears(&format!("channel_occupied {channel}")).await;
+        }
+        // What it has heard is noted.
+        metric_becomes(serving.admin, "events_delivered", 3).await;
+        for round in 0..2 {
+            if round == 0 {
+                serving.child.kill().unwrap();
+                serving.child.wait().unwrap();
+            } else {
+                serving.stop();
+            }
+            serving = Serving::start(&arguments);
+            socket = native(serving.address).await;
+            subscribe(&mut socket, "kept").await;
+            if round == 0 {
+                subscribe(&mut socket, "left-1").await;
+            }
+            receiver.hears(&format!("channel_vacated left-{round}")).await;
+        }
+        serving.stop();
+        let expected = ["occupied kept", "occupied left-0", "occupied left-1", "vacated left-0", "vacated left-1"];
+        assert_eq!(receiver.taken(), expected.map(|event| format!("channel_{event}")));
+    });
+}
+
 #[test]
 fn what_can_be_told_at_the_end_is_told() {
     block_on(async {

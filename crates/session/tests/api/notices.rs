@@ -167,6 +167,21 @@ fn pushers_clients_cause_and_hear_of_the_same() {
 }
 
 #[test]
+fn at_the_end_nobody_is_told_as_gone_if_the_next_process_knows_who_was_there() {
+    let (mut world, app) = setup(all("room"), ChannelOptions::default());
+    let client = connect(&mut world, 0, &app, "ann");
+    send(&mut world, client, &json!({"type": "subscribe", "channel": "room"}));
+    assert_eq!(told(&mut world), ["room: occupied", "room: +ann", "room: 1"]);
+    for shard in &mut world.shards {
+        shard.keep_told();
+    }
+    world.cut(client);
+    world.settle();
+    world.pass(Duration::from_secs(60));
+    assert_eq!(told(&mut world), [""; 0]);
+}
+
+#[test]
 fn an_application_that_wants_nothing_is_told_nothing() {
     let (mut world, app) = setup(Notices::default(), ChannelOptions::default());
     let client = connect(&mut world, 0, &app, "ann");

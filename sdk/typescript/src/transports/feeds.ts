@@ -53,7 +53,7 @@ export const poll: Feed = async (endpoint, wanted, listener, signal) => {
   while (!signal.aborted) {
     try {
       const asked = wanted.places();
-      const more = { ...options(wanted), wait: first && wanted.patterns.length > 0 ? "0" : POLL_SECONDS };
+      const more = { ...options({ ...wanted, presence: false }), wait: first && wanted.patterns.length > 0 ? "0" : POLL_SECONDS };
       const response = await endpoint.get("poll", asked, wanted.patterns, more, signal);
       const answer = await answered(response);
       if (signal.aborted) return;

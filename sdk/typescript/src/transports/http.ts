@@ -63,6 +63,8 @@ class HttpConnection implements Connection {
   private readonly groups = new Map<string, Group>();
   private readonly byName = new Map<string, Group>();
   private readonly changed = new Set<Group>();
+  /** The latest publication to each channel that is on its way. */
+  private readonly publishing = new Map<string, Promise<void>>();
 
   constructor(
     private readonly endpoint: Endpoint,
@@ -131,7 +133,7 @@ class HttpConnection implements Connection {
         return this.unsubscribe(request);
       case "publish":
         if (bytes) Object.assign(members, { data: toBase64(bytes), encoding: "base64" });
-        return this.publish(id, members);
+        return this.inOrder(members["channel"] as string, () => this.publish(id, members));
       default:
         return this.ask(type, id, members);
     }
@@ -140,6 +142,15 @@ class HttpConnection implements Connection {
   private async ask(type: string, id: unknown, members: object): Promise<void> {
     const answer = await this.endpoint.post(type, members, this.ended.signal);
     this.say(answer.ok ? { ...answer.body, type: "ok", id } : { type: "error", id, ...answer.error });
+  }
+
+  /** Requests overtake each other; what is published to a channel does not. */
+  private inOrder(channel: string, publish: () => Promise<void>): Promise<void> {
+    const own = (this.publishing.get(channel) ?? Promise.resolve()).then(publish);
+    this.publishing.set(channel, own);
+    const over = () => this.publishing.get(channel) === own && this.publishing.delete(channel);
+    own.then(over, over);
+    return own;
   }
 
   /** Browsers repeat a request by themselves when a connection breaks under it. With a key of its own it is done once even so. */

@@ -267,6 +267,10 @@ fn clients(root: &Path) -> Result<()> {
         run("node", &["conformance/client/run.mjs", "--"], adapter)?;
         run("node", &["conformance/client/outages.mjs", "--"], adapter)?;
     }
+    // Where no WebSocket gets through. The transcripts are of WebSockets.
+    for way in ["stream", "poll"] {
+        run("node", &["conformance/client/outages.mjs", "--http", "--"], &[node[0], node[1], way])?;
+    }
     Ok(())
 }
 

@@ -17,5 +17,5 @@ if (!options.includes("--compile")) {
   const all = readdirSync(`${HERE}/build/test`).filter((name) => name.endsWith(kind));
   const chosen = all.filter((name) => names.length === 0 || names.some((part) => name.includes(part)));
   const files = chosen.map((name) => `${HERE}/build/test/${name}`);
-  process.exit(spawnSync(process.execPath, ["--test", ...files], { stdio: "inherit" }).status ?? 1);
+  process.exit(spawnSync(process.execPath, ["--test", "--test-timeout=120000", ...files], { stdio: "inherit" }).status ?? 1);
 }

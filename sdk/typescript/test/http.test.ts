@@ -1,7 +1,7 @@
 // Plain HTTP in place of a connection, against a model of the server's addresses. The real ones are in conformance/client/outages.mjs.
 
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { afterEach, test } from "node:test";
 import { Client, RequestError, type ClientOptions, type SubscriptionEvent } from "../src/index.js";
 
 type Way = "stream" | "poll";
@@ -18,7 +18,7 @@ class Model {
   mute = false;
   /** How long each publication takes. */
   delays: number[] = [];
-  private readonly waiting = new Set<() => void>();
+  private readonly waiting = new Set<(error?: Error) => void>();
   private readonly streams = new Set<ReadableStreamDefaultController<Uint8Array>>();
 
   publish(channel: string, data: unknown, encoding?: string): number {
@@ -28,7 +28,13 @@ class Model {
     return offset;
   }
 
-  breakStreams(): void {
+  /** Every answer that is on its way. */
+  break(): void {
+    this.breakStreams();
+    for (const wake of [...this.waiting]) wake(new Error("reset"));
+  }
+
+  private breakStreams(): void {
     for (const stream of this.streams) stream.error(new Error("reset"));
     this.streams.clear();
   }
@@ -111,9 +117,10 @@ class Model {
 
   private next(signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
-      const wake = () => {
+      const wake = (error?: Error) => {
         this.waiting.delete(wake);
-        resolve();
+        if (error) reject(error);
+        else resolve();
       };
       this.waiting.add(wake);
       signal.addEventListener("abort", () => {
@@ -132,9 +139,14 @@ function refuse(status: number, code: string, message: string): Response {
   return new Response(JSON.stringify({ error: { code, message, temporary: false } }), { status });
 }
 
+const clients: Client[] = [];
+// A client goes on, whatever becomes of its test.
+afterEach(() => Promise.all(clients.splice(0).map((client) => client.close())));
+
 function begun(way: Way, options: ClientOptions = {}) {
   const model = new Model();
   const client = new Client("ws://host/at/ws/KEY", { fetch: model.fetch, transports: [way], backoffBase: 1, ...options });
+  clients.push(client);
   return { model, client };
 }
 
@@ -169,7 +181,6 @@ for (const way of ["stream", "poll"] as const) {
     assert.equal((await client.history("a")).messages.length, 3);
     assert.equal((await client.presence("a")).connections, 1);
     await assert.rejects(client.publish("secret", 1), (error: RequestError) => error.code === "permission_denied");
-    await client.close();
   });
 
   test(`${way}: who comes back gets what was missed, once`, async () => {
@@ -180,7 +191,7 @@ for (const way of ["stream", "poll"] as const) {
     model.publish("a", 4);
     await until(() => told().includes("4"));
     model.down = true;
-    model.breakStreams();
+    model.break();
     model.publish("a", 5);
     await until(() => client.state.kind === "waiting");
     model.down = false;
@@ -189,7 +200,6 @@ for (const way of ["stream", "poll"] as const) {
     await until(() => told().includes("6"));
     assert.deepEqual(told(), ["recovered", "2", "3", "caught_up", "4", "recovered", "5", "caught_up", "6"]);
     assert.deepEqual(subscription.position, { epoch: "e", offset: 6 });
-    await client.close();
   });
 
   test(`${way}: what is gone is told`, async () => {
@@ -201,7 +211,6 @@ for (const way of ["stream", "poll"] as const) {
     model.publish("a", 4);
     await until(() => told().includes("4"));
     assert.deepEqual(told(), ["lost", "4"]);
-    await client.close();
   });
 
   test(`${way}: another channel does not disturb the first, and a refused one nobody`, async () => {
@@ -221,7 +230,6 @@ for (const way of ["stream", "poll"] as const) {
     first.subscription.unsubscribe();
     model.publish("b", 4);
     await until(() => second.told().includes("4"));
-    await client.close();
   });
 
   test(`${way}: a token is shown in the head, and one that is refused is followed by another`, async () => {
@@ -231,7 +239,6 @@ for (const way of ["stream", "poll"] as const) {
     const { subscription } = follow(client, "a");
     await subscription.ready;
     assert.deepEqual([...new Set(model.tokens)], ["T1", "T2"]);
-    await client.close();
     const guest = begun(way);
     guest.model.token = "T";
     await assert.rejects(guest.client.connected(), (error: RequestError) => error.kind === "ended" && /expired/.test(error.message));
@@ -246,7 +253,6 @@ test("publications to a channel do not overtake each other, and each has a key",
   assert.equal(model.keys.size, 4);
   const once = () => client.publish("a", 5, { idempotencyKey: "k" });
   assert.deepEqual([(await once()).duplicate, (await once()).duplicate], [false, true]);
-  await client.close();
 });
 
 test("stream: who came while nobody listened is told", async () => {
@@ -255,11 +261,9 @@ test("stream: who came while nobody listened is told", async () => {
   assert.deepEqual((await subscription.ready).users, [{ user: "ann", connections: 1 }]);
   await until(() => events.length > 0);
   assert.deepEqual(events, [{ type: "join", member: { user: "bob" } }]);
-  await client.close();
 });
 
 test("stream: a pattern is confirmed by the stream", async () => {
   const { client } = begun("stream");
   assert.deepEqual(await client.subscribePattern("a/+").ready, { position: null, recovered: null, users: [] });
-  await client.close();
 });

@@ -1,4 +1,4 @@
-// The server's addresses of plain HTTP: where they are, how they are asked, and what their answers mean. Knows
+// The server's addresses of plain HTTP (docs/reference/http-clients.md): where they are, how they are asked, and what their answers mean. Knows
 // nothing of subscriptions.
 
 import { reasonOf } from "../core/errors.js";

@@ -135,9 +135,9 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "conformance",
-        about: "Autobahn's testsuite against the library, as server and as client",
+        about: "Autobahn's testsuite against the library, as server and as client; our own battery against five servers",
         tier: Tier::Full,
-        needs: &[Tool::Python],
+        needs: &[Tool::Python, Tool::Node],
         run: conformance,
     },
     Step {
@@ -341,7 +341,8 @@ fn conformance(root: &Path) -> Result<()> {
             process::run(command.args(more).args(deflate), minutes(20))?;
         }
     }
-    Ok(())
+    // What our own battery says of servers, ours and others.
+    process::run(&mut python(root, "conformance/check/run.py"), minutes(20))
 }
 
 const AUTOBAHN: &str = "conformance/autobahn/run.py";

@@ -200,7 +200,7 @@ impl<'a> Run<'a> {
                     return Next::ShutDown;
                 }
                 Step::Want(want) => {
-                    let pings = matches!(want, Want::Alive | Want::FailOrAlive(_))
+                    let pings = matches!(want, Want::Survive | Want::FailOrAlive(_))
                         || matches!(want, Want::Echo(..) | Want::EchoOrTooBig(..)) && !self.target.echoes;
                     if pings && !asked && self.ended.is_none() {
                         return Next::Send(frames::ping(ALIVE));
@@ -293,7 +293,12 @@ impl<'a> Run<'a> {
         match want {
             Want::Response(judge) => self.judge_response(late, *judge),
             Want::Refused => self.judge_response(late, refused),
-            Want::Alive => self.judge_pong(ALIVE, late),
+            Want::Survive => match self.judge_pong(ALIVE, late) {
+                Some(verdict) if verdict.outcome == Outcome::Failed && !late => {
+                    Some(Verdict::remark("the server ended the connection of a client that asks too much"))
+                }
+                verdict => verdict,
+            },
             Want::Pong(payload) => self.judge_pong(payload, late),
             // What is sent behind a message tells of it, where it does not come back.
             Want::Echo(..) if !self.target.echoes && self.steps.len() > 0 => Some(Verdict::PASSED),

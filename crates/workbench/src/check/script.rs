@@ -119,8 +119,8 @@ pub(crate) enum Want {
     EchoOrTooBig(Opcode, Bytes),
     /// Answer a ping.
     Pong(Bytes),
-    /// Answer a ping after ours that was not to be answered: be alive.
-    Alive,
+    /// Be alive, or have ended the connection of somebody who asks too much.
+    Survive,
     /// Fail the connection, best with one of these codes.
     Fail(&'static [u16]),
     /// Fail it, or at least be alive: the standard does not demand it.

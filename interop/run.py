@@ -172,6 +172,10 @@ def native_websockets() -> tuple[int, int]:
     return switchboard("native-websockets", [*environment.python(), str(HERE / "server/native_websockets.py")])
 
 
+def crossing() -> tuple[int, int]:
+    return switchboard("crossing", [*environment.python(), str(HERE / "server/crossing.py")], schemes=("ws",))
+
+
 def native_ws() -> tuple[int, int]:
     return switchboard("native-ws", [*environment.node(), str(HERE / "server/native_ws.mjs")])
 
@@ -259,6 +263,7 @@ SUITES: dict[str, Callable[[], tuple[int, int]]] = {
     "http2-node": http2_node,
     "http2-chromium": http2_chromium,
     "native-websockets": native_websockets,
+    "crossing": crossing,
     "native-ws": native_ws,
     "native-chromium": native_chromium,
     "pusher-js": pusher_js,

@@ -16,6 +16,8 @@ class Model {
   token: string | null = null;
   down = false;
   mute = false;
+  /** Publishes, and says that it could not. */
+  confused = false;
   /** How long each publication takes. */
   delays: number[] = [];
   private readonly waiting = new Set<(error?: Error) => void>();
@@ -60,6 +62,7 @@ class Model {
     const duplicate = this.keys.has(body.idempotency_key);
     this.keys.add(body.idempotency_key);
     if (!duplicate) this.publish(body.channel, body.data, body.encoding);
+    if (this.confused) return refuse(503, "unavailable", "the server is shutting down");
     return json({ channel: body.channel, position: position(), ...(duplicate && { duplicate }) });
   }
 
@@ -253,6 +256,17 @@ test("publications to a channel do not overtake each other, and each has a key",
   assert.equal(model.keys.size, 4);
   const once = () => client.publish("a", 5, { idempotencyKey: "k" });
   assert.deepEqual([(await once()).duplicate, (await once()).duplicate], [false, true]);
+});
+
+test("a server that could not is not believed: what has a key is published again, of the other nothing is known", async () => {
+  const { model, client } = begun("poll");
+  model.confused = true;
+  await assert.rejects(client.publish("a", 1), { kind: "interrupted" });
+  const once = client.publish("a", 2, { idempotencyKey: "k" });
+  await until(() => model.keys.has("k"));
+  model.confused = false;
+  assert.equal((await once).duplicate, true);
+  assert.deepEqual(model.log.get("a")?.map(({ data }) => data), [1, 2]);
 });
 
 test("stream: who came while nobody listened is told", async () => {

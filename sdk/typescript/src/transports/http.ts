@@ -157,6 +157,8 @@ class HttpConnection implements Connection {
   private async publish(id: unknown, members: { idempotency_key?: unknown }): Promise<void> {
     const named = members.idempotency_key !== undefined;
     const answer = await this.endpoint.post("publish", named ? members : { ...members, idempotency_key: uniqueKey() }, this.ended.signal);
+    // A server that is going away may say so of what it has done: that is no refusal, but not to know.
+    if (!answer.ok && answer.status >= 500) throw new Error(answer.error.message);
     if (!answer.ok) return this.say({ type: "error", id, ...answer.error });
     const { duplicate, ...body } = answer.body;
     this.say({ ...body, ...(named && duplicate !== undefined && { duplicate }), type: "ok", id });

@@ -129,7 +129,8 @@ impl Logs {
                     log.ring.push_back(publication);
                 }
                 let mut ids = ids;
-                ids.sort_unstable_by_key(|(_, _, until)| *until);
+                // Many may end at the same moment: a turn has one time.
+                ids.sort_unstable_by_key(|(_, offset, until)| (*until, *offset));
                 for (id, offset, until) in ids {
                     log.ids.remember(now, (*id).into(), offset, until.since(now), usize::MAX);
                 }
@@ -567,6 +568,19 @@ mod tests {
         // Offsets were skipped: who is before the skip may have missed what was in it.
         logs.append(now, &key(), &publication(9, 8, 10), None, &ChannelOptions::default());
         assert_eq!((after(&mut logs, 8), after(&mut logs, 5)), (Ok(vec![9]), Err(Some(8))));
+    }
+
+    #[test]
+    fn ids_of_one_moment_go_in_the_order_of_their_publications_after_a_restart_too() {
+        let mut logs = Logs::new(9, usize::MAX);
+        let until = Time::from_secs(50);
+        let ids = vec![("a".into(), 3, until), ("b".into(), 1, until), ("c".into(), 2, until)];
+        let now = Time::from_secs(10);
+        logs.restore(now, &key(), Restored { ids, ..restored(3, 3, Vec::new()) });
+        let options = ChannelOptions { idempotency_ids: 2, ..ChannelOptions::default() };
+        logs.append(now, &key(), &publication(4, 3, 10), Some("d".into()), &options);
+        let known = ["a", "b", "c", "d"].map(|id| logs.find_id(now, &key(), id).is_some());
+        assert_eq!(known, [true, false, false, true]);
     }
 
     #[test]

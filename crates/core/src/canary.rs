@@ -32,11 +32,27 @@ pub enum Canary {
     FeedLeft,
     /// Whoever asks why is not told of what an outbox dropped.
     DropForgotten,
+    /// A publication is acknowledged and delivered before the disk has it, where it should wait.
+    AcknowledgedEarly,
+    /// After a crash whoever was there before may go on, although publications are missing.
+    LostRangeTaken,
+    /// Offsets that may have been given away before a crash are given away again.
+    OffsetsReused,
+    /// A record whose checksum does not fit is believed.
+    TornRecordTaken,
+    /// A sync that failed is taken for one that succeeded.
+    FailedSyncTaken,
+    /// What a full disk refused is acknowledged.
+    RefusedAcknowledged,
+    /// A full disk at the beginning of a file of the journal leaves an empty one behind.
+    SegmentSkipped,
+    /// The disk is not told that a cached value was cleared.
+    ClearedComesBack,
 }
 
 impl Canary {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 21] = [
         Self::ReadBeforeRegistering,
         Self::BehindForever,
         Self::LeaveLost,
@@ -50,6 +66,14 @@ impl Canary {
         Self::ExcludedReplayed,
         Self::FeedLeft,
         Self::DropForgotten,
+        Self::AcknowledgedEarly,
+        Self::LostRangeTaken,
+        Self::OffsetsReused,
+        Self::TornRecordTaken,
+        Self::FailedSyncTaken,
+        Self::RefusedAcknowledged,
+        Self::SegmentSkipped,
+        Self::ClearedComesBack,
     ];
 }
 

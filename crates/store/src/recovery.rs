@@ -19,6 +19,7 @@ use hashbrown::HashMap;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
+use switchboard_core::canary::{Canary, is_planted};
 use switchboard_core::{Epoch, Publication, Time};
 use switchboard_hub::ChannelKey;
 
@@ -527,6 +528,9 @@ impl Recovering {
         let mut keys: Vec<_> = channels.into_iter().collect();
         // The order of a map is nobody's: what follows from the same bytes shall be the same.
         keys.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        // An id alone tells no place. It may stand behind the record by which its channel was forgotten, if both came in one batch, and must not bring the
+        // channel back at its beginning.
+        keys.retain(|(_, known)| known.told_at > 0);
         for (key, known) in keys {
             let verdict = Verdict::of(&known, damaged_at, closed_at);
             report.skipped += usize::from(verdict.head > known.head);
@@ -574,9 +578,11 @@ impl Verdict {
         let chain = known.chain().max(recorded);
         // A hole without damage is one that the journal was told of: publications that had to be delivered while the disk took nothing.
         let sound = damaged_at == 0 || (known.told_at > damaged_at && chain == recorded);
-        let reserved = if known.reserved_at > closed_at { known.reserved } else { 0 };
+        let in_use = known.reserved_at > closed_at && !is_planted(Canary::OffsetsReused);
+        let reserved = if in_use { known.reserved } else { 0 };
         if reserved > known.head {
-            return Self { sound, head: reserved, complete_after: reserved };
+            let complete_after = if is_planted(Canary::LostRangeTaken) { chain } else { reserved };
+            return Self { sound, head: reserved, complete_after };
         }
         Self { sound, head: known.head, complete_after: chain }
     }

@@ -9,7 +9,9 @@ use crate::journal::{Journal, JournalOptions, Refusal};
 use crate::record::Kept;
 use crate::recovery::{RecoverError, RecoveredChannel, Report};
 use core::time::Duration;
-use switchboard_core::{Epoch, Time};
+use hashbrown::HashMap;
+use switchboard_core::canary::{Canary, is_planted};
+use switchboard_core::{Epoch, Position, Time};
 use switchboard_hub::{ChannelKey, ShardId};
 
 /// When what was written is made to survive a loss of power.
@@ -118,6 +120,8 @@ pub struct Store<D> {
     mark_at: Option<Time>,
     /// When a full disk is tried again.
     probe_at: Option<Time>,
+    /// Where nobody waits for the disk: channels of which something was delivered that could not be kept, with the latest such offset.
+    unkept: HashMap<ChannelKey, (Epoch, u64), foldhash::fast::RandomState>,
     stats: StoreStats,
 }
 
@@ -147,6 +151,7 @@ impl<D: Disk> Store<D> {
             sync_at: None,
             mark_at: None,
             probe_at: None,
+            unkept: HashMap::default(),
             stats: StoreStats::default(),
         };
         Ok((store, channels, report))
@@ -165,8 +170,15 @@ impl<D: Disk> Store<D> {
         }
         let before = self.state();
         let committed = self.commit(now, batch.must_sync);
+        if committed.is_err() {
+            batch.unkept.append(&mut batch.delivered);
+        }
+        for kept in &batch.unkept {
+            let Position { epoch, offset } = kept.publication.position;
+            self.unkept.insert(kept.key(), (epoch, offset));
+        }
         self.stats.requests += batch.tickets;
-        let mut replies = batch.into_replies(committed.is_err());
+        let mut replies = batch.into_replies(committed.is_err() && !is_planted(Canary::RefusedAcknowledged));
         for (_, replies) in &replies {
             for Reply(kind) in replies {
                 if let ReplyKind::Done { refused, .. } = kind {
@@ -190,7 +202,12 @@ impl<D: Disk> Store<D> {
                 // Where nobody waits for the disk, what could not be written is a known hole, and what follows is kept all the same.
                 let begins = begins || self.fsync != Fsync::Always;
                 let staged = writable && self.journal.stage_publication(&kept, begins).is_ok();
-                batch.must_sync |= self.fsync == Fsync::Always;
+                if self.fsync == Fsync::Always {
+                    batch.must_sync = true;
+                } else {
+                    let of = if staged { &mut batch.delivered } else { &mut batch.unkept };
+                    of.push(kept);
+                }
                 batch.ticket(shard, ticket, !staged);
             }
             RequestKind::Reserve { ticket, key, epoch, head, through } => {
@@ -295,6 +312,12 @@ impl<D: Disk> Store<D> {
             self.journal.commit(true)?;
             return Ok(false);
         }
+        // What was delivered and could not be kept is a hole that the next start must know of, though it has nothing else to doubt.
+        for (key, (epoch, offset)) in self.unkept {
+            if self.journal.index.channel(&key, epoch).is_none_or(|channel| channel.staged_head < offset) {
+                self.journal.stage_reservation(key, epoch, offset, offset);
+            }
+        }
         self.journal.close()?;
         Ok(true)
     }
@@ -323,6 +346,11 @@ impl<D: Disk> Store<D> {
 #[derive(Debug, Default)]
 struct Batch {
     must_sync: bool,
+    /// Where nobody waits for the disk: what is staged, and what could not be.
+    #[allow(clippy::vec_box, reason = "they come so")]
+    delivered: Vec<Box<Kept>>,
+    #[allow(clippy::vec_box, reason = "they come so")]
+    unkept: Vec<Box<Kept>>,
     tickets: u64,
     shards: Vec<Tickets>,
 }

@@ -15,6 +15,7 @@ use crate::record::{Cached, Kept, Place, Record};
 use crate::recovery::{RecoverError, Recovered, RecoveredChannel, Report, STORE, read_patiently, recover};
 use compaction::Compaction;
 use std::io;
+use switchboard_core::canary::{Canary, is_planted};
 use switchboard_core::{Epoch, Time};
 use switchboard_hub::ChannelKey;
 
@@ -328,6 +329,9 @@ impl<D: Disk> Journal<D> {
         if let Some(refusal) = &self.refusal {
             let refusal = refusal.clone();
             self.abandon();
+            if sync && refusal == Refusal::Full {
+                self.sync_written()?;
+            }
             return Err(refusal);
         }
         // A segment is whole before the next begins.
@@ -350,10 +354,16 @@ impl<D: Disk> Journal<D> {
         if written > 0 {
             if head.length == 0 {
                 self.create(&name)?;
+                if is_planted(Canary::SegmentSkipped) {
+                    self.next_sequence = head.sequence + 1;
+                }
+            }
+            self.append(&name, head.length)?;
+            if head.length == 0 {
+                // Not before: where there was no room for its first batch, the next attempt is at the same file, or the one after would follow an empty one.
                 self.next_sequence = head.sequence + 1;
                 self.index.segments.push_back(Segment { sequence: head.sequence, ..Segment::default() });
             }
-            self.append(&name, head.length)?;
             let first = head.length == 0;
             (head.length, head.unsynced, head.marked) = (head.length + written, true, first && self.staged.is_empty());
             self.head = Some(head);
@@ -362,12 +372,7 @@ impl<D: Disk> Journal<D> {
             }
         }
         if sync && head.unsynced {
-            self.disk.sync(&name).map_err(|error| failed(&error))?;
-            if head.unnamed {
-                self.disk.sync_folder().map_err(|error| failed(&error))?;
-            }
-            (head.unsynced, head.unnamed) = (false, false);
-            self.head = Some(head);
+            self.sync_head(&mut head)?;
         }
         self.buffer.clear();
         // One huge batch must not hold its memory for ever.
@@ -377,6 +382,25 @@ impl<D: Disk> Journal<D> {
             self.remove_compacted()?;
         }
         Ok(Written { bytes: written, synced: sync })
+    }
+
+    /// What was written while there was room is owed its sync all the same.
+    fn sync_written(&mut self) -> Result<(), Refusal> {
+        let Some(mut head) = self.head.filter(|head| head.unsynced) else { return Ok(()) };
+        self.sync_head(&mut head).inspect_err(|refusal| self.refusal = Some(refusal.clone()))
+    }
+
+    fn sync_head(&mut self, head: &mut Head) -> Result<(), Refusal> {
+        let synced = self.disk.sync(&segment_name(head.sequence)).map_err(|error| failed(&error));
+        if !is_planted(Canary::FailedSyncTaken) {
+            synced?;
+        }
+        if head.unnamed {
+            self.disk.sync_folder().map_err(|error| failed(&error))?;
+        }
+        (head.unsynced, head.unnamed) = (false, false);
+        self.head = Some(*head);
+        Ok(())
     }
 
     fn create(&mut self, name: &str) -> Result<(), Refusal> {

@@ -148,3 +148,77 @@ fn what_has_expired_leaves_the_disk() {
     let stats = node.store.stats();
     assert_eq!((stats.channels, node.latest("a").len()), (1, 0), "{stats:?}");
 }
+
+#[test]
+fn a_disk_that_is_full_where_a_file_begins_leaves_no_hole() {
+    let mut filled = 0;
+    for published in 0..40 {
+        let (mut node, _) = Node::start(FaultyDisk::new(5), Fsync::Always, options(SIZE), 500);
+        for _ in 0..published {
+            node.publish("a", None, None);
+            node.settle();
+        }
+        node.disk.set_faults(Faults { capacity: Some(node.disk.bytes() + 60), ..Faults::default() });
+        node.publish("a", None, None);
+        node.settle();
+        filled += u32::from(node.state() == StoreState::Full);
+        node.disk.set_faults(Faults::default());
+        node.pass(Duration::from_secs(2));
+        for _ in 0..10 {
+            node.publish("a", None, None);
+            node.settle();
+        }
+        let disk = node.disk.clone();
+        let report = node.restart(disk);
+        assert_eq!((report.damage, report.new_epochs), (vec![], 0), "after {published}");
+        node.check_all_there("a", SIZE);
+        node.check_last_resumes("a");
+    }
+    assert!(filled > 20, "{filled}");
+}
+
+#[test]
+fn what_a_full_disk_did_not_keep_is_a_known_hole_after_an_end_in_order_too() {
+    for fsync in [Fsync::Interval(Duration::from_millis(100)), Fsync::Never] {
+        let mut node = node(fsync);
+        let before = node.position("a");
+        node.disk.set_faults(Faults { capacity: Some(node.disk.bytes()), ..Faults::default() });
+        // Delivered at once, and refused by the disk.
+        node.publish("a", None, None);
+        node.settle();
+        assert_eq!((node.state(), node.position("a").offset), (StoreState::Full, before.offset + 1));
+        node.disk.set_faults(Faults::default());
+        node.pass(Duration::from_secs(2));
+        assert!(node.close());
+        let disk = node.disk.clone();
+        let report = node.restart(disk);
+        assert!(report.clean && node.position("a").offset > before.offset, "{report:?}");
+        node.check_resumes();
+        node.publish("a", None, None);
+        node.settle();
+        node.check_resumes();
+    }
+}
+
+#[test]
+fn what_was_written_before_the_disk_was_full_is_synced_in_time() {
+    let (mut node, _) =
+        Node::start(FaultyDisk::new(5), Fsync::Interval(Duration::from_millis(100)), options(SIZE), 4_000);
+    node.publish("a", None, None);
+    node.settle();
+    node.pass(Duration::from_secs(1));
+    node.publish("a", None, None);
+    node.settle();
+    let (kept, syncs) = (node.latest("a"), node.disk.syncs());
+    node.disk.set_faults(Faults { capacity: Some(node.disk.bytes()), ..Faults::default() });
+    node.publish("a", None, None);
+    node.settle();
+    assert_eq!((node.state(), node.disk.syncs()), (StoreState::Full, syncs));
+    node.pass(Duration::from_millis(100));
+    assert_eq!((node.state(), node.disk.syncs()), (StoreState::Full, syncs + 1));
+    node.disk.lose_power();
+    let disk = node.disk.clone();
+    node.restart(disk);
+    assert_eq!(node.latest("a"), kept);
+    node.check_resumes();
+}

@@ -43,7 +43,13 @@ impl World<'_> {
                 }
             }
             Action::Nothing => {}
-            Action::Crash { down } => self.crash(*down),
+            Action::Crash { down, end, flip } => {
+                self.crash(*down, *end);
+                if let Some(number) = flip {
+                    self.flip(*number);
+                }
+            }
+            Action::Disk(fault) => self.disk(*fault),
             Action::Submit { channel, size } => self.submit(client, *channel, *size),
             action => self.talk(client, action),
         }
@@ -90,7 +96,8 @@ impl World<'_> {
         let talk = match speech {
             Speech::Native { .. } => {
                 let expires = token.and_then(|token| token.expires);
-                Talk::Native(Conversation::new(name, &app, rights, expires, left))
+                let durable = self.plan.setup.fsync.is_some();
+                Talk::Native(Conversation::new(name, &app, rights, expires, left, durable))
             }
             Speech::Raw { channel, .. } => {
                 let channel = self.plan.setup.channel(channel);
@@ -173,7 +180,9 @@ impl World<'_> {
     }
 
     fn publish(&mut self, link: usize, action: &Action) {
-        let Action::Publish { channel, size, exclude_self, form, answered, once, compare, .. } = action else { return };
+        let Action::Publish { channel, size, exclude_self, form, answered, once, compare, cache, .. } = action else {
+            return;
+        };
         let channel = self.plan.setup.channel(*channel);
         let number = self.next_number;
         self.next_number += 1;
@@ -184,6 +193,9 @@ impl World<'_> {
                 let mut message = json!({"type": "publish", "channel": channel});
                 if *exclude_self {
                     message["exclude_self"] = json!(true);
+                }
+                if let Some(cache) = cache {
+                    message["cache"] = json!(cache);
                 }
                 if let Some(once) = once {
                     message["idempotency_key"] = json!(format!("key-{once}"));
@@ -220,15 +232,23 @@ impl World<'_> {
         let Ok(channel) = ChannelName::parse(self.plan.setup.channel(channel).as_str()) else { return };
         let payload = Payload::Json(format!("[{},{:?}]", self.next_number, "x".repeat(size)).into());
         self.next_number += 1;
-        self.ask(&app, Command::Publish { channel, publish: Publish::new(payload), exclude_self: false });
+        let shard = self.rng.below(self.node.shards.len());
+        // What a shard does not take waits outside, and here is not asked at all.
+        if self.node.shards[shard].sessions.takes_requests() {
+            self.ask_on(shard, &app, Command::Publish { channel, publish: Publish::new(payload), exclude_self: false });
+        }
     }
 
     /// The application asks, on any shard. Returns the ticket.
     pub(crate) fn ask(&mut self, app: &Arc<switchboard_core::App>, command: Command) -> u64 {
+        let shard = self.rng.below(self.node.shards.len());
+        self.ask_on(shard, app, command)
+    }
+
+    fn ask_on(&mut self, shard: usize, app: &Arc<switchboard_core::App>, command: Command) -> u64 {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         self.tickets.insert(ticket, self.now);
-        let shard = self.rng.below(self.node.shards.len());
         self.node.shards[shard].sessions.submit(self.now, ticket, app, command);
         self.want_turn(shard);
         ticket

@@ -2,6 +2,8 @@
 
 use crate::Violation;
 use crate::node::shard_id;
+use crate::plan::DiskFault;
+use crate::storage::Storage;
 use crate::world::{Due, Talk, World};
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,7 +46,9 @@ impl World<'_> {
             ("bounds: unanswered", backlog.unanswered, portions.unanswered_bytes_max + UNASKED),
             ("bounds: history", is_kept, kept),
         ];
-        match bounds.iter().find(|(_, is, bound)| is > bound) {
+        let disk = self.storage.as_ref().and_then(|storage| storage.room(setup));
+        let disk = disk.map(|(is, bound)| ("bounds: the journal", is, bound));
+        match bounds.iter().chain(&disk).find(|(_, is, bound)| is > bound) {
             None => Ok(()),
             Some((kind, is, bound)) => Err(Violation::new(kind, format!("shard {shard}: {is} of {bound} bytes"))),
         }
@@ -53,6 +57,7 @@ impl World<'_> {
     /// No more faults: everybody reads, the dead are found, everything that is on its way arrives.
     pub(crate) fn calm_down(&mut self) -> Result<(), Violation> {
         self.trace.note(self.now, "calm", &[], String::new);
+        self.disk(DiskFault::Heal);
         for client in 0..self.clients.len() {
             self.clients[client].stalled = false;
             if let Some(link) = self.clients[client].link {
@@ -172,6 +177,9 @@ impl World<'_> {
             if self.truth.borrow().kept[index] > 0 {
                 return left("left: history", format!("shard {index}: {} bytes", self.truth.borrow().kept[index]));
             }
+        }
+        if let Some(message) = self.storage.as_ref().and_then(Storage::left) {
+            return left("left: the journal", message);
         }
         match self.tickets.first_key_value() {
             Some((ticket, asked)) => left("application: never answered", format!("{ticket}, asked {asked:?}")),

@@ -37,6 +37,8 @@ pub(crate) struct Conversation {
     /// Positions of channels that it no longer subscribes to.
     pub(crate) left: BTreeMap<String, Position>,
     welcomed: bool,
+    /// The history is on a disk, which may refuse.
+    durable: bool,
     pub(crate) seen: Seen,
 }
 
@@ -71,6 +73,7 @@ impl Conversation {
         rights: Rights,
         expires: Option<Time>,
         left: BTreeMap<String, Position>,
+        durable: bool,
     ) -> Self {
         Self {
             name,
@@ -85,6 +88,7 @@ impl Conversation {
             subscriptions: BTreeMap::new(),
             left,
             welcomed: false,
+            durable,
             seen: Seen::default(),
         }
     }
@@ -419,6 +423,7 @@ impl Conversation {
                 }
                 _ => false,
             },
+            "unavailable" => self.durable && matches!(asked.what, Request::Publish { .. }),
             "bad_token" => matches!(asked.what, Request::Authenticate { expired: Some(at), .. } if at <= now),
             _ => false,
         };
@@ -515,9 +520,8 @@ fn check_history(
         if known.is_none() || known != publication.number() {
             return violation("history: something that was not published there");
         }
-        if last.is_some_and(|last| {
-            last >= publication.offset || !truth.between(place, epoch, last, publication.offset).is_empty()
-        }) {
+        if last.is_some_and(|last| last >= publication.offset || truth.is_known(place, epoch, last, publication.offset))
+        {
             return violation("history: out of order or with a hole");
         }
         last = Some(publication.offset);
@@ -531,7 +535,9 @@ fn check_history(
                 return violation("history: not what follows the position");
             }
         }
-        None if last.is_some_and(|last| last != end) => return violation("history: not the latest"),
+        None if last.is_some_and(|last| truth.is_known(place, epoch, last, end + 1)) => {
+            return violation("history: not the latest");
+        }
         None => {}
     }
     Ok(())

@@ -12,14 +12,17 @@
 mod actions;
 mod check;
 mod conversation;
+mod found;
 mod kept;
 mod listener;
 mod message;
 mod node;
 mod pipe;
 mod plan;
+mod recorder;
 mod rights;
 mod shrink;
+mod storage;
 mod subscription;
 mod trace;
 mod truth;
@@ -27,7 +30,7 @@ mod why;
 mod world;
 
 pub use kept::{Kept, kept};
-pub use plan::{Action, Form, Plan, Setup, Speech, Step};
+pub use plan::{Action, DiskFault, End, Form, Plan, Setup, Speech, Step};
 pub use shrink::{Shrunk, shrink};
 pub use world::{Report, Seen, simulate};
 

@@ -2,9 +2,10 @@
 
 use crate::Violation;
 use crate::pipe::{BINARY, CLOSE, TEXT, frame};
-use crate::plan::Setup;
+use crate::plan::{End, Setup};
+use crate::recorder::{Inner, Recorder};
 use crate::rights;
-use crate::truth::{Recorder, Truth};
+use crate::truth::Truth;
 use crate::world::{Due, World};
 use core::cell::RefCell;
 use core::time::Duration;
@@ -12,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use switchboard_core::Time;
-use switchboard_hub::{Mail, MemoryBroker, Outbox, Shard, ShardConfig, ShardId};
+use switchboard_hub::{Mail, Outbox, Shard, ShardConfig, ShardId};
 use switchboard_session::{Directory, Incoming, Sessions};
 use switchboard_testkit::{FakeDirectory, Rng, TestFraming};
 
@@ -47,9 +48,10 @@ const WRITE_BYTES: usize = 2_000;
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Node {
-    pub(crate) fn new(setup: &Setup, truth: &Rc<RefCell<Truth>>, rng: &mut Rng) -> Self {
+    /// One whose shards have these brokers, or none of them.
+    pub(crate) fn new(setup: &Setup, truth: &Rc<RefCell<Truth>>, rng: &mut Rng, brokers: Vec<Inner>) -> Self {
         let directory = Arc::new(rights::directory(&setup.apps, &setup.tokens));
-        let shards = (0..setup.shards).map(|id| {
+        let shards = (0..setup.shards).zip(brokers).map(|(id, broker)| {
             let config = ShardConfig {
                 id: ShardId(id),
                 shards: setup.shards,
@@ -58,7 +60,6 @@ impl Node {
                 mailbox_bytes: setup.mailbox_bytes,
                 portions: setup.portions,
             };
-            let broker = MemoryBroker::new(rng.number() & 0xFFFF_FFFF_FFFF, setup.history_bytes_max);
             let broker = Recorder::new(usize::from(id), broker, truth);
             let shard = Shard::new(config, broker);
             let directory: Arc<dyn Directory> = directory.clone();
@@ -124,6 +125,7 @@ impl World<'_> {
             }
         }
         self.send_mail(shard);
+        self.ask_store(shard);
         let one = &mut self.node.shards[shard];
         if one.sessions.takes_requests() {
             let links = core::mem::take(&mut one.waiting_links);
@@ -318,11 +320,13 @@ impl World<'_> {
     }
 
     /// The node dies: everything that it had in memory is gone.
-    pub(crate) fn crash(&mut self, down: Duration) {
+    pub(crate) fn crash(&mut self, down: Duration, end: End) {
         if !core::mem::replace(&mut self.node.up, false) {
             return;
         }
         self.seen.crashes += 1;
+        self.trace.note(self.now, "crash", &[], || format!("{end:?}"));
+        self.end_store(end);
         for link in 0..self.links.len() {
             let one = &mut self.links[link];
             one.session_open = false;
@@ -337,9 +341,9 @@ impl World<'_> {
         self.after(down, Due::Restart);
     }
 
-    pub(crate) fn restart(&mut self) {
-        self.truth.borrow_mut().forget_asked();
-        self.node = Node::new(&self.plan.setup, &self.truth, &mut self.rng);
+    pub(crate) fn restart(&mut self) -> Result<(), Violation> {
+        self.begin_node()?;
         self.trace.note(self.now, "restarted", &[], String::new);
+        Ok(())
     }
 }

@@ -8,6 +8,7 @@ use core::time::Duration;
 use std::sync::Arc;
 use switchboard_core::{App, AppId, ChannelName, ChannelOptions, Channels, Limits, Overflow, Time};
 use switchboard_hub::{Portions, TraceOptions};
+use switchboard_store::Fsync;
 use switchboard_testkit::Rng;
 
 /// A whole run, before it has begun.
@@ -50,6 +51,16 @@ pub struct Setup {
     pub socket_bytes: usize,
     /// History of all channels of a shard, in bytes.
     pub history_bytes_max: usize,
+    /// When the history is synced, if it is on a disk.
+    pub fsync: Option<Fsync>,
+    /// Bytes after which the journal begins another file.
+    pub segment_bytes: usize,
+    /// How long a batch of the journal takes.
+    pub disk: Latency,
+    /// Batches of requests on the way to the journal.
+    pub store_batches: usize,
+    /// Publications of a shard on their way to the journal, in bytes.
+    pub asked_bytes_max: usize,
 }
 
 /// Something that is tried.
@@ -105,6 +116,8 @@ pub enum Action {
         once: Option<usize>,
         /// Only at the position that it knows.
         compare: bool,
+        /// What becomes of the channel's cached value: kept so, or cleared.
+        cache: Option<&'static str>,
     },
     /// Ask who is there.
     Presence {
@@ -155,7 +168,47 @@ pub enum Action {
     Crash {
         /// After how long.
         down: Duration,
+        /// How it ends.
+        end: End,
+        /// A byte of its history is turned over meanwhile: which, is drawn from this.
+        flip: Option<u64>,
     },
+    /// Something happens to the disk of the history.
+    Disk(DiskFault),
+}
+
+/// How a process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// At once; the system keeps what was written.
+    Kill,
+    /// With the whole machine: what was not synced may be gone, in parts.
+    Power,
+    /// In order.
+    Order,
+}
+
+/// What happens to a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskFault {
+    /// It has so many bytes left.
+    Full {
+        /// Bytes.
+        room: usize,
+    },
+    /// The next write fails.
+    Write,
+    /// The next sync fails, and what it should have kept is gone.
+    Sync,
+    /// The machine stops in the midst of a later operation.
+    Stop {
+        /// Which.
+        operations: u64,
+    },
+    /// Each batch takes long.
+    Slow,
+    /// It is well again.
+    Heal,
 }
 
 /// What a connection speaks.
@@ -236,6 +289,11 @@ impl Setup {
             turn: draw_latency(rng, 100),
             socket_bytes: pick(rng, &[700, 4_000, 64 * 1024]),
             history_bytes_max: pick(rng, &[20_000, 64 * 1024 * 1024]),
+            fsync: pick(rng, &FSYNC),
+            segment_bytes: pick(rng, &[700, 3_000, 40_000]),
+            disk: draw_latency(rng, 2_000),
+            store_batches: pick(rng, &[1, 2, 64]),
+            asked_bytes_max: pick(rng, &[2_000, 20_000, 8 * 1024 * 1024]),
         };
         setup.apps = ["one", "two"].map(|name| Arc::new(draw_app(name, rng))).into();
         setup
@@ -253,6 +311,16 @@ impl Setup {
         format!("{half}:{number}")
     }
 }
+
+/// In memory one time of three; else mostly with the promise that is the hardest to keep.
+const FSYNC: [Option<Fsync>; 6] = [
+    None,
+    None,
+    Some(Fsync::Always),
+    Some(Fsync::Always),
+    Some(Fsync::Interval(Duration::from_millis(50))),
+    Some(Fsync::Never),
+];
 
 fn draw_latency(rng: &mut Rng, scale: u64) -> Latency {
     let min = rng.number() % scale;
@@ -284,6 +352,7 @@ fn draw_options(rng: &mut Rng) -> ChannelOptions {
         presence: !rng.one_in(4),
         idempotency_ttl: Duration::from_secs(pick(rng, &[2, 120])),
         idempotency_ids: pick(rng, &[0, 2, 1_000]),
+        cache_ttl: Duration::from_secs(pick(rng, &[5, 60])),
         overflow: if rng.one_in(3) { Overflow::DropOldest } else { Overflow::Disconnect },
         ..ChannelOptions::default()
     }
@@ -293,12 +362,12 @@ fn draw_options(rng: &mut Rng) -> ChannelOptions {
 #[derive(Debug)]
 struct Weights([usize; KINDS]);
 
-const KINDS: usize = 15;
+const KINDS: usize = 16;
 
 impl Weights {
     fn draw(rng: &mut Rng) -> Self {
-        //             conn sub unsub publ pres hist auth nons ping stall read leave cut vanish submit
-        let mut weights = [14, 20, 6, 40, 4, 6, 3, 1, 1, 5, 7, 2, 5, 2, 6];
+        //             conn sub unsub publ pres hist auth nons ping stall read leave cut vanish submit disk
+        let mut weights = [14, 20, 6, 40, 4, 6, 3, 1, 1, 5, 7, 2, 5, 2, 6, 1];
         for weight in weights.iter_mut().skip(2) {
             match rng.below(5) {
                 0 => *weight = 0,
@@ -353,6 +422,7 @@ fn draw_step(rng: &mut Rng, setup: &Setup, weights: &Weights, pace: u64) -> Step
             answered: !rng.one_in(5),
             once: rng.one_in(6).then(|| rng.below(4)),
             compare: rng.one_in(8),
+            cache: rng.one_in(8).then(|| pick(rng, &["keep", "keep", "clear"])),
         },
         4 => Action::Presence { channel },
         5 => Action::History { channel, since: rng.one_in(2), limit: [1, 3, 100][rng.below(3)] },
@@ -362,10 +432,23 @@ fn draw_step(rng: &mut Rng, setup: &Setup, weights: &Weights, pace: u64) -> Step
         9 => Action::Stall,
         10 => Action::Read,
         11 => Action::Leave,
-        12 if rng.one_in(60) => Action::Crash { down: Duration::from_millis(rng.number() % 2_000) },
+        12 if rng.one_in(60) => Action::Crash {
+            down: Duration::from_millis(rng.number() % 2_000),
+            end: pick(rng, &[End::Kill, End::Power, End::Power, End::Order]),
+            flip: rng.one_in(8).then(|| rng.number()),
+        },
         12 => Action::Cut,
         13 => Action::Vanish,
-        _ => Action::Submit { channel, size: [20, 200, 900][rng.below(3)] },
+        14 => Action::Submit { channel, size: [20, 200, 900][rng.below(3)] },
+        _ if rng.one_in(4) => Action::Disk(match rng.below(6) {
+            0 => DiskFault::Full { room: rng.below(3_000) },
+            1 => DiskFault::Write,
+            2 => DiskFault::Sync,
+            3 => DiskFault::Stop { operations: rng.number() % 20 },
+            4 => DiskFault::Slow,
+            _ => DiskFault::Heal,
+        }),
+        _ => Action::Disk(DiskFault::Heal),
     };
     Step { after, client, action }
 }

@@ -1,18 +1,15 @@
-//! What really was published, as the brokers ordered it, and the broker that writes it down.
+//! What really was published, as the brokers ordered it.
 //!
 //! Owns the promises of publishing: one place for each publication, in order, once for each id, on its condition. Knows nothing of clients.
 
 use crate::Violation;
 use crate::plan::Setup;
-use core::cell::RefCell;
 use std::collections::BTreeMap;
-use std::rc::Rc;
 use std::sync::Arc;
-use switchboard_core::{AppId, Payload, Position, Publication, SessionId, Since, Time};
-use switchboard_hub::{
-    Broker, BrokerEvent, ChannelKey, ControlRequest, Guarantees, History, HistoryLost, MemoryBroker, PublishRequest,
-    Read, Slice,
+use switchboard_core::{
+    App, AppId, CacheEffect, ChannelName, ChannelOptions, Payload, Position, SessionId, Since, Time,
 };
+use switchboard_hub::{BrokerEvent, PublishRequest};
 
 /// A channel of an application.
 pub(crate) type Place = (AppId, String);
@@ -25,18 +22,43 @@ pub(crate) struct Record {
     pub(crate) number: u64,
     pub(crate) exclude: Option<SessionId>,
     pub(crate) at: Time,
-    id: Option<Box<str>>,
+    /// When it was delivered and acknowledged.
+    pub(crate) told: Time,
+    /// The node died and did not find it again.
+    pub(crate) lost: bool,
+    /// It was not there at a start: nobody expects it at the next.
+    pub(crate) gone: bool,
+    pub(crate) cost: usize,
+    pub(crate) id: Option<Box<str>>,
 }
+
+/// A channel's publications within one epoch.
+#[derive(Debug, Default)]
+pub(crate) struct Log {
+    pub(crate) records: Vec<Record>,
+    /// Nothing was published through here that is not in the records: offsets that were skipped at a start.
+    pub(crate) base: u64,
+}
+
+/// A cached value: the number in its payload, and until when it is kept.
+pub(crate) type Value = (u64, Time);
 
 /// Everything that was published since the beginning.
 #[derive(Debug, Default)]
 pub(crate) struct Truth {
     /// By channel and epoch, in order.
-    logs: BTreeMap<Place, BTreeMap<u64, Vec<Record>>>,
+    pub(crate) logs: BTreeMap<Place, BTreeMap<u64, Log>>,
+    /// The epoch in which a channel was published on last.
+    pub(crate) current: BTreeMap<Place, u64>,
+    /// What became a channel's cached value, and when.
+    pub(crate) cached: BTreeMap<Place, Vec<(Time, Option<Value>)>>,
     /// Where each number is.
-    places: BTreeMap<u64, (Place, Position)>,
+    pub(crate) places: BTreeMap<u64, (Place, Position)>,
     /// What was asked and has no outcome: by number, its id and condition.
-    asked: BTreeMap<u64, Asked>,
+    pub(crate) asked: BTreeMap<u64, Asked>,
+    apps: Vec<Arc<App>>,
+    /// The time now.
+    pub(crate) now: Time,
     pub(crate) violation: Option<Violation>,
     /// Whether ids may be forgotten before their time, because memory is short.
     pub(crate) short_of_memory: bool,
@@ -47,8 +69,9 @@ pub(crate) struct Truth {
 }
 
 #[derive(Debug)]
-struct Asked {
-    id: Option<Box<str>>,
+pub(crate) struct Asked {
+    pub(crate) id: Option<Box<str>>,
+    pub(crate) cache: CacheEffect,
     if_position: Option<Since>,
     ttl: core::time::Duration,
     ids: usize,
@@ -59,6 +82,7 @@ impl Truth {
         Self {
             short_of_memory: setup.history_bytes_max < 1024 * 1024,
             kept: vec![0; usize::from(setup.shards)],
+            apps: setup.apps.clone(),
             ..Self::default()
         }
     }
@@ -84,15 +108,21 @@ impl Truth {
         log.get(start..end).unwrap_or_default()
     }
 
+    /// Whether something between two offsets, both excluded, was published and not lost.
+    pub(crate) fn is_known(&self, place: &Place, epoch: u64, after: u64, before: u64) -> bool {
+        self.between(place, epoch, after, before).iter().any(|record| !record.lost)
+    }
+
     /// The latest offset of an epoch; 0 if there was nothing.
     pub(crate) fn end(&self, place: &Place, epoch: u64) -> u64 {
-        self.log(place, epoch).last().map_or(0, |record| record.offset)
+        let Some(log) = self.logs.get(place).and_then(|epochs| epochs.get(&epoch)) else { return 0 };
+        log.records.last().map_or(0, |record| record.offset).max(log.base)
     }
 
     /// The latest offset of an epoch before a moment.
     pub(crate) fn end_before(&self, place: &Place, epoch: u64, at: Time) -> u64 {
         let log = self.log(place, epoch);
-        let count = log.partition_point(|record| record.at < at);
+        let count = log.partition_point(|record| record.told < at);
         log.get(..count).and_then(<[Record]>::last).map_or(0, |record| record.offset)
     }
 
@@ -107,14 +137,15 @@ impl Truth {
     }
 
     fn log(&self, place: &Place, epoch: u64) -> &[Record] {
-        self.logs.get(place).and_then(|epochs| epochs.get(&epoch)).map_or(&[], Vec::as_slice)
+        self.logs.get(place).and_then(|epochs| epochs.get(&epoch)).map_or(&[], |log| &log.records)
     }
 
-    fn ask(&mut self, request: &PublishRequest) {
+    pub(crate) fn ask(&mut self, request: &PublishRequest) {
         let Some(number) = number_of(&request.publish.payload) else { return };
         let options = request.app.channels.of(&request.key.channel);
         let asked = Asked {
             id: request.id_key(),
+            cache: request.cache_effect(),
             if_position: request.publish.if_position,
             ttl: options.idempotency_ttl,
             ids: options.idempotency_ids,
@@ -122,7 +153,7 @@ impl Truth {
         self.asked.insert(number, asked);
     }
 
-    fn record(&mut self, event: &BrokerEvent) {
+    pub(crate) fn record(&mut self, event: &BrokerEvent) {
         match event {
             BrokerEvent::Published { key, publication, .. } => {
                 let place = (key.app.clone(), key.channel.as_str().to_owned());
@@ -146,8 +177,12 @@ impl Truth {
                 if let Some(asked) = asked {
                     self.check_conditions(&place, position, end, publication.timestamp, &asked);
                 }
-                let record = Record { offset, number, exclude: publication.exclude, at: publication.timestamp, id };
-                self.logs.entry(place).or_default().entry(epoch.0).or_default().push(record);
+                let (at, cost) = (publication.timestamp, publication.cost());
+                self.change_cached(&place, number, at, publication.cache);
+                let exclude = publication.exclude;
+                let record = Record { offset, number, exclude, at, told: self.now, lost: false, gone: false, cost, id };
+                self.current.insert(place.clone(), epoch.0);
+                self.logs.entry(place).or_default().entry(epoch.0).or_default().records.push(record);
             }
             BrokerEvent::Duplicate { .. } => self.duplicates += 1,
             BrokerEvent::Refused { .. } => self.refused += 1,
@@ -174,13 +209,29 @@ impl Truth {
         }
     }
 
+    /// A publication did this to its channel's cached value.
+    pub(crate) fn change_cached(&mut self, place: &Place, number: u64, at: Time, effect: CacheEffect) {
+        let value = match effect {
+            CacheEffect::None => return,
+            CacheEffect::Keep(ttl) => Some((number, at + ttl)),
+            CacheEffect::Clear => None,
+        };
+        self.cached.entry(place.clone()).or_default().push((self.now, value));
+    }
+
+    /// How a channel behaves.
+    pub(crate) fn options(&self, place: &Place) -> Option<&ChannelOptions> {
+        let app = self.apps.iter().find(|app| app.id == place.0)?;
+        Some(app.channels.of(&ChannelName::parse(place.1.as_str()).ok()?))
+    }
+
     fn fail(&mut self, kind: &'static str, message: String) {
         self.violation.get_or_insert(Violation { kind, message });
     }
 }
 
 /// The number at the beginning of a payload.
-fn number_of(payload: &Payload) -> Option<u64> {
+pub(crate) fn number_of(payload: &Payload) -> Option<u64> {
     match payload {
         Payload::Json(text) | Payload::Text(text) => number_in(text.as_bytes()),
         Payload::Binary(bytes) => number_in(bytes),
@@ -192,92 +243,4 @@ pub(crate) fn number_in(bytes: &[u8]) -> Option<u64> {
     let start = bytes.iter().position(u8::is_ascii_digit).filter(|start| *start <= 1)?;
     let digits = bytes.get(start..)?.iter().take_while(|byte| byte.is_ascii_digit());
     Some(digits.fold(0_u64, |number, digit| number * 10 + u64::from(digit - b'0')))
-}
-
-/// A broker that writes down what it does.
-#[derive(Debug)]
-pub(crate) struct Recorder {
-    shard: usize,
-    inner: MemoryBroker,
-    truth: Rc<RefCell<Truth>>,
-}
-
-impl Recorder {
-    pub(crate) fn new(shard: usize, inner: MemoryBroker, truth: &Rc<RefCell<Truth>>) -> Self {
-        Self { shard, inner, truth: Rc::clone(truth) }
-    }
-
-    fn weigh(&self) {
-        if let Some(kept) = self.truth.borrow_mut().kept.get_mut(self.shard) {
-            *kept = self.inner.bytes();
-        }
-    }
-}
-
-impl Broker for Recorder {
-    type Request = <MemoryBroker as Broker>::Request;
-    type Reply = <MemoryBroker as Broker>::Reply;
-
-    fn publish(&mut self, now: Time, request: PublishRequest) {
-        self.truth.borrow_mut().ask(&request);
-        self.inner.publish(now, request);
-        self.weigh();
-    }
-
-    fn control(&mut self, now: Time, request: ControlRequest) {
-        self.inner.control(now, request);
-    }
-
-    fn poll_event(&mut self) -> Option<BrokerEvent> {
-        let event = self.inner.poll_event()?;
-        self.truth.borrow_mut().record(&event);
-        Some(event)
-    }
-
-    fn poll_request(&mut self) -> Option<Self::Request> {
-        self.inner.poll_request()
-    }
-
-    fn handle_reply(&mut self, now: Time, reply: Self::Reply) {
-        self.inner.handle_reply(now, reply);
-    }
-
-    fn is_congested(&self) -> bool {
-        self.inner.is_congested()
-    }
-
-    fn poll_timeout(&self) -> Option<Time> {
-        self.inner.poll_timeout()
-    }
-
-    fn handle_timeout(&mut self, now: Time) {
-        self.inner.handle_timeout(now);
-        self.weigh();
-    }
-
-    fn guarantees(&self) -> Guarantees {
-        self.inner.guarantees()
-    }
-}
-
-impl History for Recorder {
-    fn position(&self, key: &ChannelKey) -> Position {
-        self.inner.position(key)
-    }
-
-    fn retain(&mut self, key: &ChannelKey) -> Position {
-        self.inner.retain(key)
-    }
-
-    fn release(&mut self, now: Time, key: &ChannelKey) {
-        self.inner.release(now, key);
-    }
-
-    fn read(&mut self, now: Time, key: &ChannelKey, read: Read) -> Result<Slice, HistoryLost> {
-        self.inner.read(now, key, read)
-    }
-
-    fn cached(&self, now: Time, key: &ChannelKey) -> Option<Arc<Publication>> {
-        self.inner.cached(now, key)
-    }
 }

@@ -6,6 +6,7 @@ use crate::listener::Listener;
 use crate::node::Node;
 use crate::pipe::{Deframer, Latency, Pipe};
 use crate::plan::{BEGIN, Plan};
+use crate::storage::Storage;
 use crate::trace::Trace;
 use crate::truth::Truth;
 use core::cell::RefCell;
@@ -89,6 +90,7 @@ pub(crate) struct World<'a> {
     pub(crate) now: Time,
     pub(crate) rng: Rng,
     pub(crate) node: Node,
+    pub(crate) storage: Option<Storage>,
     pub(crate) clients: Vec<Client>,
     pub(crate) links: Vec<Link>,
     pub(crate) truth: Rc<RefCell<Truth>>,
@@ -128,6 +130,12 @@ pub(crate) enum Due {
     ClientLoses(usize),
     /// The node is back.
     Restart,
+    /// The thread of the store looks what there is to do.
+    Store,
+    /// The disk has done it.
+    Stored { life: u64 },
+    /// Somebody looks after a failed disk.
+    Operator { life: u64 },
 }
 
 /// One client over all its connections.
@@ -174,7 +182,8 @@ impl<'a> World<'a> {
     fn new(plan: &'a Plan, print: bool) -> Self {
         let truth = Rc::new(RefCell::new(Truth::new(&plan.setup)));
         let mut rng = Rng::new(plan.seed ^ 0x0DDB_A115);
-        let node = Node::new(&plan.setup, &truth, &mut rng);
+        let storage = Storage::new(&plan.setup, &mut rng);
+        let node = Node::new(&plan.setup, &truth, &mut rng, Vec::new());
         let clients = (0..plan.setup.clients).map(|index| Client {
             app: usize::from(index % 5 == 4),
             link: None,
@@ -186,6 +195,7 @@ impl<'a> World<'a> {
             now: BEGIN,
             rng,
             node,
+            storage,
             clients: clients.collect(),
             links: Vec::new(),
             truth,
@@ -205,6 +215,7 @@ impl<'a> World<'a> {
     }
 
     fn run(&mut self) -> Result<(), Violation> {
+        self.begin_node()?;
         self.run_until(Time::from_micros(u64::MAX), |due| matches!(due, Due::Step(_)))?;
         self.calm_down()?;
         self.check_quiet()?;
@@ -222,6 +233,7 @@ impl<'a> World<'a> {
             }
             self.heap.pop();
             self.now = self.now.max(at);
+            self.truth.borrow_mut().now = self.now;
             left -= usize::from(wanted(&due));
             self.happen(due)?;
             if let Due::Step(index) = due
@@ -269,8 +281,17 @@ impl<'a> World<'a> {
                 self.client_loses(link);
                 Ok(())
             }
-            Due::Restart => {
-                self.restart();
+            Due::Restart => self.restart(),
+            Due::Store => {
+                self.store();
+                Ok(())
+            }
+            Due::Stored { life } => {
+                self.stored(life);
+                Ok(())
+            }
+            Due::Operator { life } => {
+                self.operate(life);
                 Ok(())
             }
         }

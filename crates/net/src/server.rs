@@ -195,7 +195,11 @@ impl<B: ShardBroker> Start<B> {
             node: 0,
             first_serial: (seed >> 32) & 0xFFFF_FFFF,
             mailbox_bytes: MAILBOX_BYTES,
-            portions: Portions { position_check: self.settings.position_check, ..Portions::default() },
+            portions: Portions {
+                position_check: self.settings.position_check,
+                trace: self.settings.trace,
+                ..Portions::default()
+            },
         };
         let compression = Arc::default();
         let framings = framings(self.settings.compression, &compression);

@@ -6,6 +6,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 use std::sync::Arc;
 use switchboard_hub::NoticeBatch;
+use switchboard_hub::TraceOptions;
 use switchboard_session::admission::TrustedProxies;
 use tokio::sync::mpsc;
 
@@ -35,6 +36,8 @@ pub struct Settings {
     pub history_bytes_max: usize,
     /// How often each channel's subscribers are compared with what was published; zero never.
     pub position_check: Duration,
+    /// What is remembered for whoever asks why.
+    pub trace: TraceOptions,
     /// HTTP/2, beside HTTP/1.1 on the same port.
     pub http2: Http2,
     /// Who tells the applications' servers what happens to their channels, if somebody does.
@@ -59,6 +62,7 @@ impl Settings {
             compression: None,
             history_bytes_max: 256 * 1024 * 1024,
             position_check: POSITION_CHECK,
+            trace: TraceOptions::default(),
             http2: Http2::default(),
             notices: None,
             notices_kept: false,

@@ -7,6 +7,7 @@ mod body;
 mod control;
 mod publish;
 mod read;
+mod why;
 
 pub(crate) use body::read_body;
 
@@ -47,11 +48,12 @@ enum Method {
     Channels,
     Disconnect,
     Unsubscribe,
+    Why,
     Batch,
 }
 
 impl Method {
-    const ALL: [(&'static str, Self); 10] = [
+    const ALL: [(&'static str, Self); 11] = [
         ("publish", Self::Publish),
         ("broadcast", Self::Broadcast),
         ("send_to_user", Self::SendToUser),
@@ -61,6 +63,7 @@ impl Method {
         ("channels", Self::Channels),
         ("disconnect", Self::Disconnect),
         ("unsubscribe", Self::Unsubscribe),
+        ("why", Self::Why),
         ("batch", Self::Batch),
     ];
 
@@ -106,6 +109,7 @@ impl Call<'_> {
             Method::Channels => self.channels(body).await,
             Method::Disconnect => self.disconnect(body).await,
             Method::Unsubscribe => self.unsubscribe(body).await,
+            Method::Why => self.why(body).await,
             Method::Batch => self.batch(body).await,
         }
     }

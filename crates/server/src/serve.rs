@@ -57,6 +57,7 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
         compression: config.compression,
         history_bytes_max: config.history_bytes_max,
         position_check: config.position_check,
+        trace: config.trace,
         ..Settings::new(config.listen, random_seed()?)
     };
     let bound = switchboard_net::bind(settings, Arc::clone(&apps) as _)

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 /// Which server, as which application.
 #[derive(Clone, Debug, Args)]
-struct Api {
+pub(super) struct Api {
     /// The server's address
     #[arg(short, long, value_name = "URL", env = "SWITCHBOARD_API_URL", default_value = "http://127.0.0.1:8080")]
     url: String,
@@ -70,7 +70,7 @@ impl Api {
         Err(if matches!(status, 401 | 403) { Failure::refused(message) } else { Failure::other(message) })
     }
 
-    fn run(&self, method: &str, body: &Value, print: impl FnOnce(&Value)) -> Result<(), Failure> {
+    pub(super) fn run(&self, method: &str, body: &Value, print: impl FnOnce(&Value)) -> Result<(), Failure> {
         let answer = super::block_on(async { self.ask(&self.key().await?, method, body).await })?;
         if self.json {
             println!("{answer}");
@@ -86,16 +86,16 @@ fn parse<'a, T: Deserialize<'a>>(answer: &'a str) -> Result<T, Failure> {
 }
 
 /// The members that were given.
-fn members<const N: usize>(given: [(&str, Option<Value>); N]) -> Value {
+pub(super) fn members<const N: usize>(given: [(&str, Option<Value>); N]) -> Value {
     let given = given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
     Value::Object(given.collect::<Map<_, _>>())
 }
 
-fn text(value: &Option<String>) -> Option<Value> {
+pub(super) fn text(value: &Option<String>) -> Option<Value> {
     value.as_deref().map(Value::from)
 }
 
-fn number(value: &Value, name: &str) -> u64 {
+pub(super) fn number(value: &Value, name: &str) -> u64 {
     value.get(name).and_then(Value::as_u64).unwrap_or_default()
 }
 

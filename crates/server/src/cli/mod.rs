@@ -18,6 +18,7 @@ mod serve;
 mod subscribe;
 mod terminal;
 mod token;
+mod why;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use exit::Failure;
@@ -59,6 +60,8 @@ enum Subcommands {
     Disconnect(api::Disconnect),
     /// End the subscription of a user, or of one connection, to a channel
     Unsubscribe(api::Unsubscribe),
+    /// Say what became of a publication
+    Why(why::Why),
     /// Make a token for a client
     Token(token::Token),
     /// Check or show the configuration
@@ -89,6 +92,7 @@ pub fn main() -> ExitCode {
         Subcommands::Send(send) => send.run(),
         Subcommands::Disconnect(disconnect) => disconnect.run(),
         Subcommands::Unsubscribe(unsubscribe) => unsubscribe.run(),
+        Subcommands::Why(why) => why.run(),
         Subcommands::Token(token) => token.run(),
         Subcommands::Config(config) => config.run(),
         Subcommands::History(history) => history.run(),

@@ -1,7 +1,9 @@
 //! From what was written to what is meant. All that is wrong is found in one go; what would be insecure is refused and says what to set.
 
 use super::channels::{Listed, RawNamespace, channels};
-use super::raw::{RawApp, RawCompression, RawConfig, RawGrant, RawHistory, RawHttp2, RawPath, RawSecret, RawWebhooks};
+use super::raw::{
+    RawApp, RawCompression, RawConfig, RawGrant, RawHistory, RawHttp2, RawPath, RawSecret, RawTrace, RawWebhooks,
+};
 use super::values::{Count, Size, Span};
 use super::{AppConfig, Config, ConfigError, HistoryFiles, Problem, RawRoute, TlsFiles};
 use crate::apps::{every_protocol, protected};
@@ -13,6 +15,7 @@ use core::time::Duration;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use switchboard_core::{App, AppId, ChannelMatch, ChannelName, ChannelOptions, Channels, Grant, Limits, Operations};
+use switchboard_hub::TraceOptions;
 use switchboard_net::{Compression, Http2};
 use switchboard_session::admission::{Network, OriginPattern, TrustedProxies};
 use switchboard_store::Fsync;
@@ -97,6 +100,7 @@ impl Checker<'_> {
             compression: self.compression(&raw.compression),
             history_bytes_max: raw.history.total_bytes.0,
             history_files: self.history_files(&raw.history),
+            trace: self.trace(&raw.trace),
             tls: self.tls(raw),
             webhooks: self.webhook_config(&raw.webhooks),
             raw: self.raw_routes(&raw.raw, &apps),
@@ -106,6 +110,13 @@ impl Checker<'_> {
         };
         self.exposure(&config);
         config
+    }
+
+    fn trace(&mut self, written: &RawTrace) -> TraceOptions {
+        TraceOptions {
+            steps: self.count("trace.steps", 0..=1_000_000, written.steps),
+            sample: self.count32("trace.sample", 0, written.sample),
+        }
     }
 
     /// Zero is never.

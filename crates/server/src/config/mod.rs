@@ -31,6 +31,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use switchboard_core::{App, ChannelName, Channels, Limits};
+use switchboard_hub::TraceOptions;
 use switchboard_net::{Compression, Http2};
 use switchboard_session::admission::{OriginPattern, TrustedProxies};
 use switchboard_store::Fsync;
@@ -66,6 +67,8 @@ pub struct Config {
     pub history_files: Option<HistoryFiles>,
     /// How webhooks are told.
     pub webhooks: WebhookConfig,
+    /// What is remembered for whoever asks why.
+    pub trace: TraceOptions,
     /// Certificate and key.
     pub tls: Option<TlsFiles>,
     /// Applications; empty: one for development is made.

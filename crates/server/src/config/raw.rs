@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use switchboard_core::{Limits, Notices};
+use switchboard_hub::TraceOptions;
 use switchboard_net::{Compression, Http2};
 use switchboard_webhooks::Settings;
 
@@ -49,6 +50,8 @@ table! {
         compression: RawCompression = RawCompression::default(),
         /// What all channels together keep.
         history: RawHistory = RawHistory::default(),
+        /// What is remembered for whoever asks why.
+        trace: RawTrace = RawTrace::default(),
         /// How channels behave.
         channels: RawChannel = RawChannel::default(),
         /// How channels of a namespace behave, in every application.
@@ -172,6 +175,16 @@ table! {
         data_dir: Option<PathBuf> = None,
         /// When what was written is made to survive a loss of power: `always`, `never`, or how long after.
         fsync: String = "always".to_owned(),
+    }
+}
+
+table! {
+    /// `[trace]`
+    RawTrace {
+        /// Steps that each event loop remembers, of publications and again of clients; 0 remembers nothing.
+        steps: Count = Count(TraceOptions::default().steps),
+        /// One client in so many is followed in every detail; 0 none.
+        sample: Count = Count(TraceOptions::default().sample as usize),
     }
 }
 
@@ -373,6 +386,7 @@ pub(super) fn keys_of(path: &str) -> Option<&'static [&'static str]> {
         "history" => RawHistory::KEYS,
         "webhooks" => RawWebhooks::KEYS,
         "apps.webhooks" => RawWebhook::KEYS,
+        "trace" => RawTrace::KEYS,
         "channels" | "apps.channels" => RawChannel::KEYS,
         "namespaces" | "apps.namespaces" => RawNamespace::KEYS,
         "apps" => RawApp::KEYS,
@@ -385,4 +399,4 @@ pub(super) fn keys_of(path: &str) -> Option<&'static [&'static str]> {
 
 /// The paths that [`keys_of`] knows.
 pub(super) const TABLES: &[&str] =
-    &["server", "tls", "limits", "heartbeat", "compression", "history", "webhooks", "channels", "apps", "raw"];
+    &["server", "tls", "limits", "heartbeat", "compression", "history", "trace", "webhooks", "channels", "apps", "raw"];

@@ -25,3 +25,4 @@ mod tenants;
 mod tls;
 mod upgrade;
 mod webhooks;
+mod why;

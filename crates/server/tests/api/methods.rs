@@ -217,6 +217,7 @@ fn the_description_is_true() {
             "publish",
             "send_to_user",
             "unsubscribe",
+            "why",
         ];
         assert_eq!(described, routes);
         for method in described {

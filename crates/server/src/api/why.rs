@@ -1,0 +1,138 @@
+//! `POST /api/v1/why`: what became of a publication, as JSON. What it means is decided in `switchboard-core`.
+
+use super::body::{parse_body, parse_channel, recipient};
+use super::{Call, unexpected};
+use crate::answer::ApiError;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use std::borrow::Cow;
+use switchboard_core::{
+    About, ChannelName, Command, Outcome, Publish, Question, Recipient, Standing, Step, Trail, What, Whom,
+};
+
+/// Publications under one id that are followed.
+const PUBLICATIONS_MAX: usize = 10;
+
+#[derive(Debug, Deserialize)]
+struct WhyBody<'a> {
+    #[serde(borrow)]
+    channel: Option<Cow<'a, str>>,
+    offset: Option<u64>,
+    #[serde(borrow)]
+    id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    session: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    user: Option<Cow<'a, str>>,
+}
+
+type Place = (ChannelName, u64);
+
+impl Call<'_> {
+    pub(super) async fn why(&self, body: &[u8]) -> Result<String, ApiError> {
+        let WhyBody { channel, offset, id, session, user } = parse_body(body)?;
+        let whom = match (user, session) {
+            (None, None) => None,
+            (user, session) => Some(match recipient(user.as_deref(), session.as_deref())? {
+                Recipient::User(user) => Whom::User(user),
+                Recipient::Session(session) => Whom::Session(session),
+            }),
+        };
+        let channel = channel.as_deref().map(parse_channel).transpose()?;
+        let (unpublished, places) = match (channel, offset, id) {
+            (Some(channel), Some(offset), None) => (Vec::new(), vec![(channel, offset)]),
+            (channel, None, Some(id)) => self.find(id.as_ref(), channel).await?,
+            (_, Some(_), Some(_)) => return Err(ApiError::bad_request("\"offset\" and \"id\" exclude each other")),
+            _ => return Err(ApiError::bad_request("name a publication by \"channel\" and \"offset\", or by \"id\"")),
+        };
+        let mut publications = Vec::new();
+        for (channel, offset) in places {
+            let about = About::Offset { channel: channel.clone(), offset };
+            let trail = self.trail(Question { about, whom: whom.clone() }).await?;
+            publications.push(shown(&channel, offset, &trail));
+        }
+        Ok(json!({ "publications": publications, "unpublished": unpublished }).to_string())
+    }
+
+    /// Where an id was published, and what was refused under it.
+    async fn find(&self, id: &str, channel: Option<ChannelName>) -> Result<(Vec<Value>, Vec<Place>), ApiError> {
+        if id.is_empty() || id.len() > Publish::ID_BYTES_MAX {
+            let message = format!("\"id\" has {} bytes, not 1 to {}", id.len(), Publish::ID_BYTES_MAX);
+            return Err(ApiError::bad_request(message));
+        }
+        let trail = self.trail(Question { about: About::Id { id: id.into(), channel }, whom: None }).await?;
+        let mut places: Vec<Place> = Vec::new();
+        let mut refused = Vec::new();
+        for step in &trail.steps {
+            let place = (step.channel.clone(), step.first);
+            match step.what {
+                What::Published { .. } | What::Duplicate if !places.contains(&place) => places.push(place),
+                What::Refused { .. } => refused.push(step_shown(step)),
+                _ => {}
+            }
+        }
+        places.truncate(PUBLICATIONS_MAX);
+        Ok((refused, places))
+    }
+
+    async fn trail(&self, question: Question) -> Result<Trail, ApiError> {
+        match self.ask(Command::Why(question)).await? {
+            Outcome::Why(trail) => Ok(trail),
+            outcome => Err(unexpected(&outcome)),
+        }
+    }
+}
+
+fn shown(channel: &ChannelName, offset: u64, trail: &Trail) -> Value {
+    let (of_ones, steps): (Vec<&Step>, Vec<&Step>) = trail.steps.iter().partition(|step| step.what.is_of_one());
+    let sessions = trail.sessions().into_iter().map(|session| {
+        let steps = of_ones.iter().filter(|step| step.session == Some(session)).map(|step| step_shown(step));
+        let mut told = json!({
+            "session": session.to_string(),
+            "fate": trail.fate(offset, session).as_str(),
+            "steps": steps.collect::<Vec<_>>(),
+        });
+        let standing = trail.standings.iter().find(|standing| standing.session == session);
+        if let (Some(standing), Some(told)) = (standing, told.as_object_mut()) {
+            told.insert("now".into(), standing_shown(standing));
+        }
+        told
+    });
+    json!({
+        "channel": channel.as_str(),
+        "offset": offset,
+        "steps": steps.into_iter().map(step_shown).collect::<Vec<_>>(),
+        "sessions": sessions.collect::<Vec<_>>(),
+        "remembered_since": trail.since.map(switchboard_core::Time::as_millis),
+        "more": trail.more,
+    })
+}
+
+fn step_shown(step: &Step) -> Value {
+    let mut shown = Map::new();
+    shown.insert("at".into(), step.at.as_millis().into());
+    shown.insert("shard".into(), step.shard.into());
+    shown.insert("what".into(), step.what.as_str().into());
+    shown.insert("text".into(), step.what.to_string().into());
+    if matches!(step.what, What::Refused { .. }) {
+        shown.insert("channel".into(), step.channel.as_str().into());
+    } else if step.first != step.last {
+        shown.insert("from".into(), step.first.into());
+        shown.insert("to".into(), step.last.into());
+    }
+    if let Some(session) = step.session.filter(|_| !step.what.is_of_one()) {
+        shown.insert("session".into(), session.to_string().into());
+    }
+    Value::Object(shown)
+}
+
+fn standing_shown(standing: &Standing) -> Value {
+    json!({
+        "subscribed_after": standing.began,
+        "handled_to": standing.handled,
+        "replaying": standing.replaying,
+        "patterns": standing.patterns,
+        "waiting_bytes": standing.waiting,
+        "given_up": standing.given_up,
+    })
+}

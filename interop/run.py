@@ -29,6 +29,7 @@ START_SECONDS_MAX = 30
 SUITE_SECONDS_MAX = 300
 STOP_SECONDS_MAX = 15
 KILLS = 20
+CROWD = 300
 
 
 @contextlib.contextmanager
@@ -252,6 +253,14 @@ def durability() -> tuple[int, int]:
     return follow("durability", [*environment.python(), str(HERE / "server/durability.py"), json.dumps(about)], limit)
 
 
+def crowd() -> tuple[int, int]:
+    given = os.environ.get("SWITCHBOARD_BIN")
+    command = [given] if given else built("switchboard", "-p", "switchboard-server", "--bin", "switchboard")
+    seconds = SUITE_SECONDS_MAX / 2 + CROWD / 50
+    about = {"command": command, "folder": str(STATE / "crowd"), "clients": CROWD, "seconds": seconds}
+    return follow("crowd", [sys.executable, str(HERE / "server/crowd.py"), json.dumps(about)], 2 * seconds)
+
+
 SUITES: dict[str, Callable[[], tuple[int, int]]] = {
     "websockets-client": websockets_client,
     "aiohttp-client": aiohttp_client,
@@ -277,6 +286,7 @@ SUITES: dict[str, Callable[[], tuple[int, int]]] = {
     "openapi": openapi,
     "drain": drain,
     "durability": durability,
+    "crowd": crowd,
 }
 
 
@@ -285,8 +295,9 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--list", action="store_true", help="print the suites' names")
     parser.add_argument("--kills", type=int, default=KILLS, help="how often `durability` kills the server (%(default)s)")
+    parser.add_argument("--crowd", type=int, default=CROWD, help="the clients of `crowd` (%(default)s)")
     options = parser.parse_args()
-    globals()["KILLS"] = options.kills
+    globals().update(KILLS=options.kills, CROWD=options.crowd)
     if options.list:
         print("\n".join(SUITES))
         return 0

@@ -1,0 +1,266 @@
+"""Many clients at once, against a server of its own: readers that stop reading, and everybody who comes back at the same time. Argument: the server's command, a
+folder and how many clients, as JSON. Prints what it measured; only what is promised whatever the machine does is a check.
+"""
+
+import asyncio
+import json
+import os
+import pathlib
+import random
+import re
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+
+HANDSHAKE = (
+    "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+OUTBOX = 64 * 1024
+CONFIGURATION = f"""\
+[server]
+listen = "127.0.0.1:0"
+admin_listen = "off"
+shards = 2
+connections_per_address = 100000
+[limits]
+outbox_bytes = "{OUTBOX}B"
+message_bytes = "16KiB"
+operations_per_second = 0
+[[namespaces]]
+name = "slow"
+overflow = "drop_oldest"
+history_size = 0
+presence = false
+[[namespaces]]
+name = "room"
+presence = false
+[[apps]]
+id = "main"
+secret = "0123456789abcdef0123456789abcdef"
+anonymous = [{{ match = "*", allow = ["*"] }}]
+""".replace('"65536B"', "65536")
+# What connections cost beside what waits for them, and what allocators keep: half as much as the goal for an idle one allows, and some for all.
+CONNECTION = 8 * 1024
+FLAT = 32 << 20
+# A reader's own buffer in the system is made small, so that what is sent to it waits in the server.
+RECEIVE_BUFFER = 4096
+HEALTHY = 20
+PROBES = 300
+
+
+class Server:
+    def __init__(self, about, name):
+        folder = pathlib.Path(about["folder"]) / name
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "switchboard.toml").write_text(CONFIGURATION)
+        self.log = open(folder / "serve.log", "w")
+        command = [*about["command"], "serve", "--config", str(folder / "switchboard.toml"), "--log", "warn"]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, stdin=subprocess.DEVNULL, text=True)
+        for line in self.process.stdout:
+            if found := re.search(r"ws://127\.0\.0\.1:(\d+)/ws", line):
+                self.port = int(found[1])
+                return
+        raise AssertionError(f"the server did not start (its output: {self.log.name})")
+
+    def memory(self):
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) * 1024
+
+    def end(self):
+        self.process.send_signal(signal.SIGTERM)
+        status = self.process.wait(60)
+        self.log.close()
+        assert status == 0, f"exit status {status}"
+
+
+def frame(message):
+    """A masked text frame; the key is zero, so the payload is as it is."""
+    payload = json.dumps(message).encode()
+    head = bytes([0x81, 0x80 | len(payload)]) if len(payload) < 126 else b"\x81\xfe" + struct.pack("!H", len(payload))
+    return head + bytes(4) + payload
+
+
+class Client:
+    """A WebSocket that reads what it is told to read."""
+
+    @classmethod
+    async def open(cls, server):
+        self = cls()
+        self.reader, self.writer = await asyncio.open_connection("127.0.0.1", server.port, limit=1 << 20)
+        self.writer.write(HANDSHAKE.format(path="/ws").encode())
+        head = await self.reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 101"), head
+        assert (await self.next())["type"] == "welcome"
+        return self
+
+    async def next(self):
+        while True:
+            first, length = await self.reader.readexactly(2)
+            if length == 126:
+                (length,) = struct.unpack("!H", await self.reader.readexactly(2))
+            elif length == 127:
+                (length,) = struct.unpack("!Q", await self.reader.readexactly(8))
+            payload = await self.reader.readexactly(length)
+            if first == 0x81:
+                return json.loads(payload)
+            assert first == 0x89, f"closed: {payload!r}"
+
+    async def ask(self, **request):
+        self.writer.write(frame({"id": 1, **request}))
+        while True:
+            answer = await self.next()
+            if answer.get("id") == 1:
+                assert answer["type"] == "ok", answer
+                return answer
+
+    def close(self):
+        # At once, as a network that goes away: no Close, and a reset.
+        self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.writer.transport.abort()
+
+
+def stalled_reader(server):
+    """Subscribes, and never reads again."""
+    peer = socket.socket()
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+    peer.connect(("127.0.0.1", server.port))
+    peer.sendall(HANDSHAKE.format(path="/ws").encode() + frame({"type": "subscribe", "id": 1, "channel": "slow:x"}))
+    return peer
+
+
+async def latency(server, receivers, publisher):
+    """From the publisher's send to each receiver, in milliseconds: p50 and p99."""
+    times = []
+
+    async def receive(client):
+        for _ in range(PROBES):
+            message = await client.next()
+            times.append(time.perf_counter() - message["data"])
+
+    reading = [asyncio.create_task(receive(client)) for client in receivers]
+    for _ in range(PROBES):
+        await publisher.ask(type="publish", channel="room:fast", data=time.perf_counter())
+        await asyncio.sleep(0.01)
+    await asyncio.gather(*reading)
+    times.sort()
+    return times[len(times) // 2] * 1000, times[len(times) * 99 // 100] * 1000
+
+
+async def stalled_readers_cost_their_bound_and_nobody_else(about):
+    server = Server(about, "stalled")
+    receivers = [await Client.open(server) for _ in range(HEALTHY)]
+    for client in receivers:
+        await client.ask(type="subscribe", channel="room:fast")
+    publisher, flooder = [await Client.open(server) for _ in range(2)]
+    alone = await latency(server, receivers, publisher)
+    before = server.memory()
+    stalled = [stalled_reader(server) for _ in range(about["clients"])]
+    await asyncio.sleep(2)
+    idle = server.memory()
+    flooding = True
+
+    async def flood():
+        count = 0
+        # Different each time, so that nothing is shared between two of them.
+        while flooding or count < 100:
+            await flooder.ask(type="publish", channel="slow:x", data=f"{count} {'x' * 8000}")
+            count += 1
+        return count
+
+    task = asyncio.create_task(flood())
+    beside = await latency(server, receivers, publisher)
+    flooding = False
+    count = await task
+    full = server.memory()
+    bound = before + about["clients"] * (OUTBOX + CONNECTION) * 11 // 10 + FLAT
+    ratio = beside[1] / alone[1]
+    print(
+        f"# {about['clients']} stalled readers, {count} messages: memory {before >> 20} MiB before, {idle >> 20} with them, {full >> 20} full, "
+        f"bound {bound >> 20}; healthy p99 {alone[1]:.1f} ms alone, {beside[1]:.1f} ms beside ({ratio:.1f}x, goal 2)",
+        flush=True,
+    )
+    assert full <= bound, f"{full} bytes of {bound}"
+    # They are still there: whoever is told of what it missed keeps its connection.
+    for peer in stalled:
+        peer.close()
+    for client in (*receivers, publisher, flooder):
+        client.close()
+    server.end()
+
+
+async def everybody_comes_back_at_once(about):
+    server = Server(about, "storm")
+    count, groups = about["clients"], 50
+    publisher = await Client.open(server)
+    for group in range(groups):
+        for number in range(20):
+            await publisher.ask(type="publish", channel=f"room:{group}", data=number)
+
+    async def come(number, since):
+        client = await Client.open(server)
+        request = {"type": "subscribe", "channel": f"room:{number % groups}"}
+        if since:
+            request["since"] = since
+        return client, await client.ask(**request)
+
+    async def all_of(since, jitter):
+        gate = asyncio.Semaphore(500)
+
+        async def one(number):
+            await asyncio.sleep(random.uniform(0, jitter))
+            async with gate:
+                return await come(number, since and since[number])
+
+        return await asyncio.gather(*(one(number) for number in range(count)))
+
+    first = await all_of(None, 0)
+    await asyncio.sleep(1)
+    before = server.memory()
+    positions = [answer["position"] for _, answer in first]
+    for client, _ in first:
+        client.close()
+    for group in range(groups):
+        await publisher.ask(type="publish", channel=f"room:{group}", data="while they were away")
+    # As clients do that wait for a random time before they try again.
+    jitter = min(10.0, count / 1000)
+    begin = time.perf_counter()
+    second = await all_of(positions, jitter)
+    took = time.perf_counter() - begin
+    assert all(answer["recovered"] is True for _, answer in second), "somebody could not resume"
+    missed = await asyncio.gather(*(client.next() for client, _ in second))
+    assert all(message["data"] == "while they were away" for message in missed)
+    await asyncio.sleep(1)
+    after = server.memory()
+    print(
+        f"# {count} clients came back within {took:.1f} s (jitter {jitter:.1f} s, goal 60 s); memory {before >> 20} MiB before, "
+        f"{after >> 20} after ({after / before:.2f}x, goal 1.3)",
+        flush=True,
+    )
+    assert after <= before * 13 // 10 + FLAT, f"{after} bytes after {before}"
+    for client, _ in second:
+        client.close()
+    publisher.close()
+    server.end()
+
+
+def main():
+    about = json.loads(sys.argv[1])
+    failures = 0
+    for check in (stalled_readers_cost_their_bound_and_nobody_else, everybody_comes_back_at_once):
+        name = check.__name__.replace("_", " ")
+        try:
+            asyncio.run(asyncio.wait_for(check(about), about["seconds"]))
+            print(f"ok {name}", flush=True)
+        except Exception as error:
+            failures += 1
+            print(f"not ok {name}: {type(error).__name__}: {str(error)[:300]}", flush=True)
+    sys.stdout.flush()
+    os._exit(1 if failures else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -470,11 +470,11 @@ pub(crate) fn mark_dirty(subscriber: &mut Subscriber, slot: u32, effects: &mut E
     }
 }
 
-/// The policy gives the subscriber up: what waits for it is freed at once.
+/// The policy gives the subscriber up: what waits for it is freed at once, but for a greeting.
 #[cold]
 pub(crate) fn lose(subscriber: &mut Subscriber, slot: u32, effects: &mut Effects) {
     subscriber.lost = true;
-    subscriber.outbox.clear();
+    subscriber.outbox.clear_for_last_words();
     if let Some(conflation) = &mut subscriber.conflation {
         conflation.clear();
     }

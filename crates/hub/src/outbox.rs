@@ -11,6 +11,8 @@ pub struct Outbox {
     bytes_max: usize,
     /// Whether anything was pushed since somebody last asked.
     used: bool,
+    /// Whether anything has left for the socket.
+    begun: bool,
 }
 
 /// The outbox is full and its policy gives the subscriber up.
@@ -59,7 +61,7 @@ enum Kind {
 impl Outbox {
     /// An empty outbox for at most `bytes_max` bytes.
     pub fn new(bytes_max: usize) -> Self {
-        Self { queue: VecDeque::new(), bytes: 0, bytes_max, used: false }
+        Self { queue: VecDeque::new(), bytes: 0, bytes_max, used: false, begun: false }
     }
 
     /// Queues an answer or an event.
@@ -170,6 +172,7 @@ impl Outbox {
             entry = self.queue.pop_front()?;
         }
         self.bytes -= entry.encoded.len();
+        self.begun = true;
         if self.queue.is_empty() && self.queue.capacity() > 8 {
             // An idle subscriber keeps no queue.
             self.queue = VecDeque::new();
@@ -200,6 +203,16 @@ impl Outbox {
     /// The bound, in bytes.
     pub(crate) fn bytes_max(&self) -> usize {
         self.bytes_max
+    }
+
+    /// Forgets what waits, to make room for last words. What was to come first of all stays, so that a client is never dismissed before it was greeted.
+    pub(crate) fn clear_for_last_words(&mut self) {
+        let greeting = self.queue.pop_front().filter(|entry| !self.begun && matches!(entry.kind, Kind::Fixed));
+        self.clear();
+        if let Some(greeting) = greeting {
+            self.bytes_max = self.bytes_max.saturating_add(greeting.encoded.len());
+            self.append(greeting.encoded, Kind::Fixed);
+        }
     }
 
     /// Forgets everything: the connection is lost.

@@ -316,7 +316,7 @@ impl<B: Broker + History> Shard<B> {
         if let Some(subscriber) = self.subscriber(id)
             && subscriber.lost
         {
-            subscriber.outbox.clear();
+            subscriber.outbox.clear_for_last_words();
             subscriber.lost = false;
         }
     }

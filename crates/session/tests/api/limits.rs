@@ -293,3 +293,20 @@ fn a_large_room_is_walked_in_slices_and_who_leaves_meanwhile_changes_nothing_for
         assert_eq!(world.received(*reader), expected, "reader {index}");
     }
 }
+
+#[test]
+fn who_is_given_up_at_once_is_greeted_first() {
+    let limits = Limits { outbox_bytes: 700, operations_per_second: 0, ..Limits::default() };
+    let (mut world, app) = setup(limits, ChannelOptions::default());
+    let hasty = world.connect(0, &app, NATIVE, None);
+    (0..20).for_each(|_| world.send(hasty, r#"{"type":"shout"}"#));
+    world.settle();
+    assert_eq!(kinds(&mut world, hasty), ["welcome", "disconnect"]);
+    assert_eq!(world.disconnect_of(hasty).map(|end| end.code), Some(4100));
+    // Once it was, there is room for last words only.
+    let later = world.connect(0, &app, NATIVE, None);
+    world.settle();
+    (0..20).for_each(|_| world.send(later, r#"{"type":"shout"}"#));
+    world.settle();
+    assert_eq!(kinds(&mut world, later), ["welcome", "disconnect"]);
+}

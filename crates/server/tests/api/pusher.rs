@@ -2,6 +2,7 @@
 
 mod channels;
 mod events;
+mod limits;
 mod refusals;
 mod routes;
 pub mod support;

@@ -232,6 +232,27 @@ def webhooks() -> tuple[int, int]:
     return follow("webhooks", [*environment.node(), str(HERE / "server/webhooks.mjs"), json.dumps(about)])
 
 
+def events() -> tuple[int, int]:
+    # Node's fetch takes no certificates but the system's.
+    return switchboard("events", [*environment.node(), str(HERE / "server/events.mjs")], schemes=("ws",))
+
+
+def events_chromium() -> tuple[int, int]:
+    command = [*environment.node(), str(HERE / "server/events_chromium.mjs")]
+    return switchboard("events-chromium", command, chromium=environment.chromium())
+
+
+def events_restart() -> tuple[int, int]:
+    given = os.environ.get("SWITCHBOARD_BIN")
+    command = [given] if given else built("switchboard", "-p", "switchboard-server", "--bin", "switchboard")
+    about = {"command": command, "folder": str(STATE / "events-restart"), "chromium": environment.chromium()}
+    return follow("events-restart", [*environment.node(), str(HERE / "server/events_restart.mjs"), json.dumps(about)])
+
+
+def polling() -> tuple[int, int]:
+    return switchboard("polling", [*environment.python(), str(HERE / "server/polling.py")])
+
+
 def bad_input() -> tuple[int, int]:
     return switchboard("bad-input", [*environment.python(), str(HERE / "server/bad_input.py")])
 
@@ -282,6 +303,10 @@ SUITES: dict[str, Callable[[], tuple[int, int]]] = {
     "pusher-php": pusher_php,
     "pusher-restart": pusher_restart,
     "webhooks": webhooks,
+    "events": events,
+    "events-chromium": events_chromium,
+    "events-restart": events_restart,
+    "polling": polling,
     "bad-input": bad_input,
     "openapi": openapi,
     "drain": drain,

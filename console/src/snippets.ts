@@ -28,6 +28,7 @@ export function snippets(values: Values): Snippet[] {
   return [
     { id: "javascript", title: "JavaScript", comment: "//", code: javascript(values) },
     { id: "pusher", title: "pusher-js", comment: "//", code: pusher(values) },
+    { id: "eventsource", title: "EventSource", comment: "//", code: eventSource(values) },
     { id: "python", title: "Python", comment: "#", code: python(values) },
     { id: "curl", title: "curl", comment: "#", code: curl(values) },
     { id: "switchboard", title: "switchboard", comment: "#", code: commands(values) },
@@ -95,6 +96,26 @@ const pusher = new Pusher(${literal(key)}, {
 });
 
 pusher.subscribe(${literal(pusherName(channel))}).bind_global((event, data) => console.log(event, data));
+`;
+}
+
+/** Pages whose events come with a token have it in a cookie: EventSource sends no headers. */
+function eventSource({ api, channel, token, appKey }: Values): string {
+  const base = api.replace(/\/api\/v1$/, "");
+  const app = appKey === null ? "" : `&app=${encodeURIComponent(appKey)}`;
+  const header = token === null ? "" : `, Authorization: "Bearer " + token`;
+  return `${token === null ? "" : `const token = ${literal(token)};\n`}const channel = ${literal(channel)};
+
+// Events come by themselves, and what was missed when the connection comes back.
+const events = new EventSource(${literal(`${base}/sse?channel=`)} + encodeURIComponent(channel)${app === "" ? "" : ` + ${literal(app)}`});
+events.onmessage = ({ data }) => console.log(data);
+
+// Publishing is a request.
+fetch(${literal(`${base}/client/v1/publish${appKey === null ? "" : `?app=${encodeURIComponent(appKey)}`}`)}, {
+  method: "POST",
+  headers: { "Content-Type": "application/json"${header} },
+  body: JSON.stringify({ channel, data: "hello from EventSource" }),
+});
 `;
 }
 

@@ -100,6 +100,8 @@ try {
   watching.catch((error) => (failure ??= error));
   await until(() => adapter.isSubscribed, "the client subscribes");
   const feeding = feed();
+  // A channel on which nothing was ever published is in no file: a restart begins it anew, and who waits there is told so.
+  await until(() => seen.length > 0, "the first message arrives");
   for (let index = 0; index < OUTAGES; index += 1) await outage(index);
   over = true;
   await feeding;

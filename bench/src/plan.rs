@@ -244,7 +244,7 @@ const fn dialects(name: &'static str, title: &'static str, load: &'static [&'sta
     Scenario {
         servers: &["switchboard-native", "switchboard-pusher"],
         reference: "switchboard-native",
-        goals: &[Goal { server: "switchboard-pusher", of: "switchboard-native", limit: 1.05, later: None }],
+        goals: &[Goal { server: "switchboard-pusher", of: Some("switchboard-native"), limit: 1.05, later: None }],
         ..fanout(name, title, load)
     }
 }

@@ -8,6 +8,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
+    events,
     scenario::Target,
     transport::Transport,
     wire::{Script, check_response, request},
@@ -118,18 +119,32 @@ pub fn shake_hands(target: &Target, number: usize, headers: &str) -> Result<(Tra
     Ok((socket, head))
 }
 
+/// A socket, the head of the answer, and what has come behind that.
+pub type Opened = (Transport, String, Vec<u8>);
+
 /// The same with a socket that stays blocking, and with what the server has sent behind the head.
-pub fn open(target: &Target, number: usize, headers: &str) -> Result<(Transport, String, Vec<u8>)> {
-    let mut socket = Transport::open(target)?;
+pub fn open(target: &Target, number: usize, headers: &str) -> Result<Opened> {
     let path = target.path.replace("{n}", &number.to_string());
-    socket.write_all(&request(&path, &target.addr.to_string(), headers)).context("cannot shake hands")?;
+    ask(target, &request(&path, &target.addr.to_string(), headers), check_response)
+}
+
+/// Opens a stream of events: as [`open`].
+pub fn open_events(target: &Target, number: usize) -> Result<Opened> {
+    let path = target.path.replace("{n}", &number.to_string());
+    ask(target, &events::request(&path, &target.addr.to_string()), events::check_response)
+}
+
+/// `check` finds the end of the answer's head.
+fn ask(target: &Target, request: &[u8], check: fn(&[u8]) -> Result<Option<usize>>) -> Result<Opened> {
+    let mut socket = Transport::open(target)?;
+    socket.write_all(request).context("cannot shake hands")?;
     let mut head = Vec::new();
     let mut chunk = [0; 4096];
     let head_len = loop {
         let n = socket.read(&mut chunk).context("no answer to the handshake")?;
         ensure!(n > 0, "the server closed the connection during the handshake: {}", String::from_utf8_lossy(&head));
         head.extend_from_slice(&chunk[..n]);
-        if let Some(len) = check_response(&head)? {
+        if let Some(len) = check(&head)? {
             break len;
         }
     };

@@ -3,6 +3,7 @@
 
 pub mod args;
 pub mod client;
+pub mod events;
 pub mod machine;
 pub mod plan;
 pub mod report;

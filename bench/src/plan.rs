@@ -84,6 +84,13 @@ pub const SERVERS: &[Server] = &[
         library: None,
         path: "/app/bench?protocol=7",
     },
+    Server {
+        name: "switchboard-sse",
+        program: Program::Product,
+        args: PRODUCT,
+        library: None,
+        path: "/sse?channel=bench",
+    },
     // Every connection alone on a channel of its own: what it publishes comes back to it.
     Server {
         name: "switchboard-echo",
@@ -380,6 +387,15 @@ pub const SCENARIOS: &[Scenario] = &[
         "Fan-out to 1,000 subscribers by dialect, 128 B, 16 in flight",
         &["channel", "--size", "128", "--window", "16"],
     ),
+    Scenario {
+        servers: &["switchboard-native", "switchboard-sse"],
+        goals: &[Goal { server: "switchboard-sse", of: Some("switchboard-native"), limit: 1.15, later: None }],
+        ..dialects(
+            "fanout-sse",
+            "Fan-out to 1,000 subscribers by Server-Sent Events, 128 B",
+            &["channel", "--size", "128", "--window", "1"],
+        )
+    },
     CONNECT,
     Scenario {
         name: "connect-tls",

@@ -24,17 +24,31 @@ pub fn request(path: &str, host: &str, headers: &str) -> Vec<u8> {
 
 /// `None` while the head is incomplete; then the number of bytes that it took, if it is a correct 101.
 pub fn check_response(bytes: &[u8]) -> Result<Option<usize>> {
-    let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") else {
-        ensure!(bytes.len() < RESPONSE_HEAD_MAX, "the server's response head exceeds {RESPONSE_HEAD_MAX} bytes");
-        return Ok(None);
-    };
-    let head = std::str::from_utf8(&bytes[..end]).context("the server's response head is not text")?;
+    let Some((head, len)) = response_head(bytes)? else { return Ok(None) };
     ensure!(head.starts_with("HTTP/1.1 101"), "the server refused: {head}");
     let accept = head.lines().filter_map(|line| line.split_once(':'));
     let accept =
         accept.filter(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-accept")).map(|(_, value)| value.trim());
     ensure!(accept.eq([ACCEPT]), "wrong Sec-WebSocket-Accept: {head}");
-    Ok(Some(end + 4))
+    Ok(Some(len))
+}
+
+/// The head of an answer without the empty line at its end, and its length with that; `None` while it is incomplete.
+pub fn response_head(bytes: &[u8]) -> Result<Option<(&str, usize)>> {
+    let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") else {
+        ensure!(bytes.len() < RESPONSE_HEAD_MAX, "the server's response head exceeds {RESPONSE_HEAD_MAX} bytes");
+        return Ok(None);
+    };
+    let head = std::str::from_utf8(&bytes[..end]).context("the server's response head is not text")?;
+    Ok(Some((head, end + 4)))
+}
+
+/// What a server sent a subscriber, at the beginning of what has been read.
+#[derive(Debug)]
+pub struct Message<'a> {
+    pub payload: &'a [u8],
+    /// With all that is around the payload.
+    pub len: usize,
 }
 
 /// An endless stream of messages that repeats every `period` messages, as the client sends it and as the server returns it.

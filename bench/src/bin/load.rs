@@ -26,7 +26,7 @@ load SCENARIO --addr HOST:PORT --pid PID [--path /] [--cpu N] [--mode same-core|
 
   echo      --size 20 --connections 64 --depth 1 [--text] [--latency]
   fanout    --size 128 --subscribers 1000 --window 16 [--text]
-  channel   --size 128 --subscribers 1000 --window 16      (the path says what subscribers speak: /ws or /app/KEY)
+  channel   --size 128 --subscribers 1000 --window 16      (the path says what subscribers speak: /ws, /app/KEY or /sse)
   idle      --connections 10000 --size 20 [--settle-ms 1000]     ({n} in the path: the connection's number)
   connect   --parallel 64
   deflate       --size 1024 --connections 64 --depth 1 [--alone]   (compressed JSON; alone: no side keeps a context)

@@ -1,6 +1,9 @@
 //! The reconnecting client against a node: cut off, sent away, restarted under it, its token running out.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+#[path = "api/tls.rs"]
+mod tls;
+
 use arc_swap::ArcSwap;
 use core::future::IntoFuture;
 use core::net::SocketAddr;
@@ -339,24 +342,9 @@ fn tokens_are_renewed_before_they_expire() {
     server.stop();
 }
 
-/// The server's side of TLS for 127.0.0.1, and a client's that trusts it.
-fn tls() -> (rustls::ServerConfig, Connector) {
-    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
-    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let server = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key));
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(made.cert.der().clone()).unwrap();
-    let client = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let client = client.unwrap().with_root_certificates(roots).with_no_client_auth();
-    (server.unwrap(), Connector::new().tls(Arc::new(client)))
-}
-
 #[test]
 fn over_tls_a_client_comes_back_and_resumes_too() {
-    let (config, connector) = tls();
+    let (config, connector) = tls::tls();
     let mut settings = Settings::new(any_port(), 7);
     settings.tls = Some(Arc::new(ArcSwap::from_pointee(config)));
     let server = start_with(settings, &[]).unwrap();

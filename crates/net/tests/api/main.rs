@@ -9,6 +9,8 @@ mod http2;
 mod plain;
 mod refusals;
 mod rooms;
+mod tls;
+mod transports;
 
 use std::sync::Arc;
 use switchboard_core::{App, AppId, ChannelMatch, Grant, Identity, Limits, Operations, UserId};

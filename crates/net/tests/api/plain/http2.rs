@@ -11,7 +11,7 @@ use switchboard_core::Limits;
 use switchboard_net::Server;
 use tokio::net::TcpStream;
 
-async fn connect(server: &Server) -> SendRequest<Bytes> {
+pub(crate) async fn connect(server: &Server) -> SendRequest<Bytes> {
     let stream = TcpStream::connect(server.local_addr()).await.unwrap();
     // A stream that is not read leaves the others their way.
     let mut builder = h2::client::Builder::new();

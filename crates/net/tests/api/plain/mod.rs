@@ -1,10 +1,11 @@
 //! Clients of plain HTTP: streams of events and lines, polls, requests.
 
 mod faults;
-mod http2;
+pub(crate) mod http2;
 mod requests;
 mod streams;
 
+use core::net::SocketAddr;
 use serde_json::Value;
 use switchboard_net::Server;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -25,9 +26,13 @@ impl Http {
 
     /// One whose kernel takes little on its behalf.
     pub(crate) async fn connect_narrow(server: &Server) -> Self {
+        Self::connect_narrow_to(server.local_addr()).await
+    }
+
+    pub(crate) async fn connect_narrow_to(address: SocketAddr) -> Self {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4_096).unwrap();
-        Self { stream: socket.connect(server.local_addr()).await.unwrap(), input: String::new() }
+        Self { stream: socket.connect(address).await.unwrap(), input: String::new() }
     }
 
     /// Sends a head, in lines, and a body.
@@ -64,6 +69,12 @@ impl Http {
     pub(crate) async fn answer(&mut self) -> (u16, String, String) {
         let head = self.until("\r\n\r\n").await;
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        let body = self.body(&head).await;
+        (status, head, body)
+    }
+
+    /// The body behind a head that says its length.
+    pub(crate) async fn body(&mut self, head: &str) -> String {
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
         let length: usize = length.map_or(0, |length| length.parse().unwrap());
         while self.input.len() < length {
@@ -73,7 +84,7 @@ impl Http {
             self.input.push_str(core::str::from_utf8(&bytes[..count]).unwrap());
         }
         let rest = self.input.split_off(length);
-        (status, head, core::mem::replace(&mut self.input, rest))
+        core::mem::replace(&mut self.input, rest)
     }
 
     /// All that comes before the server hangs up.

@@ -301,7 +301,18 @@ impl<'a> Run<'a> {
             },
             Want::Pong(payload) => self.judge_pong(payload, late),
             // What is sent behind a message tells of it, where it does not come back.
-            Want::Echo(..) if !self.target.echoes && self.steps.len() > 0 => Some(Verdict::PASSED),
+            Want::Echo(..) | Want::EchoAtBest(..) if !self.target.echoes && self.steps.len() > 0 => {
+                Some(Verdict::PASSED)
+            }
+            // §5.5.1 and §7.1.7 let a server that is told to end, or has to, forget what it has not answered.
+            Want::EchoAtBest(opcode, payload) => {
+                let ends =
+                    matches!(self.seen.front(), Some(Seen::Close(_))) || (self.seen.is_empty() && self.ended.is_some());
+                match ends {
+                    true => Some(Verdict::remark("what came before was not answered any more")),
+                    false => self.judge_echo(*opcode, payload, late, false),
+                }
+            }
             Want::Echo(opcode, payload) => self.judge_echo(*opcode, payload, late, false),
             Want::EchoOrTooBig(opcode, payload) => self.judge_echo(*opcode, payload, late, true),
             Want::Fail(codes) => self.judge_failure(codes, late, None),

@@ -115,6 +115,8 @@ pub(crate) enum Want {
     Refused,
     /// Send this message back, in as many fragments as it likes.
     Echo(Opcode, Bytes),
+    /// Send this message back, or have ended the connection for what came behind it.
+    EchoAtBest(Opcode, Bytes),
     /// Send this message back or refuse it for its size, 1009.
     EchoOrTooBig(Opcode, Bytes),
     /// Answer a ping.

@@ -1,6 +1,6 @@
 //! The closing handshake (RFC 6455 §5.5.1, §7).
 
-use super::{Check, Step, Want, echo, send};
+use super::{Check, Step, Want, send};
 use crate::check::frames::{all, close, odd_length, ping, text, whole};
 use bytes::Bytes;
 use switchboard_ws_proto::Opcode;
@@ -122,7 +122,7 @@ fn after() -> Vec<Check> {
             vec![
                 Step::Open,
                 Step::Send(all([text("first"), end()])),
-                Step::Want(echo(Opcode::Text, "first")),
+                Step::Want(Want::EchoAtBest(Opcode::Text, "first".into())),
                 Step::Want(Want::Closed(&[1000])),
             ],
         ),

@@ -141,7 +141,7 @@ fn bad() -> Vec<Check> {
             vec![
                 Step::Open,
                 Step::Send(all([begin(b"a"), last(b"b"), last(b"c")])),
-                Step::Want(echo(Opcode::Text, "ab")),
+                Step::Want(Want::EchoAtBest(Opcode::Text, "ab".into())),
                 Step::Want(Want::Fail(&[1002])),
             ],
         ),

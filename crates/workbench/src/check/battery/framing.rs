@@ -119,7 +119,7 @@ fn reserved() -> Vec<Check> {
         vec![
             Step::Open,
             Step::Send(frames::all([text("good"), frame(0x83, b"bad")])),
-            Step::Want(echo(Opcode::Text, "good")),
+            Step::Want(Want::EchoAtBest(Opcode::Text, "good".into())),
             Step::Want(Want::Fail(&[1002])),
         ],
     ));

@@ -79,7 +79,8 @@ pub(crate) async fn serve<B: ShardBroker>(io: Io, peer: SocketAddr, permit: Perm
         None => {
             let parts = connection.into_parts();
             if let (Some(parts), Some(opening)) = (parts, handed_over.take()) {
-                begin_stream(parts.io.into_inner(), *opening).await;
+                // In a task of its own: what hyper read into, and the room that this task has for it, would otherwise live as long as the stream.
+                spawn_local(begin_stream(parts.io.into_inner(), *opening));
             }
         }
     }

@@ -340,6 +340,15 @@ fn names_are_unique_and_say_their_group() {
     let names: BTreeSet<_> = checks.iter().map(|check| check.id.to_string()).collect();
     assert_eq!(names.len(), checks.len());
     assert!(checks.iter().all(|check| check.id.contains('/') && check.clause.starts_with("RFC ")));
+    let page = include_str!("../../../docs/reference/check.md");
+    assert!(
+        page.contains(&format!("plays {} small scripts", checks.len())),
+        "the page says another number than {}",
+        checks.len()
+    );
+    for check in &checks {
+        assert!(page.contains(&format!("| `{}` |", check.group())), "the page has no group {}", check.group());
+    }
 }
 
 /// Each fault, with what must find it. Where a name ends with `*`, all that begin so must, and others of the group may.

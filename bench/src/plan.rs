@@ -408,6 +408,7 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "idle-tls",
         title: "Idle TLS connections (10,000) that have each echoed one message",
         tls: true,
+        goals: &[],
         ..IDLE
     },
 ];

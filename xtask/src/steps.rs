@@ -155,6 +155,13 @@ const STEPS: &[Step] = &[
         run: browser,
     },
     Step {
+        name: "examples",
+        about: "every example in Chromium, as several people see it",
+        tier: Tier::Full,
+        needs: &[Tool::Node, Tool::Chromium],
+        run: examples,
+    },
+    Step {
         name: "fuzz-build",
         about: "the fuzz targets compile, without a warning",
         tier: Tier::Full,
@@ -356,6 +363,20 @@ fn browser(root: &Path) -> Result<()> {
     cargo(root, &["build", "--locked", "--package", "switchboard-server"], minutes(20))?;
     let mut command = Command::new("node");
     command.arg("interop/browser/run.mjs").current_dir(root);
+    command.env("SWITCHBOARD_BIN", target_folder(root).join("debug/switchboard"));
+    if let Some(chromium) = tools::chromium() {
+        command.env("CHROMIUM", chromium);
+    }
+    process::run(&mut command, minutes(10))
+}
+
+/// What people see of the examples: each with its own configuration and backend.
+fn examples(root: &Path) -> Result<()> {
+    cargo(root, &["build", "--locked", "--package", "switchboard-server"], minutes(20))?;
+    npm(root, TYPESCRIPT, &["ci", "--no-audit", "--no-fund", "--ignore-scripts"], minutes(5))?;
+    npm(root, TYPESCRIPT, &["run", "build"], minutes(5))?;
+    let mut command = Command::new("node");
+    command.arg("examples/test/run.mjs").current_dir(root);
     command.env("SWITCHBOARD_BIN", target_folder(root).join("debug/switchboard"));
     if let Some(chromium) = tools::chromium() {
         command.env("CHROMIUM", chromium);

@@ -12,8 +12,8 @@ use futures_util::FutureExt;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use switchboard_client::{
-    Cause, Client, Config, ConnectionEvent, Data, Ended, Message, Position, QueueOverflow, RequestError, Subscribe,
-    SubscribeError, Subscription, SubscriptionEvent, TokenError, Unsubscribed, User,
+    Cause, Client, Config, ConnectionEvent, Data, Ended, Message, Position, QueueOverflow, Receiver, RequestError,
+    Subscribe, SubscribeError, Subscription, SubscriptionEvent, TokenError, Unsubscribed, User,
 };
 use tokio::io::{AsyncBufReadExt, BufReader, stdin};
 use tokio::sync::Notify;
@@ -38,6 +38,8 @@ struct Order {
     data: Value,
     bytes: Option<String>,
     name: Option<String>,
+    user: Option<String>,
+    session: Option<String>,
     key: Option<String>,
     exclude_self: bool,
     idempotency_key: Option<String>,
@@ -116,6 +118,7 @@ impl Stage {
                 });
                 Ok(())
             }
+            "signal" => self.signal(order),
             "history" => self.history(order),
             other => bail!("there is no order {other:?}"),
         }
@@ -204,6 +207,19 @@ impl Stage {
             let published = publish.await?;
             Ok(json!({"position": published.position, "duplicate": published.duplicate}))
         });
+        Ok(())
+    }
+
+    fn signal(&mut self, order: Order) -> Result<()> {
+        let to = match (order.user, order.session) {
+            (Some(user), _) => Receiver::User(user),
+            (None, session) => Receiver::Session(session.context("a signal for nobody")?),
+        };
+        let mut signal = self.client()?.signal(order.channel, to, &order.data);
+        if let Some(name) = order.name {
+            signal = signal.event(name);
+        }
+        self.ask(order.name_of_it, async move { Ok(json!({"sessions": signal.await?})) });
         Ok(())
     }
 
@@ -370,6 +386,10 @@ fn subscription_event(event: &SubscriptionEvent) -> Value {
         }
         SubscriptionEvent::CaughtUp => json!({"event": "caught_up"}),
         SubscriptionEvent::Gap { from, to } => json!({"event": "gap", "from": from, "to": to}),
+        SubscriptionEvent::Signal(signal) => {
+            let from = signal.from.as_ref().map(|from| json!({"user": from.user, "session": from.session}));
+            with(payload(&signal.data), json!({"event": "signal", "name": signal.event, "from": from}))
+        }
         SubscriptionEvent::Join(member) => json!({"event": "join", "user": member.user, "info": member.info}),
         SubscriptionEvent::Leave(member) => json!({"event": "leave", "user": member.user, "info": member.info}),
         SubscriptionEvent::Unsubscribed(why) => {
@@ -392,15 +412,16 @@ fn message(message: &Message) -> Value {
         "name": message.event,
         "publisher": message.publisher,
     });
-    with(
-        told,
-        match &message.data {
-            Data::Json(json) => json!({"data": json}),
-            Data::Bytes(bytes) => {
-                json!({"bytes": bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()})
-            }
-        },
-    )
+    with(told, payload(&message.data))
+}
+
+fn payload(data: &Data) -> Value {
+    match data {
+        Data::Json(json) => json!({"data": json}),
+        Data::Bytes(bytes) => {
+            json!({"bytes": bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()})
+        }
+    }
 }
 
 fn users(users: &[User]) -> Value {

@@ -144,6 +144,58 @@ pub struct Published {
     pub duplicate: bool,
 }
 
+/// What another client has sent to this one alone, past the channel's history.
+///
+/// ```
+/// fn show(signal: &switchboard_client::Signal) {
+///     let who = signal.from.as_ref().and_then(|from| from.user.as_deref()).unwrap_or("the server");
+///     println!("{who} signals {:?}", signal.data);
+/// }
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Signal {
+    /// What was sent.
+    pub data: Data,
+    /// The sender's name for this kind of signal.
+    pub event: Option<String>,
+    /// Who sent it; `None` if it was the backend.
+    pub from: Option<Sender>,
+}
+
+/// Who has sent a signal.
+///
+/// ```
+/// use switchboard_client::{Receiver, Sender};
+///
+/// fn answer(from: &Sender) -> Option<Receiver> {
+///     from.session.clone().map(Receiver::Session)
+/// }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
+pub struct Sender {
+    /// The user.
+    pub user: Option<String>,
+    /// The session, by which it can be answered.
+    pub session: Option<String>,
+}
+
+/// Whom a signal is for.
+///
+/// ```
+/// use switchboard_client::Receiver;
+///
+/// assert_ne!(Receiver::User("bob".into()), Receiver::Session("bob".into()));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Receiver {
+    /// All connections of this user.
+    User(String),
+    /// The connection of this session.
+    Session(String),
+}
+
 /// A user on a channel.
 ///
 /// ```
@@ -276,6 +328,8 @@ pub enum SubscriptionEvent {
         /// The last.
         to: u64,
     },
+    /// Somebody has sent something to this client alone. A lost connection loses it.
+    Signal(Signal),
     /// Somebody came.
     Join(Member),
     /// Somebody left.

@@ -5,7 +5,7 @@ import { DEFAULTS, type Config } from "./core/config.js";
 import { RequestError, type Cause, type Ended, type Refusal, type RequestFailure } from "./core/errors.js";
 import type { Answer, Request, Tokens } from "./core/io.js";
 import type { Wanted } from "./core/subscriptions.js";
-import type { ConnectionEvent, Data, HistoryPage, Position, Presence, Published, ServerLimits } from "./core/types.js";
+import type { ConnectionEvent, Data, HistoryPage, Json, Position, Presence, Published, ServerLimits, Signalled } from "./core/types.js";
 import { Driver, type Told, type TokenCallback } from "./driver.js";
 import { Emitter } from "./emitter.js";
 import { PLATFORM, type Environment } from "./environment.js";
@@ -68,6 +68,16 @@ export interface PublishOptions {
   /** Keep it for those who come, or leave nothing for them. */
   cache?: "keep" | "clear";
   /** Gives it up. What was sent by then may have been published: see `RequestError.certainlyNotDone`. */
+  signal?: AbortSignal;
+}
+
+/** Whom a signal is for: all connections of a user, or one session, as the `from` of its own signals names it. */
+export type Receiver = { user: string; session?: never } | { session: string; user?: never };
+
+export interface SignalOptions {
+  /** A name for receivers to tell kinds of signals apart. */
+  event?: string;
+  /** Gives it up. What was sent by then may have arrived. */
   signal?: AbortSignal;
 }
 
@@ -229,6 +239,15 @@ export class Client {
   /** Publishes JSON, or bytes (a `Uint8Array`). Resolves when the server has it. Rejects with `RequestError`. */
   publish(channel: string, data: Data, { signal, ...options }: PublishOptions = {}): Promise<Published> {
     return this.ask<Published>({ type: "publish", channel, data, ...options }, signal);
+  }
+
+  /**
+   * Sends JSON to one client, or to all of one user's, past the channel's history: to those that subscribe to the channel at that moment, as the
+   * `signal` event of their subscriptions. Resolves with how many they are; it is never sent twice. By WebSocket only.
+   */
+  signal(channel: string, to: Receiver, data: Json, { event, signal }: SignalOptions = {}): Promise<Signalled> {
+    const receiver = to.user === undefined ? { session: to.session } : { user: to.user };
+    return this.ask<Signalled>({ type: "signal", channel, data, ...receiver, ...(event !== undefined && { event }) }, signal);
   }
 
   /** Who is on a channel; at most `limit` users are listed. */

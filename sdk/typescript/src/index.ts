@@ -1,6 +1,6 @@
 // What the package offers.
 
-export { Client, type ClientEvents, type ClientOptions, type HistoryOptions, type PublishOptions, type State, type SubscribeOptions } from "./client.js";
+export { Client, type ClientEvents, type ClientOptions, type HistoryOptions, type PublishOptions, type Receiver, type SignalOptions, type State, type SubscribeOptions } from "./client.js";
 export { DEFAULTS, type Config } from "./core/config.js";
 export { describeCause, describeEnded, RequestError, TokenDenied, type Cause, type Ended, type Refusal, type RequestFailure } from "./core/errors.js";
 export type * from "./core/types.js";

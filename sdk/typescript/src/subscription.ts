@@ -1,14 +1,14 @@
 // A subscription as the application holds it: listeners, or a loop that takes events when it is ready. Owns what waits for them. Knows
 // nothing of the connection.
 
-import type { Position, Message, Subscribed, SubscriptionEvent, Data } from "./core/types.js";
+import type { Position, Message, Signal, Subscribed, SubscriptionEvent, Data } from "./core/types.js";
 import { attempt, Emitter } from "./emitter.js";
 import { Inbox } from "./inbox.js";
 
 /** What can be listened to: each kind of event by its name, and `event` for all of them. */
 export type SubscriptionEvents<T> = {
-  [Type in Exclude<SubscriptionEvent["type"], "message">]: Extract<SubscriptionEvent<T>, { type: Type }>;
-} & { message: Message<T>; event: SubscriptionEvent<T> };
+  [Type in Exclude<SubscriptionEvent["type"], "message" | "signal">]: Extract<SubscriptionEvent<T>, { type: Type }>;
+} & { message: Message<T>; signal: Signal<T>; event: SubscriptionEvent<T> };
 
 interface Item<T> {
   readonly event: SubscriptionEvent<T>;
@@ -141,7 +141,7 @@ export class Subscription<T = Data> implements AsyncIterable<SubscriptionEvent<T
     this.read = position;
     const emit = this.emitter.emit.bind(this.emitter) as (name: string, event: unknown) => void;
     emit("event", event);
-    emit(event.type, event.type === "message" ? event.message : event);
+    emit(event.type, event.type === "message" ? event.message : event.type === "signal" ? event.signal : event);
   }
 
   private take(): Item<T> | null {

@@ -1,7 +1,7 @@
 // The client under orders, as conformance/client/README.md has them. Runs in Node and in a page; how orders come and where what is told goes is
 // for others.
 
-import { Client, RequestError, TokenDenied, type ClientOptions, type ConnectionEvent, type Message, type Subscription, type SubscriptionEvent } from "../src/index.js";
+import { Client, RequestError, TokenDenied, type ClientOptions, type ConnectionEvent, type Data, type Message, type Signal, type Subscription, type SubscriptionEvent } from "../src/index.js";
 
 export interface Order {
   op: string;
@@ -53,6 +53,8 @@ export async function obey(order: Order): Promise<void> {
       return subscriptions.get(ref)?.unsubscribe();
     case "publish":
       return publish(order);
+    case "signal":
+      return answer(ref, client?.signal(channel, order.session === undefined ? { user: order.user } : { session: order.session }, order.data, { event: order.name }), (told) => told);
     case "presence":
       return answer(ref, client?.presence(channel), (presence) => presence);
     case "history":
@@ -132,6 +134,7 @@ async function read(ref: string): Promise<void> {
 
 function told(event: SubscriptionEvent): object {
   if (event.type === "message") return shown(event.message);
+  if (event.type === "signal") return shownSignal(event.signal);
   if (event.type === "join" || event.type === "leave") return event.member;
   if (event.type !== "unsubscribed") return event;
   const { why } = event;
@@ -139,7 +142,15 @@ function told(event: SubscriptionEvent): object {
 }
 
 function shown({ data, event, ...more }: Message): object {
-  return { ...more, ...(data instanceof Uint8Array ? { bytes: [...data].map((byte) => byte.toString(16).padStart(2, "0")).join("") } : { data }), name: event };
+  return { ...more, ...payload(data), name: event };
+}
+
+function shownSignal({ data, event, ...more }: Signal): object {
+  return { ...more, ...payload(data), name: event };
+}
+
+function payload(data: Data): object {
+  return data instanceof Uint8Array ? { bytes: [...data].map((byte) => byte.toString(16).padStart(2, "0")).join("") } : { data };
 }
 
 function publish(order: Order): void {

@@ -120,7 +120,9 @@ impl Core {
 
     pub(super) fn on_no_answer(&mut self, now: Time, id: u64, kind: Kind) {
         match kind {
-            Kind::Publish { .. } | Kind::Presence | Kind::History => self.answer(id, Err(RequestError::TimedOut)),
+            Kind::Publish { .. } | Kind::Signal | Kind::Presence | Kind::History => {
+                self.answer(id, Err(RequestError::TimedOut));
+            }
             Kind::Authenticate => self.on_refresh_refused(now, "no answer".into()),
             // What the server made of it is unknown; a new connection is a clean start.
             Kind::Subscribe(subscription_id) => {

@@ -352,6 +352,7 @@ impl Core {
         let frame = write::request(id, request)?;
         let kind = match request {
             Request::Publish { idempotency_key, .. } => Kind::Publish { once: idempotency_key.is_some() },
+            Request::Signal { .. } => Kind::Signal,
             Request::Presence { .. } => Kind::Presence,
             Request::History { .. } => Kind::History,
         };

@@ -95,6 +95,8 @@ pub enum ConnectFailure {
 pub enum Answer {
     /// Where it was published.
     Published(Published),
+    /// How many sessions were given the signal.
+    Signalled(u64),
     /// Who is there.
     Presence(Presence),
     /// What was there.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::types::{Data, Message, Position, User};
+use crate::types::{Data, Message, Position, Sender, Signal, User};
 
 /// A message of the server with all members that any has. Flat, since `RawValue` fails inside of tagged enums. Unknown members are ignored.
 #[derive(Deserialize, Default)]
@@ -50,8 +50,11 @@ pub(super) struct Incoming<'a> {
     pub(super) limits: ServerLimits,
     #[serde(borrow)]
     pub(super) messages: Vec<&'a RawValue>,
-    pub(super) from: u64,
+    /// An offset in `gap`, somebody in `signal`.
+    #[serde(borrow)]
+    from: Option<&'a RawValue>,
     pub(super) to: u64,
+    pub(super) sessions: u64,
     pub(super) info: Option<Box<RawValue>>,
     pub(super) reason: String,
     pub(super) reconnect: bool,
@@ -111,6 +114,23 @@ impl<'a> Incoming<'a> {
 
     pub(super) fn offset(&self) -> Result<u64, String> {
         self.offset.ok_or_else(|| "a message without an offset".into())
+    }
+
+    /// The first offset of a gap.
+    pub(super) fn gap_start(&self) -> Result<u64, String> {
+        let raw = self.from.ok_or("a gap without its beginning")?;
+        raw.get().parse().map_err(|_| "the beginning of a gap is not a number".into())
+    }
+
+    /// What another client has sent.
+    pub(super) fn signal(self) -> Result<Signal, String> {
+        let from: Option<Option<Sender>> = self
+            .from
+            .map(|raw| serde_json::from_str(raw.get()))
+            .transpose()
+            .map_err(|error| format!("a signal whose \"from\" is nobody: {error}"))?;
+        let data = json_or_base64(self.data.ok_or("a signal without data")?, &self.encoding)?;
+        Ok(Signal { data, event: self.event, from: from.flatten() })
     }
 
     /// A publication of this epoch. `payload` is a binary frame's.

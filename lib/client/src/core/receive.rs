@@ -69,7 +69,8 @@ impl Core {
             ("ok", _) => return self.on_ok(incoming),
             ("error", _) => self.on_error(now, incoming),
             ("caught_up", _) => self.on_caught_up(&incoming.channel),
-            ("gap", _) => self.on_gap(&incoming),
+            ("gap", _) => return self.on_gap(&incoming),
+            ("signal", _) => return self.on_signal(incoming),
             ("unsubscribed", _) => self.on_unsubscribed(now, &incoming),
             ("join", _) => self.on_member(incoming, SubscriptionEvent::Join),
             ("leave", _) => self.on_member(incoming, SubscriptionEvent::Leave),
@@ -150,6 +151,7 @@ impl Core {
                 let position = incoming.position.ok_or("an answer without a position")?;
                 Answer::Published(Published { position, duplicate: incoming.duplicate })
             }
+            Kind::Signal => Answer::Signalled(incoming.sessions),
             Kind::Presence => Answer::Presence(Presence { users: incoming.users, connections: incoming.connections }),
             Kind::History => Answer::History(history(incoming)?),
         };
@@ -204,7 +206,7 @@ impl Core {
         match kind {
             Kind::Subscribe(subscription) => self.on_subscription_refused(now, id, subscription, refusal),
             Kind::Authenticate => self.on_refresh_refused(now, refusal.to_string()),
-            Kind::Publish { .. } | Kind::Presence | Kind::History => {
+            Kind::Publish { .. } | Kind::Signal | Kind::Presence | Kind::History => {
                 self.answer(id, Err(RequestError::Refused(refusal)));
             }
         }
@@ -262,12 +264,20 @@ impl Core {
         });
     }
 
-    fn on_gap(&mut self, incoming: &Incoming<'_>) {
-        let (from, to) = (incoming.from, incoming.to);
+    fn on_gap(&mut self, incoming: &Incoming<'_>) -> Handled {
+        let (from, to) = (incoming.gap_start()?, incoming.to);
         self.tell(&incoming.channel, |_, position| {
             position.offset = position.offset.max(to);
             SubscriptionEvent::Gap { from, to }
         });
+        Ok(())
+    }
+
+    fn on_signal(&mut self, incoming: Incoming<'_>) -> Handled {
+        let channel = incoming.channel.clone().into_owned();
+        let signal = incoming.signal()?;
+        self.tell(&channel, |_, _| SubscriptionEvent::Signal(signal));
+        Ok(())
     }
 
     fn on_member(&mut self, incoming: Incoming<'_>, event: fn(Member) -> SubscriptionEvent) {

@@ -15,6 +15,7 @@ pub(super) enum Kind {
         /// The server does it only once, however often it is sent.
         once: bool,
     },
+    Signal,
     Presence,
     History,
     Subscribe(SubscriptionId),
@@ -24,7 +25,7 @@ pub(super) enum Kind {
 impl Kind {
     /// The application waits for it.
     pub(super) fn is_asked(self) -> bool {
-        matches!(self, Self::Publish { .. } | Self::Presence | Self::History)
+        matches!(self, Self::Publish { .. } | Self::Signal | Self::Presence | Self::History)
     }
 
     /// Doing it twice is doing it once.

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use switchboard_ws::Message as Frame;
 
-use crate::types::{Data, Position};
+use crate::types::{Data, Position, Receiver};
 use crate::{Refusal, RequestError};
 
 /// What an application asks of the server.
@@ -34,6 +34,17 @@ pub enum Request {
         idempotency_key: Option<String>,
         /// Only if the channel is there.
         if_position: Option<Position>,
+    },
+    /// Send something to one client, past the channel's history.
+    Signal {
+        /// To those who subscribe to it.
+        channel: String,
+        /// To whom of them.
+        to: Receiver,
+        /// What: JSON.
+        data: Box<RawValue>,
+        /// A name for this kind of signal.
+        event: Option<String>,
     },
     /// Who is on a channel.
     Presence {
@@ -66,6 +77,10 @@ struct Outgoing<'a> {
     event: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<&'a str>,
     #[serde(skip_serializing_if = "is_false")]
     exclude_self: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -105,6 +120,15 @@ pub(super) fn request(id: u64, request: &Request) -> Result<Frame, RequestError>
                 Data::Json(json) => Outgoing { data: Some(json), ..publish },
                 Data::Bytes(payload) => return binary(&publish, payload),
             }
+        }
+        Request::Signal { channel, to, data, event } => {
+            let (user, session) = match to {
+                Receiver::User(user) => (Some(&**user), None),
+                Receiver::Session(session) => (None, Some(&**session)),
+            };
+            let event = event.as_deref();
+            let (channel, data) = (Some(&**channel), Some(&**data));
+            Outgoing { kind: "signal", id, channel, user, session, event, data, ..Outgoing::default() }
         }
         Request::Presence { channel } => {
             Outgoing { kind: "presence", id, channel: Some(channel), ..Outgoing::default() }

@@ -12,9 +12,9 @@ use serde::Serialize;
 use super::Handle;
 use super::builder::Builder;
 use super::inbox::{EVENTS_MAX, Inbox};
-use super::requests::{History, Publish, Subscribe};
+use super::requests::{History, Publish, SendSignal, Subscribe};
 use crate::core::{Answer, Request};
-use crate::types::{ConnectionEvent, Data, Presence};
+use crate::types::{ConnectionEvent, Data, Presence, Receiver};
 use crate::{Config, Ended, RequestError};
 
 /// A client that stays connected. Cheap to clone; all clones are the same client.
@@ -104,6 +104,21 @@ impl Client {
     /// ```
     pub fn history(&self, channel: impl Into<String>) -> History {
         History::new(self.clone(), channel.into())
+    }
+
+    /// Sends something to one client, or to all of one user's, past the channel's history: to those who subscribe to the channel at that moment, as
+    /// [`SubscriptionEvent::Signal`](crate::SubscriptionEvent::Signal). Await the result, after choosing [`event`](SendSignal::event).
+    ///
+    /// ```no_run
+    /// # async fn run(client: switchboard_client::Client) -> Result<(), switchboard_client::RequestError> {
+    /// let sessions = client.signal("room:lobby", switchboard_client::Receiver::User("bob".into()), &"psst").await?;
+    /// println!("{sessions} connections of bob got it");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn signal<T: Serialize + ?Sized>(&self, channel: impl Into<String>, to: Receiver, data: &T) -> SendSignal {
+        let data = serde_json::value::to_raw_value(data).map_err(|error| RequestError::Json(error.to_string()));
+        SendSignal::new(self.clone(), channel.into(), to, data)
     }
 
     /// Who is on a channel.

@@ -4,13 +4,14 @@ use std::future::IntoFuture;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
 use super::client::Client;
 use super::inbox::Inbox;
 use super::subscription::Subscription;
 use crate::core::{Answer, Request};
-use crate::types::{Data, HistoryPage, Position, Published};
+use crate::types::{Data, HistoryPage, Position, Published, Receiver};
 use crate::{Ended, RequestError, SubscribeError};
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -224,6 +225,73 @@ impl Publish {
 
 impl IntoFuture for Publish {
     type Output = Result<Published, RequestError>;
+    type IntoFuture = BoxFuture<Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}
+
+/// A signal to be. Await it: it resolves with how many sessions it was given to; nobody is no error.
+///
+/// It is sent at most once: if the connection is lost before the answer, the error is [`Interrupted`](RequestError::Interrupted).
+///
+/// # Errors
+/// [`RequestError`].
+///
+/// # Cancel safety
+/// It is queued at the first poll; dropping the future after that loses only the answer.
+///
+/// ```no_run
+/// # async fn run(client: switchboard_client::Client, to: switchboard_client::Receiver) -> Result<(), switchboard_client::RequestError> {
+/// let sessions = client.signal("call:7", to, &"v=0").event("offer").await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+#[must_use = "nothing is sent before it is awaited"]
+pub struct SendSignal {
+    client: Client,
+    channel: String,
+    to: Receiver,
+    data: Result<Box<RawValue>, RequestError>,
+    event: Option<String>,
+}
+
+impl SendSignal {
+    pub(super) fn new(
+        client: Client,
+        channel: String,
+        to: Receiver,
+        data: Result<Box<RawValue>, RequestError>,
+    ) -> Self {
+        Self { client, channel, to, data, event: None }
+    }
+
+    /// A name for this kind of signal, at most 200 bytes.
+    ///
+    /// ```no_run
+    /// # fn run(client: switchboard_client::Client, to: switchboard_client::Receiver) {
+    /// let signal = client.signal("call:7", to, &"v=0").event("answer");
+    /// # }
+    /// ```
+    pub fn event(mut self, event: impl Into<String>) -> Self {
+        self.event = Some(event.into());
+        self
+    }
+
+    async fn run(self) -> Result<u64, RequestError> {
+        let Self { client, channel, to, data, event } = self;
+        match client.handle.0.ask(&Request::Signal { channel, to, data: data?, event }).await? {
+            Answer::Signalled(sessions) => Ok(sessions),
+            // An answer is read by what was asked for.
+            _ => Err(RequestError::Interrupted),
+        }
+    }
+}
+
+impl IntoFuture for SendSignal {
+    type Output = Result<u64, RequestError>;
     type IntoFuture = BoxFuture<Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {

@@ -163,13 +163,17 @@ impl Drop for Pending {
 /// What an event costs in memory, about.
 pub(super) fn size(event: &SubscriptionEvent) -> usize {
     let info = |info: &Option<Box<RawValue>>| info.as_ref().map_or(0, |info| info.get().len());
+    let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
     let of_users = |users: &[User]| -> usize {
         users.iter().map(|user| size_of::<User>() + user.user.len() + info(&user.info)).sum()
     };
     let more = match event {
         SubscriptionEvent::Message(message) => {
-            let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
             message.data.as_bytes().len() + text(&message.event) + text(&message.publisher)
+        }
+        SubscriptionEvent::Signal(signal) => {
+            let from = signal.from.as_ref().map_or(0, |from| text(&from.user) + text(&from.session));
+            signal.data.as_bytes().len() + text(&signal.event) + from
         }
         SubscriptionEvent::Recovered { users } | SubscriptionEvent::Lost { users, .. } => of_users(users),
         SubscriptionEvent::Join(member) | SubscriptionEvent::Leave(member) => member.user.len() + info(&member.info),

@@ -3,9 +3,10 @@
 use crate::support::{Script, WELCOME};
 use core::time::Duration;
 use proptest::prelude::*;
+use serde_json::value::RawValue;
 use switchboard_client::core::{ConnectFailure, Output, Request, SubscriptionId, TokenFailure, Tokens};
 use switchboard_client::ws::Message as Frame;
-use switchboard_client::{Config, Data, Position};
+use switchboard_client::{Config, Data, Position, Receiver};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -37,6 +38,7 @@ fn message() -> impl Strategy<Value = String> {
         "batch",
         "caught_up",
         "gap",
+        "signal",
         "unsubscribed",
         "join",
         "leave",
@@ -67,6 +69,9 @@ fn message() -> impl Strategy<Value = String> {
             r#""after_ms":NUMBER"#,
             r#""reconnect":true"#,
             r#""from":NUMBER"#,
+            r#""from":{"user":"u","session":"0-1"}"#,
+            r#""from":{"user":7}"#,
+            r#""sessions":NUMBER"#,
             r#""to":NUMBER"#,
             r#""user":"u""#,
             r#""publications":[{"data":1,"offset":NUMBER}]"#,
@@ -153,6 +158,12 @@ fn apply(script: &mut Script, subscriptions: &mut Vec<SubscriptionId>, step: Ste
             let request = match kind {
                 0 => Request::Presence { channel },
                 1 => Request::History { channel, since: None, before: None, limit: None },
+                2 => Request::Signal {
+                    channel,
+                    to: Receiver::User("u".into()),
+                    data: RawValue::NULL.to_owned(),
+                    event: None,
+                },
                 _ => Request::Publish {
                     channel,
                     data: Data::json(&kind).unwrap(),

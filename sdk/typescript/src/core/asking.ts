@@ -18,6 +18,10 @@ export function encodeRequest(id: string, request: Request): { frame: Frame; kin
     const frame = wire.encode({ type, id, channel, since: since && { ...since }, before: before && { ...before }, limit });
     return { kind: { type, channel }, frame };
   }
+  if (type === "signal") {
+    const { event, user, session } = request;
+    return { kind: { type }, frame: withData({ type, id, channel, event, user, session }, request.data) };
+  }
   const { data, event, key, idempotencyKey, ifPosition, cache } = request;
   const header = {
     type,
@@ -32,8 +36,12 @@ export function encodeRequest(id: string, request: Request): { frame: Frame; kin
   };
   const kind: Kind = { type, once: idempotencyKey !== undefined };
   if (data instanceof Uint8Array) return { kind, frame: wire.encode(header, data) };
-  // Written once: it may be large.
-  return { kind, frame: `${JSON.stringify(header).slice(0, -1)},"data":${written(data)}}` };
+  return { kind, frame: withData(header, data) };
+}
+
+/** The data is written once: it may be large. */
+function withData(header: wire.Outgoing, data: Json): string {
+  return `${JSON.stringify(header).slice(0, -1)},"data":${written(data)}}`;
 }
 
 function written(data: Json): string {

@@ -405,6 +405,8 @@ export class Core {
         return this.subscriptions.onCaughtUp(incoming);
       case "gap":
         return this.subscriptions.onGap(incoming);
+      case "signal":
+        return this.subscriptions.onSignal(incoming);
       case "unsubscribed":
         return this.onUnsubscribed(now, incoming);
       case "join":
@@ -483,6 +485,8 @@ export class Core {
         return this.onAuthenticated(now, kind.first, incoming);
       case "publish":
         return this.succeed(id, { position: wire.position(incoming), duplicate: incoming["duplicate"] === true });
+      case "signal":
+        return this.succeed(id, { sessions: wire.optionalNumber(incoming, "sessions") ?? 0 });
       case "presence":
         return this.succeed(id, presence(incoming));
       case "history":

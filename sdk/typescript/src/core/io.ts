@@ -1,7 +1,7 @@
 // What goes into the state machine and what comes out, beside frames.
 
 import type { RequestFailure } from "./errors.js";
-import type { ConnectionEvent, Data, HistoryPage, Position, Presence, Published, Subscribed, SubscriptionEvent } from "./types.js";
+import type { ConnectionEvent, Data, HistoryPage, Json, Position, Presence, Published, Signalled, Subscribed, SubscriptionEvent } from "./types.js";
 
 /** Where tokens come from. `fixed`: there is this one, and when it expires the client ends. `fresh`: `fetch_token` asks for one. */
 export type Tokens = { readonly kind: "none" } | { readonly kind: "fixed"; readonly token: string } | { readonly kind: "fresh" };
@@ -28,10 +28,19 @@ export type Request =
       readonly ifPosition?: Position;
       readonly cache?: "keep" | "clear";
     }
+  | {
+      readonly type: "signal";
+      readonly channel: string;
+      readonly data: Json;
+      readonly event?: string;
+      /** One of them. */
+      readonly user?: string;
+      readonly session?: string;
+    }
   | { readonly type: "presence"; readonly channel: string; readonly limit?: number }
   | { readonly type: "history"; readonly channel: string; readonly since?: Position; readonly before?: Position; readonly limit?: number };
 
-export type Answer = Published | Presence | HistoryPage;
+export type Answer = Published | Signalled | Presence | HistoryPage;
 
 /** What the driver has to do, and what the application has to know, in order. */
 export type Output =

@@ -7,6 +7,7 @@ import { sizeOf, type Frame } from "./wire.js";
 export type Kind =
   /** `once`: the server does it only once, however often it is sent. */
   | { readonly type: "publish"; readonly once: boolean }
+  | { readonly type: "signal" }
   | { readonly type: "presence" }
   | { readonly type: "history"; readonly channel: string }
   | { readonly type: "subscribe"; readonly subscription: number }
@@ -155,7 +156,7 @@ export class Requests {
 
 /** The application waits for it. */
 function isAsked(kind: Kind): boolean {
-  return kind.type === "publish" || kind.type === "presence" || kind.type === "history";
+  return kind.type !== "subscribe" && kind.type !== "authenticate";
 }
 
 /** Doing it twice is doing it once. */

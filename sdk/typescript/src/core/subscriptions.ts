@@ -2,7 +2,7 @@
 // message about a channel means to whom; knows nothing of connections and requests.
 
 import type { Incoming, Outgoing } from "./wire.js";
-import { list, number, position, publication, text, users } from "./wire.js";
+import { list, number, position, publication, signal, text, users } from "./wire.js";
 import type { Member, Message, Position, Subscribed, SubscriptionEvent, Unsubscribed } from "./types.js";
 
 /** What a subscription asks of the server. */
@@ -203,6 +203,11 @@ export class Subscriptions {
   private advance(subscription: Subscription, offset: number): void {
     const at = subscription.position;
     if (at && offset > at.offset) subscription.position = { epoch: at.epoch, offset };
+  }
+
+  onSignal(incoming: Incoming): void {
+    const subscription = this.live(incoming);
+    if (subscription) this.tell(subscription, { type: "signal", signal: signal(incoming) });
   }
 
   onMember(incoming: Incoming, type: "join" | "leave"): void {

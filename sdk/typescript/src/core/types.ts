@@ -36,6 +36,22 @@ export interface Message<T = Data> {
   readonly cached?: boolean;
 }
 
+/** From one client to another alone, past the channel's history. */
+export interface Signal<T = Data> {
+  readonly channel: string;
+  readonly data: T;
+  /** The sender's name for this kind of signal. */
+  readonly event?: string;
+  /** Who sent it: the user, and the session to answer to. Absent if it was the backend. */
+  readonly from?: Sender;
+}
+
+/** Whose signal it is. */
+export interface Sender {
+  readonly user?: string;
+  readonly session?: string;
+}
+
 /** A user on a channel. */
 export interface User {
   readonly user: string;
@@ -65,6 +81,12 @@ export interface Published {
   readonly position: Position;
   /** It had been published before under this idempotency key, and was not again. */
   readonly duplicate: boolean;
+}
+
+/** What became of a signal. */
+export interface Signalled {
+  /** How many sessions it was given to. */
+  readonly sessions: number;
 }
 
 /** A piece of a channel's history, oldest first. */
@@ -98,6 +120,8 @@ export type SubscriptionEvent<T = Data> =
   | { readonly type: "caught_up" }
   /** The server cannot deliver these offsets (inclusive); its history may have them. */
   | { readonly type: "gap"; readonly channel: string; readonly from: number; readonly to: number }
+  /** Somebody has sent something to this client alone. Without a reader it waits like a message; a lost connection loses it. */
+  | { readonly type: "signal"; readonly signal: Signal<T> }
   | { readonly type: "join"; readonly member: Member }
   | { readonly type: "leave"; readonly member: Member }
   /** It is over. */

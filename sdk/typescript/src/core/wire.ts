@@ -2,7 +2,7 @@
 // `Error` with the reason, and by nothing else. Knows nothing of when frames are sent.
 
 import { RequestError, type Refusal } from "./errors.js";
-import type { Data, Json, Message, Position, User } from "./types.js";
+import type { Data, Json, Message, Position, Signal, User } from "./types.js";
 
 /** What a transport carries: a text frame or a binary one. */
 export type Frame = string | Uint8Array<ArrayBuffer>;
@@ -145,6 +145,22 @@ export function publication(incoming: Incoming, channel: string, epoch: string |
   if (typeof publisher === "string") message.publisher = publisher;
   if (incoming["cached"] === true) message.cached = true;
   return message;
+}
+
+/** What another client has sent to this one. */
+export function signal(incoming: Incoming): Signal {
+  const from = (incoming["from"] ?? null) as { user?: unknown; session?: unknown } | null;
+  const event = optionalText(incoming, "event");
+  const sender = {
+    ...(typeof from?.user === "string" && { user: from.user }),
+    ...(typeof from?.session === "string" && { session: from.session }),
+  };
+  return {
+    channel: text(incoming, "channel"),
+    data: payload(incoming),
+    ...(event !== undefined && { event }),
+    ...(from !== null && { from: sender }),
+  };
 }
 
 function payload(incoming: Incoming): Data {

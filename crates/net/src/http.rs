@@ -102,7 +102,13 @@ async fn respond<B: ShardBroker>(
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             response
         }
-        Decision::Answer(response) => response,
+        Decision::Answer(mut response) => {
+            if permit.borrow().is_none() {
+                // Refused for its client's address, and its place went with that. A proxy would send others' requests after it.
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            response
+        }
         Decision::Exchange(admission) => {
             // Behind a proxy the connection is not the client's own.
             let place = (admission.client != peer).then(|| take_place(&admission, shared));

@@ -4,6 +4,7 @@ use super::{Http, ask, publish, sessions};
 use crate::{block_on, start};
 use serde_json::json;
 use switchboard_core::Limits;
+use switchboard_session::admission::TrustedProxies;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const ROUTES: [&str; 6] = [
@@ -107,6 +108,33 @@ fn each_address_has_so_many_places_and_gets_them_back() {
             }
         }
         panic!("the place was never given back");
+    });
+    server.stop();
+}
+
+#[test]
+fn behind_a_proxy_clients_are_counted_apart_and_a_refusal_spoils_no_connection_for_others() {
+    let server = start(Limits::default(), |settings| {
+        settings.connections_per_address = 1;
+        settings.proxies = TrustedProxies::new(vec!["127.0.0.1".parse().unwrap()]);
+    });
+    let listen = |client| format!("GET /sse?channel=a\nX-Forwarded-For: 6.6.6.6, {client}");
+    block_on(async {
+        let mut first = Http::connect(&server).await;
+        first.ask(&listen("192.0.2.1"), "").await;
+        first.until("switchboard:subscribed").await;
+        // A proxy keeps connections, and sends over each what any client asks.
+        let mut kept = Http::connect(&server).await;
+        kept.ask("POST /client/v1/history\nX-Forwarded-For: 192.0.2.9", r#"{"channel":"a"}"#).await;
+        assert_eq!(kept.answer().await.0, 200);
+        kept.ask(&listen("192.0.2.1"), "").await;
+        let (status, head, _) = kept.answer().await;
+        assert_eq!(status, 503, "{head}");
+        assert!(head.contains("connection: close"), "{head}");
+        assert_eq!(kept.rest().await, "");
+        let mut other = Http::connect(&server).await;
+        other.ask(&listen("192.0.2.2"), "").await;
+        other.until("switchboard:subscribed").await;
     });
     server.stop();
 }

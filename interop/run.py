@@ -216,12 +216,26 @@ def pusher_php() -> tuple[int, int]:
 
 
 def pusher_restart() -> tuple[int, int]:
+    return in_folder("pusher-restart", "server/pusher_restart.mjs")
+
+
+def pusher_limits() -> tuple[int, int]:
+    return in_folder("pusher-limits", "server/pusher_limits.mjs")
+
+
+def webhooks_reload() -> tuple[int, int]:
+    made = certificates.make(STATE / "certificates")
+    more = {"authority": str(made.authority), "chain": str(made.chain), "key": str(made.key)}
+    return in_folder("webhooks-reload", "server/webhooks_reload.mjs", **more)
+
+
+def in_folder(suite: str, script: str, **more: str) -> tuple[int, int]:
+    """A suite that starts the server itself, with a configuration that it writes into a folder."""
     if not os.environ.get("SWITCHBOARD_BIN"):
         built("switchboard", "-p", "switchboard-server", "--bin", "switchboard")
-    folder = STATE / "pusher-restart"
+    folder = STATE / suite
     folder.mkdir(parents=True, exist_ok=True)
-    command = [*environment.node(), str(HERE / "server/pusher_restart.mjs"), json.dumps({"folder": str(folder)})]
-    return follow("pusher-restart", command)
+    return follow(suite, [*environment.node(), str(HERE / script), json.dumps({"folder": str(folder), **more})])
 
 
 def webhooks() -> tuple[int, int]:
@@ -302,7 +316,9 @@ SUITES: dict[str, Callable[[], tuple[int, int]]] = {
     "pusher-python": pusher_python,
     "pusher-php": pusher_php,
     "pusher-restart": pusher_restart,
+    "pusher-limits": pusher_limits,
     "webhooks": webhooks,
+    "webhooks-reload": webhooks_reload,
     "events": events,
     "events-chromium": events_chromium,
     "events-restart": events_restart,

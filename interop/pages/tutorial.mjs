@@ -1,0 +1,93 @@
+// Does what the tutorial says, block by block, as a reader would: writes its files, runs its commands, compares what they print with what the page shows,
+// and looks at its pages in Chromium where the page says what is to be seen. The ports of the pages are replaced by free ones, in files and commands alike.
+// Argument: `steps` (the blocks), `folder`, `command` (the server's) and `chromium`, as JSON.
+
+import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import net from "node:net";
+import { chromium } from "playwright-core";
+import { short } from "../checks.mjs";
+import { checks } from "./tutorial_checks.mjs";
+import { Terminals, shown } from "./terminals.mjs";
+
+const STEP_MS_MAX = 60_000;
+const about = JSON.parse(process.argv[2]);
+const folder = `${about.folder}/chat`;
+rmSync(folder, { recursive: true, force: true });
+for (const name of ["chat", "bin", "log"]) mkdirSync(`${about.folder}/${name}`, { recursive: true });
+
+/** Free ports in place of the pages' own. */
+async function freePorts(names) {
+  const servers = names.map(() => net.createServer().listen(0, "127.0.0.1"));
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.once("listening", resolve))));
+  const ports = servers.map((server) => server.address().port);
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  return Object.fromEntries(names.map((name, index) => [name, ports[index]]));
+}
+
+const ports = await freePorts([3000, 8080, 8081, 8443, 8444]);
+const here = (text) => text.replace(/\b(3000|8080|8081|8443|8444)\b/g, (port) => ports[port]);
+
+// `switchboard` as if it were installed; what it would assume about ports it is told.
+const [binary] = about.command;
+const told = `case "$1" in history|channels|presence|send|disconnect|unsubscribe) set -- "$@" --admin http://127.0.0.1:${ports[8081]};; esac`;
+writeFileSync(`${about.folder}/bin/switchboard`, `#!/bin/sh\n${told}\nexec '${binary}' "$@"\n`);
+chmodSync(`${about.folder}/bin/switchboard`, 0o755);
+const env = {
+  ...process.env,
+  PATH: `${about.folder}/bin:${process.env.PATH}:/usr/sbin`,
+  SWITCHBOARD_SERVER__LISTEN: `127.0.0.1:${ports[8080]}`,
+  SWITCHBOARD_SERVER__ADMIN_LISTEN: `127.0.0.1:${ports[8081]}`,
+  SWITCHBOARD_API_URL: `http://127.0.0.1:${ports[8080]}`,
+  SWITCHBOARD_URL: `ws://127.0.0.1:${ports[8080]}/ws`,
+};
+const terminals = new Terminals({ cwd: folder, env, log: `${about.folder}/log` });
+const args = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"];
+const browser = await chromium.launch({ executablePath: about.chromium, args });
+const world = { browser, folder, ports, terminals, people: {} };
+let printed = "";
+
+const actions = {
+  file: (name, text) => writeFileSync(`${folder}/${name}`, here(text)),
+  run: async (_, text) => (printed = (await terminals.run(here(text))).replace(/[^\n]$/, "$&\n")),
+  in: async (name, text) => {
+    const status = await terminals.start(name, here(text));
+    // What the server promises of Ctrl-C.
+    if (name === "server" && ![undefined, 0].includes(status)) throw new Error(`the server that ran there ended with ${status}`);
+  },
+  output: async (name, text) => {
+    if (name) return terminals.get(name).shows(here(text));
+    if (shown(here(text), printed) !== printed.length) throw new Error(`the command printed ${JSON.stringify(printed)}`);
+  },
+  see: async (name) => {
+    const [what, ...at] = name.split(": ").reverse();
+    if (!checks[what]) throw new Error(`nothing is called ${what}`);
+    await checks[what](world, ...at);
+  },
+};
+
+async function within(promise) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`not done within ${STEP_MS_MAX / 1000} s`)), STEP_MS_MAX);
+  });
+  await Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
+let failed = 0;
+for (const { place, words, text } of JSON.parse(readFileSync(about.steps, "utf8"))) {
+  const [word, value] = Object.entries(words)[0];
+  const name = `${place} ${word === "run" || word === "in" ? text.trim().split("\n")[0] : `${word} ${value}`}`;
+  try {
+    if (!actions[word]) throw new Error(`nobody knows what to do with \`${word}\``);
+    await within(actions[word](value, text));
+    console.log(`ok ${name}`);
+  } catch (error) {
+    console.log(`not ok ${name}: ${short(error.message)}`);
+    // What follows builds on it.
+    failed = 1;
+    break;
+  }
+}
+await browser.close();
+await terminals.stopAll();
+process.exit(failed);

@@ -148,6 +148,13 @@ const STEPS: &[Step] = &[
         run: interop,
     },
     Step {
+        name: "pages",
+        about: "the tutorial with nginx and HAProxy, programs in eight languages and how to deploy, done as their pages say",
+        tier: Tier::Full,
+        needs: PAGES,
+        run: pages,
+    },
+    Step {
         name: "browser",
         about: "the console and plain pages in Chromium, with a terminal in the same room",
         tier: Tier::Full,
@@ -183,6 +190,22 @@ const STEPS: &[Step] = &[
         needs: &[Tool::Rustfmt, Tool::Clippy],
         run: bench,
     },
+];
+
+const PAGES: &[Tool] = &[
+    Tool::Python,
+    Tool::Node,
+    Tool::Chromium,
+    Tool::Openssl,
+    Tool::Curl,
+    Tool::Php,
+    Tool::Go,
+    Tool::Java,
+    Tool::Ruby,
+    Tool::Mono,
+    Tool::Nginx,
+    Tool::Haproxy,
+    Tool::Systemd,
 ];
 
 fn fmt(root: &Path) -> Result<()> {
@@ -357,6 +380,10 @@ const AUTOBAHN: &str = "conformance/autobahn/run.py";
 fn interop(root: &Path) -> Result<()> {
     process::run(&mut python(root, "interop/run.py"), minutes(20))?;
     process::run(&mut python(root, "interop/deflate/suites.py"), minutes(20))
+}
+
+fn pages(root: &Path) -> Result<()> {
+    process::run(&mut python(root, "interop/pages/run.py"), minutes(20))
 }
 
 fn browser(root: &Path) -> Result<()> {

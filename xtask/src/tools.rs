@@ -31,6 +31,19 @@ pub(crate) enum Tool {
     Openssl,
     /// 8.1 or later, on the command line.
     Php,
+    /// With the WebSocket that its programs use.
+    Go,
+    /// 17 or later, with a compiler and Gson.
+    Java,
+    /// With the WebSocket that its programs use.
+    Ruby,
+    /// .NET as Debian has it, with Json.NET.
+    Mono,
+    Nginx,
+    Haproxy,
+    Curl,
+    /// What looks at units; nothing runs under it.
+    Systemd,
     /// A compiler of C++: libFuzzer is written in it.
     Cxx,
     /// Counts instructions.
@@ -118,6 +131,18 @@ fn spec_of(tool: Tool) -> Spec {
         Tool::Chromium => ("chromium", |_| chromium().is_some(), Source::Debian(&["chromium"])),
         Tool::Openssl => ("openssl", |_| find_program("openssl").is_some(), Source::Debian(&["openssl"])),
         Tool::Php => ("PHP 8.1", |_| php_is_new(), Source::Debian(&["php-cli"])),
+        Tool::Go => ("Go with gorilla/websocket", |_| has("go", GORILLA), Source::Debian(GO)),
+        Tool::Java => ("Java 17 with Gson", |_| has("javac", GSON), Source::Debian(JAVA)),
+        Tool::Ruby => {
+            ("Ruby with faye-websocket", |_| ruby_has_faye(), Source::Debian(&["ruby", "ruby-faye-websocket"]))
+        }
+        Tool::Mono => ("Mono with Json.NET", |_| has("mcs", JSON_NET), Source::Debian(MONO)),
+        Tool::Nginx => ("nginx", |_| server_there("nginx"), Source::Debian(&["nginx"])),
+        Tool::Haproxy => ("HAProxy", |_| server_there("haproxy"), Source::Debian(&["haproxy"])),
+        Tool::Curl => ("curl", |_| find_program("curl").is_some(), Source::Debian(&["curl"])),
+        Tool::Systemd => {
+            ("systemd-analyze", |_| find_program("systemd-analyze").is_some(), Source::Debian(&["systemd"]))
+        }
         Tool::Cxx => ("g++", |_| find_program("g++").is_some(), Source::Debian(&["g++"])),
         Tool::Valgrind => ("valgrind", |_| find_program("valgrind").is_some(), Source::Debian(&["valgrind"])),
     };
@@ -153,6 +178,27 @@ fn node_is_whole() -> bool {
 fn php_is_new() -> bool {
     let probe = "exit(PHP_VERSION_ID < 80100 || !extension_loaded('sodium') ? 1 : 0);";
     output_of(Command::new("php").args(["-r", probe])).is_some()
+}
+
+const GO: &[&str] = &["golang-go", "golang-github-gorilla-websocket-dev"];
+const GORILLA: &str = "/usr/share/gocode/src/github.com/gorilla/websocket";
+const JAVA: &[&str] = &["default-jdk-headless", "libgoogle-gson-java"];
+const GSON: &str = "/usr/share/java/gson.jar";
+const MONO: &[&str] = &["mono-mcs", "mono-runtime", "libnewtonsoft-json5.0-cil"];
+const JSON_NET: &str = "/usr/lib/cli/Newtonsoft.Json-5.0/Newtonsoft.Json.dll";
+
+/// A program, and a library that Debian puts into a place of its own.
+fn has(program: &str, library: &str) -> bool {
+    find_program(program).is_some() && Path::new(library).exists()
+}
+
+fn ruby_has_faye() -> bool {
+    output_of(Command::new("ruby").args(["-e", "require 'faye/websocket'"])).is_some()
+}
+
+/// Debian keeps servers where only root's shell looks.
+fn server_there(name: &str) -> bool {
+    find_program(name).is_some() || Path::new("/usr/sbin").join(name).is_file()
 }
 
 fn install_from(root: &Path, source: &Source) -> Result<()> {

@@ -178,6 +178,7 @@ pub(super) fn check_channel(name: &str) -> Result<(), Refusal> {
     let what = match name {
         "" => "the name is empty",
         name if name.len() > CHANNEL_BYTES_MAX => "the name is longer than 200 bytes",
+        OWN_CHANNEL => return Ok(()),
         name if name.contains(['+', '#']) || name.contains(char::is_control) => "the name has a forbidden character",
         _ => return Ok(()),
     };
@@ -199,3 +200,6 @@ fn is_false(value: &bool) -> bool {
 }
 
 const CHANNEL_BYTES_MAX: usize = 200;
+
+/// The channel of the user that the token names.
+const OWN_CHANNEL: &str = "#user";

@@ -8,7 +8,6 @@ mod check;
 mod client;
 mod config;
 mod connect;
-mod editor;
 mod exit;
 mod history;
 mod http;
@@ -16,7 +15,6 @@ mod native;
 mod publish;
 mod serve;
 mod subscribe;
-mod terminal;
 mod token;
 mod why;
 

@@ -6,7 +6,7 @@ use unicode_width::UnicodeWidthChar;
 
 /// The line, the place in it, and the lines before it.
 #[derive(Debug, Default)]
-pub(super) struct Editor {
+pub(crate) struct Editor {
     line: Vec<char>,
     cursor: usize,
     history: Vec<String>,
@@ -32,7 +32,7 @@ enum Pending {
 
 /// What a key has led to, beyond a change of the line.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Typed {
+pub(crate) enum Typed {
     /// A line is complete.
     Line(String),
     /// Ctrl-C.
@@ -50,7 +50,7 @@ const SEQUENCE_MAX: usize = 16;
 
 impl Editor {
     /// Takes one byte.
-    pub(super) fn receive(&mut self, byte: u8) -> Option<Typed> {
+    pub(crate) fn receive(&mut self, byte: u8) -> Option<Typed> {
         match core::mem::take(&mut self.pending) {
             Pending::Escape if matches!(byte, b'[' | b'O') => self.pending = Pending::Sequence(Vec::new()),
             Pending::Escape => {}
@@ -170,7 +170,7 @@ impl Editor {
     }
 
     /// The part of the line to show in so many columns, and the cursor's column in it.
-    pub(super) fn view(&self, columns: usize) -> (String, usize) {
+    pub(crate) fn view(&self, columns: usize) -> (String, usize) {
         let width = |c: &char| if *c == '\t' { 1 } else { c.width().unwrap_or(0) };
         // One column is the cursor's own at the end of the line.
         let room = columns.saturating_sub(1);

@@ -1,7 +1,7 @@
 //! Lines in and messages out, on a terminal (with editing, history, and messages that do not break the line being typed) or through pipes.
 
+use super::Failed;
 use super::editor::{Editor, Typed};
-use super::exit::Failure;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use nix::sys::termios::{InputFlags, LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 /// Something to send, or the wish to stop. The end of the channel is the end of the input.
 #[derive(Debug)]
-pub(super) enum Input {
+pub(crate) enum Input {
     /// A line.
     Text(String),
     /// A line that is not UTF-8.
@@ -26,7 +26,7 @@ pub(super) enum Input {
 const LINES_AHEAD: usize = 64;
 
 /// Where what arrives is shown.
-pub(super) struct Output {
+pub(crate) struct Output {
     json: bool,
     /// The line being typed, above which all else is printed.
     screen: Option<Screen>,
@@ -39,13 +39,13 @@ pub(super) struct Output {
 struct Screen(Arc<Mutex<Editor>>);
 
 /// Begins to read lines.
-pub(super) fn start(interactive: bool, json: bool) -> Result<(mpsc::Receiver<Input>, Output), Failure> {
+pub(crate) fn start(interactive: bool, json: bool) -> Result<(mpsc::Receiver<Input>, Output), Failed> {
     let (sender, inputs) = mpsc::channel(LINES_AHEAD);
     if !interactive {
         std::thread::spawn(move || read_lines(io::stdin().lock(), &sender));
         return Ok((inputs, Output::lines(json)));
     }
-    let before = take_keys().map_err(|error| Failure::other(format!("cannot use the terminal: {error}")))?;
+    let before = take_keys().map_err(|error| Failed::Other(format!("cannot use the terminal: {error}")))?;
     let screen = Screen::default();
     let typing = screen.clone();
     std::thread::spawn(move || typing.read_keys(&sender));
@@ -121,7 +121,7 @@ fn write_line(editor: &Editor) -> io::Result<()> {
 }
 
 /// Messages that are known already.
-pub(super) fn prepared(messages: &[String]) -> mpsc::Receiver<Input> {
+pub(crate) fn prepared(messages: &[String]) -> mpsc::Receiver<Input> {
     let (sender, inputs) = mpsc::channel(messages.len().max(1));
     for message in messages {
         // There is room for all.
@@ -156,7 +156,7 @@ fn read_lines(mut input: impl BufRead, lines: &mpsc::Sender<Input>) {
 
 impl Output {
     /// Without a line being typed.
-    pub(super) fn lines(json: bool) -> Self {
+    pub(crate) fn lines(json: bool) -> Self {
         Self { json, screen: None, before: None }
     }
 
@@ -164,7 +164,7 @@ impl Output {
     ///
     /// # Errors
     /// Nobody reads the output.
-    pub(super) fn message(&mut self, message: &Message) -> io::Result<()> {
+    pub(crate) fn message(&mut self, message: &Message) -> io::Result<()> {
         if self.json {
             let event = match message {
                 Message::Text(text) => json!({ "type": "text", "data": &**text }),
@@ -184,18 +184,18 @@ impl Output {
     }
 
     /// Whether somebody sits in front of it and types.
-    pub(super) fn is_interactive(&self) -> bool {
+    pub(crate) fn is_interactive(&self) -> bool {
         self.screen.is_some()
     }
 
     /// Something that happened, for programs.
-    pub(super) fn event(&mut self, event: &Value) {
+    pub(crate) fn event(&mut self, event: &Value) {
         // The end of the output is found by the next message.
         let _ = self.line(&event.to_string());
     }
 
     /// Something that happened, for people.
-    pub(super) fn notice(&mut self, text: &str) {
+    pub(crate) fn notice(&mut self, text: &str) {
         match &self.screen {
             // A terminal that is gone is found by the next message.
             Some(screen) => drop(screen.print(&printable(text))),
@@ -204,7 +204,7 @@ impl Output {
     }
 
     /// Leaves the terminal as it was found.
-    pub(super) fn restore(&mut self) {
+    pub(crate) fn restore(&mut self) {
         if let Some(before) = self.before.take() {
             // There is nothing that could be done about it.
             let _ = tcsetattr(io::stdin(), SetArg::TCSADRAIN, &before);

@@ -1,14 +1,12 @@
 //! `switchboard bench`: load for any WebSocket server, and how it answers.
 
-use super::client::Trust;
-use super::connect::parse_header;
+use super::client::{Handshake, Reach};
 use super::exit::Failure;
 use clap::{Args, Subcommand};
 use core::time::Duration;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::Instant;
-use switchboard_workbench::check::driver::{Address, AddressError, Location};
 use switchboard_workbench::load::{
     Chart, Figures, Kind, LoadError, Plan, Progress, Summary, Tally, Usage, process_cpu, process_rss, run,
 };
@@ -54,17 +52,10 @@ struct Common {
     /// Write a page with plots into this file
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
-    /// Send a header with each handshake, as `Name: value`
-    #[arg(short = 'H', long = "header", value_name = "HEADER", value_parser = parse_header)]
-    headers: Vec<(String, String)>,
-    /// Offer a subprotocol; may be given several times
-    #[arg(short, long, value_name = "NAME", value_delimiter = ',')]
-    subprotocol: Vec<String>,
-    /// Put load on a server on another machine, which you may
-    #[arg(long)]
-    allow_remote: bool,
     #[command(flatten)]
-    trust: Trust,
+    handshake: Handshake,
+    #[command(flatten)]
+    reach: Reach,
 }
 
 #[derive(Debug, Args)]
@@ -157,14 +148,11 @@ impl Bench {
 
 impl Common {
     fn measure(&self, kind: Kind, rate: f64, size: usize, what: String) -> Result<(), Failure> {
-        self.may()?;
-        let mut connector = self.trust.connector()?.subprotocols(self.subprotocol.iter().map(String::as_str));
-        for (name, value) in &self.headers {
-            connector = connector.header(name, value);
-        }
+        let reach = self.reach.find(&self.url, &self.handshake, "load");
+        super::block_on(async { reach.await.map(drop) })?;
         let plan = Plan {
             url: self.url.clone(),
-            connector,
+            connector: self.handshake.connector()?,
             kind,
             connections: self.connections,
             rate,
@@ -189,23 +177,6 @@ impl Common {
             0 => Ok(()),
             count => Err(Failure::other(format!("{count} errors"))),
         }
-    }
-
-    /// Whether the server is on this machine, or may be elsewhere.
-    fn may(&self) -> Result<(), Failure> {
-        let location = Location::parse(&self.url).map_err(|error| Failure::usage(error.to_string()))?;
-        let tls = self.trust.tls()?;
-        let remote = self.allow_remote;
-        super::block_on(async move {
-            match Address::find(&location, &tls, remote).await {
-                Ok(_) => Ok(()),
-                Err(error @ AddressError::Resolve(..)) => Err(Failure::connection(error.to_string())),
-                Err(AddressError::Remote(address)) => Err(Failure::usage(format!(
-                    "{address} is not on this machine: load is for servers that one may put it on. Say that you may (--allow-remote)"
-                ))),
-                Err(error) => Err(Failure::usage(error.to_string())),
-            }
-        })
     }
 
     fn report(&self, summary: &Summary) -> Result<(), Failure> {

@@ -1,12 +1,11 @@
 //! `switchboard check URL`: whether a WebSocket server keeps the standards.
 
-use super::client::Trust;
-use super::connect::parse_header;
+use super::client::{Handshake, Reach};
 use super::exit::Failure;
 use clap::{Args, ValueEnum};
 use core::time::Duration;
 use std::io::{IsTerminal, Write};
-use switchboard_workbench::check::driver::{Address, AddressError, Location, play_all};
+use switchboard_workbench::check::driver::play_all;
 use switchboard_workbench::check::{Check, Format, Outcome, Report, Target, battery};
 
 #[derive(Debug, Args)]
@@ -41,17 +40,10 @@ pub(super) struct CheckServer {
     /// Connections at once
     #[arg(short, long, value_name = "N", default_value_t = 4)]
     jobs: usize,
-    /// Send a header with each handshake, as `Name: value`
-    #[arg(short = 'H', long = "header", value_name = "HEADER", value_parser = parse_header)]
-    headers: Vec<(String, String)>,
-    /// Offer a subprotocol with each handshake; may be given several times
-    #[arg(short, long, value_name = "NAME", value_delimiter = ',')]
-    subprotocol: Vec<String>,
-    /// Check a server on another machine, which you may do to it what it takes to check
-    #[arg(long)]
-    allow_remote: bool,
     #[command(flatten)]
-    trust: Trust,
+    handshake: Handshake,
+    #[command(flatten)]
+    reach: Reach,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -103,18 +95,13 @@ impl CheckServer {
 
     async fn check(&self, checks: &[Check]) -> Result<Report, Failure> {
         let url = self.url.as_deref().unwrap_or_default();
-        let location = Location::parse(url).map_err(|error| Failure::usage(error.to_string()))?;
-        let found = Address::find(&location, &self.trust.tls()?, self.allow_remote).await;
-        let address = found.map_err(|error| match error {
-            AddressError::Resolve(..) => Failure::connection(error.to_string()),
-            _ => Failure::usage(error.to_string()),
-        })?;
+        let (location, address) = self.reach.find(url, &self.handshake, "a check").await?;
         let patience = Duration::try_from_secs_f64(self.patience).ok().filter(|patience| !patience.is_zero());
         let target = Target {
             host: location.authority,
             path: location.path,
-            headers: self.headers.clone(),
-            subprotocols: self.subprotocol.clone(),
+            headers: self.handshake.headers(),
+            subprotocols: self.handshake.subprotocols(),
             echoes: !self.no_echo,
             patience: patience.ok_or_else(|| Failure::usage("--patience is not a time"))?,
         };

@@ -1,6 +1,6 @@
 //! `switchboard connect URL`: lines out, messages in, with the flags of wscat and websocat where they mean the same.
 
-use super::client::Trust;
+use super::client::Handshake;
 use super::exit::Failure;
 use clap::Args;
 use core::time::Duration;
@@ -10,15 +10,6 @@ use switchboard_workbench::connect::{Failed, Options, run};
 pub(super) struct Connect {
     /// ws:// or wss://
     url: String,
-    /// Send a header, as `Name: value`
-    #[arg(short = 'H', long = "header", value_name = "HEADER", value_parser = parse_header)]
-    headers: Vec<(String, String)>,
-    /// Offer a subprotocol; may be given several times
-    #[arg(short, long, value_name = "NAME", value_delimiter = ',')]
-    subprotocol: Vec<String>,
-    /// Send this Origin, as browsers do
-    #[arg(short, long)]
-    origin: Option<String>,
     /// Send this message once connected, and read no input; may be given several times
     #[arg(short = 'x', long, value_name = "MESSAGE")]
     execute: Vec<String>,
@@ -38,26 +29,14 @@ pub(super) struct Connect {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    trust: Trust,
-}
-
-pub(super) fn parse_header(raw: &str) -> Result<(String, String), String> {
-    let (name, value) = raw.split_once(':').ok_or("not of the form 'Name: value'")?;
-    Ok((name.trim().to_owned(), value.trim().to_owned()))
+    handshake: Handshake,
 }
 
 impl Connect {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let mut connector = self.trust.connector()?.subprotocols(self.subprotocol.iter().map(String::as_str));
-        for (name, value) in &self.headers {
-            connector = connector.header(name, value);
-        }
-        if let Some(origin) = &self.origin {
-            connector = connector.origin(origin);
-        }
         let options = Options {
             url: self.url.clone(),
-            connector,
+            connector: self.handshake.connector()?,
             execute: self.execute,
             wait: (self.wait >= 0.0).then(|| Duration::try_from_secs_f64(self.wait).unwrap_or(Duration::MAX)),
             no_close: self.no_close,

@@ -316,6 +316,36 @@ impl Connector {
         url: &str,
         dial: impl AsyncFnOnce(&str, u16) -> io::Result<S>,
     ) -> Result<(WebSocket<MaybeTls<S>>, ClientResponse), ConnectError> {
+        self.connect_wrapped(url, dial, |stream| stream).await
+    }
+
+    /// As [`connect_through`](Self::connect_through), over what `wrap` makes of the stream, TLS included, before anything is said on it: something that
+    /// watches what goes over it, or slows it down.
+    ///
+    /// ```no_run
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tokio::io::BufStream;
+    /// use tokio::net::TcpStream;
+    ///
+    /// let connector = switchboard_ws::Connector::new();
+    /// let dial = async |host: &str, port: u16| TcpStream::connect((host, port)).await;
+    /// let (mut socket, _) = connector.connect_wrapped("wss://example.org/", dial, BufStream::new).await?;
+    /// socket.send("hello").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ConnectError`]; an error of `dial` is [`ConnectError::Io`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the connection.
+    pub async fn connect_wrapped<S: AsyncRead + AsyncWrite + Unpin, T: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        url: &str,
+        dial: impl AsyncFnOnce(&str, u16) -> io::Result<S>,
+        wrap: impl FnOnce(MaybeTls<S>) -> T,
+    ) -> Result<(WebSocket<T>, ClientResponse), ConnectError> {
         let target = Target::parse(url)?;
         let deadline = self.timeouts.start();
         let dialling = async { Ok(dial(target.dial_host(), target.port).await?) };
@@ -325,7 +355,7 @@ impl Connector {
         } else {
             MaybeTls::Plain(stream)
         };
-        deadline.within(Phase::Handshake, self.handshake(stream, &target)).await
+        deadline.within(Phase::Handshake, self.handshake(wrap(stream), &target)).await
     }
 
     /// Over a stream that the caller has connected, and for wss:// encrypted: TLS is not put over it.

@@ -21,6 +21,7 @@ mod why;
 use clap::{CommandFactory, Parser, Subcommand};
 use exit::Failure;
 use std::process::ExitCode;
+use switchboard_workbench::connect::printable;
 
 /// The command line's form.
 #[derive(Debug, Parser)]
@@ -103,7 +104,8 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if let Some(message) = failure.message() {
-                eprintln!("switchboard: {message}");
+                // It may quote what a server said, who shall not steer the terminal.
+                eprintln!("switchboard: {}", printable(message));
             }
             ExitCode::from(failure.code())
         }

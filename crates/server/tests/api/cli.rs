@@ -306,7 +306,7 @@ fn connect_on_a_terminal_keeps_the_line_being_typed() {
     let pty = nix::pty::openpty(None, None).unwrap();
     let before = nix::sys::termios::tcgetattr(&pty.slave).unwrap();
     let side = || Stdio::from(pty.slave.try_clone().unwrap());
-    let mut connect = switchboard(&["connect", &serving.url("/chat")]);
+    let mut connect = switchboard(&["connect", "--no-history", &serving.url("/chat")]);
     let mut child = connect.stdin(side()).stdout(side()).stderr(side()).spawn().unwrap();
     let mut terminal = fs::File::from(pty.master);
     let mut keys = terminal.try_clone().unwrap();
@@ -319,15 +319,15 @@ fn connect_on_a_terminal_keeps_the_line_being_typed() {
             shown.push_str(&String::from_utf8_lossy(&bytes[..count]));
         }
     };
-    expect("\r\x1b[K> \r\x1b[2C");
+    expect("shows more\r\n> \r\x1b[2C");
     keys.write_all(b"hello\r").unwrap();
-    expect("\r\x1b[K< hello\r\n\r\x1b[K> \r\x1b[2C");
+    expect("\r\x1b[J< hello\r\n> \r\x1b[2C");
     keys.write_all(b"half typed").unwrap();
-    expect("\r\x1b[K> half typed\r\x1b[12C");
+    expect("\r\x1b[J> half typed\r\x1b[12C");
     let elsewhere = run(&["publish", "-u", &serving.url("/ws"), "chat", "from elsewhere \u{1b}[2J"]);
     assert_eq!(elsewhere.code, 0, "{}", elsewhere.stderr);
     // Above the line, which is still there; and an escape sequence is shown, not obeyed.
-    expect("\r\x1b[K< from elsewhere \\u{1b}[2J\r\n\r\x1b[K> half typed\r\x1b[12C");
+    expect("\r\x1b[J< from elsewhere \\u{1b}[2J\r\n> half typed\r\x1b[12C");
     keys.write_all(b"\x03").unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130));
     let after = nix::sys::termios::tcgetattr(&pty.slave).unwrap();

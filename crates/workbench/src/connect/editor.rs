@@ -1,7 +1,8 @@
-//! A line while it is typed: bytes from a terminal in, lines and what to show out. Knows no terminal.
+//! A line while it is typed: bytes from a terminal in, lines and what to show out. Knows no terminal, and not what a line means.
 //!
-//! A byte is handled when it comes, however many come at once: a paste or a script's keys never wait for the next key.
+//! A byte is handled when it comes, however many come at once: a paste or a script's keys never wait for the next key. A line may have several rows.
 
+use super::history::History;
 use unicode_width::UnicodeWidthChar;
 
 /// The line, the place in it, and the lines before it.
@@ -9,12 +10,17 @@ use unicode_width::UnicodeWidthChar;
 pub(crate) struct Editor {
     line: Vec<char>,
     cursor: usize,
-    history: Vec<String>,
+    history: History,
     /// Which line of the history is shown; `None` for the one being typed.
     shown: Option<usize>,
     /// The line being typed, while one of the history is shown.
     draft: Vec<char>,
+    /// What was cut last.
+    cut: Vec<char>,
     pending: Pending,
+    pasting: Pasting,
+    search: Option<Search>,
+    full: Full,
 }
 
 /// What is only half there.
@@ -30,65 +36,173 @@ enum Pending {
     Sequence(Vec<u8>),
 }
 
+/// Whether what comes was typed, or pasted between the terminal's marks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Pasting {
+    #[default]
+    No,
+    Yes,
+    /// The last byte was a carriage return: a line feed behind it is the same end of a row.
+    Return,
+}
+
+/// Looking for an earlier line (Ctrl-R).
+#[derive(Debug)]
+struct Search {
+    text: String,
+    found: Option<usize>,
+    /// The line and its cursor before, for who gives up.
+    line: Vec<char>,
+    cursor: usize,
+}
+
+/// Whether a character found no room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Full {
+    #[default]
+    No,
+    Untold,
+    Told,
+}
+
 /// What a key has led to, beyond a change of the line.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Typed {
-    /// A line is complete.
-    Line(String),
+    /// A line is complete. Whether it is new among the earlier ones.
+    Line { text: String, new: bool },
+    /// Tab, in a line that is a command.
+    Complete,
     /// Ctrl-C.
     Interrupted,
     /// Ctrl-D on an empty line.
     End,
+    /// Ctrl-L.
+    Clear,
+    /// Ctrl-Z.
+    Suspend,
+    /// The line takes no more.
+    Full,
 }
 
-/// Lines that are kept.
-const HISTORY_MAX: usize = 500;
-/// The longest line, in characters.
-const LINE_MAX: usize = 64 * 1024;
+/// What is to be seen of the line.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct View {
+    pub(crate) rows: Vec<String>,
+    /// Where the cursor is.
+    pub(crate) row: usize,
+    pub(crate) column: usize,
+}
+
+/// The longest line, in characters. What is longer comes from a file.
+pub(crate) const LINE_MAX: usize = 256 * 1024;
 /// The longest sequence of a key.
 const SEQUENCE_MAX: usize = 16;
+/// The longest text that is looked for.
+const SEARCH_MAX: usize = 200;
 
 impl Editor {
+    pub(crate) fn new(history: History) -> Self {
+        Self { history, ..Self::default() }
+    }
+
+    pub(crate) fn history(&self) -> &History {
+        &self.history
+    }
+
     /// Takes one byte.
     pub(crate) fn receive(&mut self, byte: u8) -> Option<Typed> {
-        match core::mem::take(&mut self.pending) {
-            Pending::Escape if matches!(byte, b'[' | b'O') => self.pending = Pending::Sequence(Vec::new()),
-            Pending::Escape => {}
+        let typed = match core::mem::take(&mut self.pending) {
+            Pending::Escape if matches!(byte, b'[' | b'O') => {
+                self.pending = Pending::Sequence(Vec::new());
+                None
+            }
+            Pending::Escape => self.escaped(byte),
             Pending::Sequence(mut parameters) if matches!(byte, b'0'..=b'9' | b';') => {
                 if parameters.len() < SEQUENCE_MAX {
                     parameters.push(byte);
                 }
                 self.pending = Pending::Sequence(parameters);
+                None
             }
-            Pending::Sequence(parameters) => self.sequence(&parameters, byte),
+            Pending::Sequence(parameters) => {
+                self.sequence(&parameters, byte);
+                None
+            }
             Pending::Utf8(mut bytes) if byte & 0xC0 == 0x80 => {
                 bytes.push(byte);
                 self.utf8(bytes);
+                None
             }
-            Pending::Nothing | Pending::Utf8(_) => return self.key(byte),
+            Pending::Nothing | Pending::Utf8(_) => self.byte(byte),
+        };
+        if typed.is_none() && self.full == Full::Untold {
+            self.full = Full::Told;
+            return Some(Typed::Full);
         }
-        None
+        typed
+    }
+
+    fn byte(&mut self, byte: u8) -> Option<Typed> {
+        if byte >= 0x80 {
+            self.utf8(vec![byte]);
+            return None;
+        }
+        if self.pasting != Pasting::No {
+            self.pasted(byte);
+            return None;
+        }
+        if self.search.is_some() && self.searched(byte) {
+            return None;
+        }
+        self.key(byte)
     }
 
     fn key(&mut self, byte: u8) -> Option<Typed> {
         match byte {
-            b'\r' | b'\n' => return Some(Typed::Line(self.submit())),
+            b'\r' | b'\n' if self.is_continued() => {
+                self.cursor = self.line.len();
+                self.delete(self.cursor - 1, self.cursor);
+                self.insert('\n');
+            }
+            b'\r' | b'\n' => return Some(self.submit()),
             0x03 => return Some(Typed::Interrupted),
             0x04 if self.line.is_empty() => return Some(Typed::End),
             0x04 => self.delete(self.cursor, self.cursor + 1),
-            0x01 => self.cursor = 0,
-            0x05 => self.cursor = self.line.len(),
+            0x01 => self.cursor = self.row_start(),
+            0x05 => self.cursor = self.row_end(),
             0x02 => self.cursor = self.cursor.saturating_sub(1),
             0x06 => self.cursor = (self.cursor + 1).min(self.line.len()),
             0x08 | 0x7F => self.delete(self.cursor.saturating_sub(1), self.cursor),
-            0x0B => self.delete(self.cursor, self.line.len()),
-            0x15 => self.delete(0, self.cursor),
-            0x17 => self.delete(self.word_start(), self.cursor),
+            0x0B => self.cut(self.cursor, self.row_end().max(self.cursor + 1)),
+            0x15 => self.cut(self.row_start(), self.cursor),
+            0x17 => self.cut(self.word_start(), self.cursor),
+            0x19 => self.cut.clone().into_iter().for_each(|c| self.insert(c)),
             0x10 => self.recall(true),
             0x0E => self.recall(false),
+            0x0C => return Some(Typed::Clear),
+            0x1A => return Some(Typed::Suspend),
+            0x12 => self.search_older(),
             0x1B => self.pending = Pending::Escape,
+            b'\t' if self.line.first() == Some(&'/') => return Some(Typed::Complete),
             b'\t' | 0x20..=0x7E => self.insert(char::from(byte)),
-            0x80.. => self.utf8(vec![byte]),
+            _ => {}
+        }
+        None
+    }
+
+    /// What comes behind ESC and begins no sequence: Alt and a key.
+    fn escaped(&mut self, byte: u8) -> Option<Typed> {
+        if self.pasting != Pasting::No {
+            return self.byte(byte);
+        }
+        self.accept_search();
+        match byte {
+            b'\r' | b'\n' => self.insert('\n'),
+            b'b' => self.cursor = self.word_start(),
+            b'f' => self.cursor = self.word_end(),
+            b'd' => self.cut(self.cursor, self.word_end()),
+            0x7F | 0x08 => self.cut(self.word_start(), self.cursor),
+            0x1B => self.pending = Pending::Escape,
             _ => {}
         }
         None
@@ -96,23 +210,71 @@ impl Editor {
 
     fn sequence(&mut self, parameters: &[u8], last: u8) {
         match (parameters, last) {
-            (_, b'A') => self.recall(true),
-            (_, b'B') => self.recall(false),
+            (b"200", b'~') => self.pasting = Pasting::Yes,
+            (b"201", b'~') => self.end_paste(),
+            _ if self.pasting != Pasting::No => {}
+            _ => {
+                self.accept_search();
+                self.move_by(parameters, last);
+            }
+        }
+    }
+
+    fn move_by(&mut self, parameters: &[u8], last: u8) {
+        let by_word = matches!(parameters, b"1;5" | b"1;3");
+        match (parameters, last) {
+            (_, b'A') => self.up(),
+            (_, b'B') => self.down(),
+            (_, b'C') if by_word => self.cursor = self.word_end(),
+            (_, b'D') if by_word => self.cursor = self.word_start(),
             (_, b'C') => self.cursor = (self.cursor + 1).min(self.line.len()),
             (_, b'D') => self.cursor = self.cursor.saturating_sub(1),
-            (_, b'H') | (b"1" | b"7", b'~') => self.cursor = 0,
-            (_, b'F') | (b"4" | b"8", b'~') => self.cursor = self.line.len(),
+            (_, b'H') | (b"1" | b"7", b'~') => self.cursor = self.row_start(),
+            (_, b'F') | (b"4" | b"8", b'~') => self.cursor = self.row_end(),
             (b"3", b'~') => self.delete(self.cursor, self.cursor + 1),
             _ => {}
         }
     }
 
+    fn pasted(&mut self, byte: u8) {
+        let after_return = core::mem::replace(&mut self.pasting, Pasting::Yes) == Pasting::Return;
+        match byte {
+            b'\n' if after_return => {}
+            b'\n' => self.insert('\n'),
+            b'\r' => {
+                self.insert('\n');
+                self.pasting = Pasting::Return;
+            }
+            0x1B => self.pending = Pending::Escape,
+            b'\t' | 0x20..=0x7E => self.insert(char::from(byte)),
+            _ => {}
+        }
+    }
+
+    /// The end of the last row of what was pasted is not one that was typed.
+    fn end_paste(&mut self) {
+        self.pasting = Pasting::No;
+        if self.cursor == self.line.len() && self.line.last() == Some(&'\n') {
+            self.delete(self.cursor - 1, self.cursor);
+        }
+    }
+
     fn utf8(&mut self, bytes: Vec<u8>) {
         match core::str::from_utf8(&bytes) {
-            Ok(text) => text.chars().filter(|c| !c.is_control()).for_each(|c| self.insert(c)),
+            Ok(text) => text.chars().filter(|c| !c.is_control()).for_each(|c| self.character(c)),
             Err(error) if error.error_len().is_none() => self.pending = Pending::Utf8(bytes),
             // No character begins so.
             Err(_) => {}
+        }
+    }
+
+    fn character(&mut self, c: char) {
+        match &mut self.search {
+            Some(search) if self.pasting == Pasting::No => {
+                search.push(c, &self.history);
+                self.show_found();
+            }
+            _ => self.insert(c),
         }
     }
 
@@ -120,34 +282,102 @@ impl Editor {
         if self.line.len() < LINE_MAX {
             self.line.insert(self.cursor, c);
             self.cursor += 1;
+        } else if self.full == Full::No {
+            self.full = Full::Untold;
         }
     }
 
     fn delete(&mut self, from: usize, to: usize) {
-        self.line.drain(from..to.min(self.line.len()));
-        self.cursor = from;
+        let to = to.min(self.line.len());
+        self.line.drain(from.min(to)..to);
+        self.cursor = from.min(self.line.len());
+    }
+
+    fn cut(&mut self, from: usize, to: usize) {
+        let to = to.min(self.line.len());
+        self.cut = self.line.get(from..to).unwrap_or_default().to_vec();
+        self.delete(from, to);
+    }
+
+    /// Whether Enter begins another row: there is a backslash at the end that stands for itself.
+    fn is_continued(&self) -> bool {
+        self.line.iter().rev().take_while(|c| **c == '\\').count() % 2 == 1
+    }
+
+    fn submit(&mut self) -> Typed {
+        let text: String = core::mem::take(&mut self.line).into_iter().collect();
+        self.cursor = 0;
+        self.shown = None;
+        self.full = Full::No;
+        let new = self.history.add(&text);
+        Typed::Line { text, new }
+    }
+}
+
+/// Where things are in the line.
+impl Editor {
+    /// What stands before the cursor.
+    pub(crate) fn before_cursor(&self) -> String {
+        self.line.iter().take(self.cursor).collect()
+    }
+
+    /// Puts a text in the place of so many characters before the cursor.
+    pub(crate) fn replace(&mut self, count: usize, text: &str) {
+        self.delete(self.cursor.saturating_sub(count), self.cursor);
+        text.chars().filter(|c| !c.is_control() || *c == '\t').for_each(|c| self.insert(c));
+    }
+
+    fn before(&self) -> &[char] {
+        self.line.get(..self.cursor).unwrap_or_default()
+    }
+
+    fn behind(&self) -> &[char] {
+        self.line.get(self.cursor..).unwrap_or_default()
+    }
+
+    fn row_start(&self) -> usize {
+        self.before().iter().rposition(|c| *c == '\n').map_or(0, |place| place + 1)
+    }
+
+    fn row_end(&self) -> usize {
+        self.behind().iter().position(|c| *c == '\n').map_or(self.line.len(), |place| self.cursor + place)
     }
 
     fn word_start(&self) -> usize {
-        let before = self.line.get(..self.cursor).unwrap_or_default();
-        let end = before.iter().rposition(|c| !c.is_whitespace()).map_or(0, |place| place + 1);
-        let word = before.get(..end).unwrap_or_default();
+        let end = self.before().iter().rposition(|c| !c.is_whitespace()).map_or(0, |place| place + 1);
+        let word = self.line.get(..end).unwrap_or_default();
         word.iter().rposition(|c| c.is_whitespace()).map_or(0, |place| place + 1)
     }
 
-    fn submit(&mut self) -> String {
-        let line: String = core::mem::take(&mut self.line).into_iter().collect();
-        self.cursor = 0;
-        self.shown = None;
-        if !line.is_empty() && self.history.last() != Some(&line) {
-            if self.history.len() == HISTORY_MAX {
-                self.history.remove(0);
-            }
-            self.history.push(line.clone());
-        }
-        line
+    fn word_end(&self) -> usize {
+        let behind = self.behind();
+        let start = behind.iter().position(|c| !c.is_whitespace()).unwrap_or(behind.len());
+        let word = behind.get(start..).unwrap_or_default();
+        self.cursor + start + word.iter().position(|c| c.is_whitespace()).unwrap_or(word.len())
     }
 
+    fn up(&mut self) {
+        let start = self.row_start();
+        if start == 0 {
+            return self.recall(true);
+        }
+        let column = self.cursor - start;
+        self.cursor = start - 1;
+        self.cursor = (self.row_start() + column).min(start - 1);
+    }
+
+    fn down(&mut self) {
+        let (column, end) = (self.cursor - self.row_start(), self.row_end());
+        if end == self.line.len() {
+            return self.recall(false);
+        }
+        self.cursor = end + 1;
+        self.cursor = (end + 1 + column).min(self.row_end());
+    }
+}
+
+/// Earlier lines.
+impl Editor {
     fn recall(&mut self, older: bool) {
         let next = match (self.shown, older) {
             (None, true) => self.history.len().checked_sub(1),
@@ -159,7 +389,7 @@ impl Editor {
             return;
         }
         if self.shown.is_none() {
-            self.draft.clone_from(&self.line);
+            self.draft = core::mem::take(&mut self.line);
         }
         self.line = match next.and_then(|place| self.history.get(place)) {
             Some(line) => line.chars().collect(),
@@ -169,27 +399,140 @@ impl Editor {
         self.cursor = self.line.len();
     }
 
-    /// The part of the line to show in so many columns, and the cursor's column in it.
-    pub(crate) fn view(&self, columns: usize) -> (String, usize) {
-        let width = |c: &char| if *c == '\t' { 1 } else { c.width().unwrap_or(0) };
-        // One column is the cursor's own at the end of the line.
-        let room = columns.saturating_sub(1);
-        let before = self.line.get(..self.cursor).unwrap_or_default();
-        let (mut start, mut column) = (self.cursor, 0);
-        for c in before.iter().rev() {
-            if column + width(c) > room {
-                break;
+    /// Begins to look for an earlier line, or finds the next older one.
+    fn search_older(&mut self) {
+        let history = &self.history;
+        match &mut self.search {
+            Some(search) => search.older(history),
+            None => {
+                let (line, cursor) = (self.line.clone(), self.cursor);
+                self.search = Some(Search { text: String::new(), found: None, line, cursor });
             }
-            column += width(c);
-            start -= 1;
         }
-        let mut used = 0;
-        let visible = self.line.iter().skip(start).take_while(|c| {
-            used += width(c);
-            used <= room
-        });
-        (visible.map(|c| if *c == '\t' { ' ' } else { *c }).collect(), column)
+        self.show_found();
     }
+
+    /// A key while an earlier line is looked for. Whether that was all it meant.
+    fn searched(&mut self, byte: u8) -> bool {
+        match byte {
+            0x20..=0x7E => self.character(char::from(byte)),
+            0x08 | 0x7F => {
+                if let Some(search) = &mut self.search {
+                    search.pop(&self.history);
+                }
+                self.show_found();
+            }
+            // Ctrl-R is handled as it is where nothing is looked for yet.
+            0x12 | 0x1B => return false,
+            0x07 | 0x03 => {
+                if let Some(Search { line, cursor, .. }) = self.search.take() {
+                    (self.line, self.cursor) = (line, cursor);
+                }
+            }
+            _ => {
+                self.accept_search();
+                return false;
+            }
+        }
+        true
+    }
+
+    fn show_found(&mut self) {
+        let found = self.search.as_ref().and_then(|search| self.history.get(search.found?));
+        if let Some(line) = found {
+            self.line = line.chars().collect();
+            self.cursor = self.line.len();
+        }
+    }
+
+    fn accept_search(&mut self) {
+        self.search = None;
+    }
+}
+
+impl Search {
+    fn push(&mut self, c: char, history: &History) {
+        if self.text.len() < SEARCH_MAX {
+            self.text.push(c);
+            // What is shown may still be right.
+            let before = self.found.map_or(history.len(), |place| place + 1);
+            self.look(history, before);
+        }
+    }
+
+    fn pop(&mut self, history: &History) {
+        self.text.pop();
+        self.look(history, history.len());
+    }
+
+    fn older(&mut self, history: &History) {
+        self.look(history, self.found.unwrap_or(history.len()));
+    }
+
+    fn look(&mut self, history: &History, before: usize) {
+        if let Some(place) = history.find(&self.text, before).filter(|_| !self.text.is_empty()) {
+            self.found = Some(place);
+        }
+    }
+}
+
+/// What is shown.
+impl Editor {
+    /// The rows to show in a terminal of so many columns, at most so many rows: those around the cursor.
+    pub(crate) fn view(&self, columns: usize, rows_max: usize) -> View {
+        if let Some(search) = &self.search {
+            let prompt = format!("(search) {}: ", search.text);
+            let first = self.line.split(|c| *c == '\n').next().unwrap_or_default();
+            let (shown, column) = scrolled(first, first.len(), columns.saturating_sub(prompt.chars().count()));
+            let row: String = format!("{prompt}{shown}").chars().take(columns.saturating_sub(1)).collect();
+            return View {
+                rows: vec![row],
+                row: 0,
+                column: (prompt.chars().count() + column).min(columns.saturating_sub(1)),
+            };
+        }
+        let room = columns.saturating_sub(PROMPT.len());
+        let cursor_row = self.before().iter().filter(|c| **c == '\n').count();
+        let first = (cursor_row + 1).saturating_sub(rows_max.max(1));
+        let mut view = View { rows: Vec::new(), row: cursor_row - first, column: 0 };
+        let rows = self.line.split(|c| *c == '\n').enumerate().skip(first).take(rows_max.max(1));
+        for (index, row) in rows {
+            let prompt = if index == 0 { PROMPT } else { MORE };
+            let place = if index == cursor_row { self.cursor - self.row_start() } else { 0 };
+            let (shown, column) = scrolled(row, place, room);
+            if index == cursor_row {
+                view.column = PROMPT.len() + column;
+            }
+            view.rows.push(format!("{prompt}{shown}"));
+        }
+        view
+    }
+}
+
+/// Before a line.
+pub(crate) const PROMPT: &str = "> ";
+/// Before its other rows.
+pub(crate) const MORE: &str = ". ";
+
+/// The part of a row to show in so many columns, with this place in it, and the place's column.
+fn scrolled(row: &[char], place: usize, columns: usize) -> (String, usize) {
+    let width = |c: &char| if c.is_control() { 1 } else { c.width().unwrap_or(0) };
+    // One column is the cursor's own at the end of the line.
+    let room = columns.saturating_sub(1);
+    let (mut start, mut column) = (place, 0);
+    for c in row.get(..place).unwrap_or_default().iter().rev() {
+        if column + width(c) > room {
+            break;
+        }
+        column += width(c);
+        start -= 1;
+    }
+    let mut used = 0;
+    let visible = row.iter().skip(start).take_while(|c| {
+        used += width(c);
+        used <= room
+    });
+    (visible.map(|c| if c.is_control() { ' ' } else { *c }).collect(), column)
 }
 
 #[cfg(test)]
@@ -201,8 +544,14 @@ mod tests {
     fn check(keys: &str, lines: &[&str], shown: &str) {
         let mut editor = Editor::default();
         let typed: Vec<_> = keys.bytes().filter_map(|byte| editor.receive(byte)).collect();
-        let expected: Vec<_> = lines.iter().map(|line| Typed::Line((*line).to_owned())).collect();
-        assert_eq!(typed, expected, "{keys:?}");
+        let texts: Vec<_> = typed
+            .iter()
+            .map(|typed| match typed {
+                Typed::Line { text, .. } => text.clone(),
+                other => format!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(texts, lines, "{keys:?}");
         let mut line: String = editor.line.iter().collect();
         let place = editor.line.iter().take(editor.cursor).map(|c| c.len_utf8()).sum();
         line.insert(place, '|');
@@ -222,6 +571,9 @@ mod tests {
         check("ab\x02\x04", &[], "a|");
         check("a\tb\x07\x1b[5~\x1bx", &[], "a\tb|");
         check("\x7f\x1b[D\x1b[3~\x17", &[], "|");
+        check("one two\x17\x01\x19", &[], "two|one ");
+        check("one two\x1b[1;5D\x1bb\x1bfX\x1bd", &[], "oneX|");
+        check("/f\t\x0c\x1a\x03", &["Complete", "Clear", "Suspend", "Interrupted"], "/f|");
     }
 
     #[test]
@@ -231,6 +583,41 @@ mod tests {
         check("one\rtwo\rdraft\x1b[A\x1b[A\x1b[B\x1b[B\x1b[B", &["one", "two"], "draft|");
         check("one\rone\r\r\x10\x10", &["one", "one", ""], "one|");
         check("one\r\x10!\r\x10", &["one", "one!"], "one!|");
+    }
+
+    #[test]
+    fn a_line_may_have_rows() {
+        check("one\\\rtwo\r", &["one\ntwo"], "|");
+        check("one\x1b\rtwo\x1b\nthree", &[], "one\ntwo\nthree|");
+        check("two\\\\\r", &["two\\\\"], "|");
+        check("abc\x1b\rdefg\x1b[AX", &[], "abcX|\ndefg");
+        check("abcd\x1b\re\x1b\rfgh\x1b[A\x1b[AX\x1b[B\x1b[BY", &[], "aXbcd\ne\nfY|gh");
+        check("a\x1b\rb\x01X\x05Y", &[], "a\nXbY|");
+        check("old\ra\x1b\rb\x1b[A\x1b[A", &["old"], "old|");
+    }
+
+    #[test]
+    fn what_is_pasted_is_not_sent() {
+        check("\x1b[200~one\r\ntwo\x03\n\tthree\x1b[31m\n\x1b[201~", &[], "one\ntwo\n\tthree|");
+        check("a\x1b[200~/x\t\x1b[201~b\r", &["a/x\tb"], "|");
+        check("\x1b[200~\x1b[201~x", &[], "x|");
+    }
+
+    #[test]
+    fn earlier_lines_are_found() {
+        let earlier = "alpha\rbeta\ralpine\r";
+        let typed = ["alpha", "beta", "alpine"];
+        check(&format!("{earlier}\x12al"), &typed, "alpine|");
+        check(&format!("{earlier}\x12al\x12"), &typed, "alpha|");
+        check(&format!("{earlier}\x12al\x12\x12"), &typed, "alpha|");
+        check(&format!("{earlier}dra\x12bet\x07ft"), &typed, "draft|");
+        check(&format!("{earlier}\x12bet\x1b[DX"), &typed, "betX|a");
+        check(&format!("{earlier}\x12zzz\x7f\x7f\x7fbe"), &typed, "beta|");
+        check(&format!("{earlier}\x12bet\r"), &["alpha", "beta", "alpine", "beta"], "|");
+        let mut editor = Editor::default();
+        format!("{earlier}\x12al").bytes().for_each(|byte| drop(editor.receive(byte)));
+        assert_eq!(editor.view(40, 5), View { rows: vec!["(search) al: alpine".into()], row: 0, column: 19 });
+        assert!(editor.view(5, 5).column < 5);
     }
 
     #[test]
@@ -244,30 +631,59 @@ mod tests {
     }
 
     #[test]
-    fn a_long_line_is_shown_around_the_cursor() {
+    fn a_line_that_is_full_says_so_once() {
+        let mut editor = Editor { line: vec!['x'; LINE_MAX], ..Editor::default() };
+        assert_eq!(editor.receive(b'a'), Some(Typed::Full));
+        assert_eq!(editor.receive(b'a'), None);
+        assert!(matches!(editor.receive(b'\r'), Some(Typed::Line { new: false, .. })));
+    }
+
+    #[test]
+    fn a_word_is_put_in_the_place_of_another() {
         let mut editor = Editor::default();
-        "0123456789".bytes().for_each(|byte| assert_eq!(editor.receive(byte), None));
-        assert_eq!(editor.view(20), ("0123456789".to_owned(), 10));
-        assert_eq!(editor.view(5), ("6789".to_owned(), 4));
-        editor.receive(0x01);
-        assert_eq!(editor.view(5), ("0123".to_owned(), 0));
-        assert_eq!(editor.view(0), (String::new(), 0));
-        let mut wide = Editor::default();
-        "日本語".bytes().for_each(|byte| assert_eq!(wide.receive(byte), None));
-        assert_eq!(wide.view(6), ("本語".to_owned(), 4));
+        "/subscribe ro now".bytes().for_each(|byte| drop(editor.receive(byte)));
+        "\x02\x02\x02\x02".bytes().for_each(|byte| drop(editor.receive(byte)));
+        assert_eq!(editor.before_cursor(), "/subscribe ro");
+        editor.replace(2, "room:a");
+        assert_eq!(editor.before_cursor(), "/subscribe room:a");
+    }
+
+    #[test]
+    fn a_long_line_is_shown_around_the_cursor() {
+        let shown = |text: &str, columns| scrolled(&text.chars().collect::<Vec<_>>(), text.chars().count(), columns);
+        assert_eq!(shown("0123456789", 20), ("0123456789".to_owned(), 10));
+        assert_eq!(shown("0123456789", 5), ("6789".to_owned(), 4));
+        assert_eq!(scrolled(&['0', '1', '2', '3', '4', '5'], 0, 5), ("0123".to_owned(), 0));
+        assert_eq!(shown("0123456789", 0), (String::new(), 0));
+        assert_eq!(shown("日本語", 6), ("本語".to_owned(), 4));
+    }
+
+    #[test]
+    fn rows_are_shown_around_the_cursor() {
+        let mut editor = Editor::default();
+        "a\x1b\rb\x1b\rcd\x1b\re\x1b[A".bytes().for_each(|byte| drop(editor.receive(byte)));
+        let rows = |shown: &[&str]| shown.iter().map(|row| (*row).to_owned()).collect::<Vec<_>>();
+        assert_eq!(editor.view(20, 9), View { rows: rows(&["> a", ". b", ". cd", ". e"]), row: 2, column: 3 });
+        assert_eq!(editor.view(20, 2), View { rows: rows(&[". b", ". cd"]), row: 1, column: 3 });
     }
 
     proptest! {
         #[test]
-        fn any_bytes_leave_the_cursor_in_the_line(bytes in proptest::collection::vec(any::<u8>(), 0..200), columns in 0_usize..30) {
+        fn any_bytes_leave_the_cursor_in_the_line(
+            bytes in proptest::collection::vec(prop_oneof![any::<u8>(), proptest::sample::select(b"\x1b[ABCD\r\\\x12200~201~\n".to_vec())], 0..200),
+            columns in 0_usize..30,
+            rows in 0_usize..5,
+        ) {
             let mut editor = Editor::default();
             for byte in bytes {
-                if let Some(Typed::Line(line)) = editor.receive(byte) {
-                    prop_assert!(!line.contains(['\r', '\n', '\x1b']));
+                if let Some(Typed::Line { text, .. }) = editor.receive(byte) {
+                    prop_assert!(!text.contains(|c: char| c.is_control() && c != '\n' && c != '\t'));
                 }
                 prop_assert!(editor.cursor <= editor.line.len());
-                let (_, column) = editor.view(columns);
-                prop_assert!(column < columns.max(1));
+                let view = editor.view(columns, rows);
+                prop_assert!(view.row < view.rows.len() && view.rows.len() <= rows.max(1));
+                prop_assert!(view.column < columns.max(3));
+                prop_assert!(view.rows.iter().all(|row| !row.contains(char::is_control)));
             }
         }
     }

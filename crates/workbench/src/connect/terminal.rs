@@ -1,132 +1,47 @@
-//! Lines in and messages out, on a terminal (with editing, history, and messages that do not break the line being typed) or through pipes.
+//! Keys and lines in, text out: a terminal whose keys are taken one by one and which gets the line being typed below all else, or pipes. Owns the terminal's
+//! mode and gives it back whatever happens. Decides nothing: what to show is given to it.
 
-use super::Failed;
-use super::editor::{Editor, Typed};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use super::conversation::Line;
+use super::editor::View;
+use core::fmt::Write as _;
+use nix::sys::signal::{Signal, raise};
 use nix::sys::termios::{InputFlags, LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
-use serde_json::{Value, json};
-use std::io::{self, BufRead, IsTerminal, Read, Write};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use switchboard_ws::Message;
+use std::io::{self, BufRead, Read, Write};
 use tokio::sync::mpsc;
 
-/// Something to send, or the wish to stop. The end of the channel is the end of the input.
+/// What comes in. The end of the channel is the end of the input.
 #[derive(Debug)]
 pub(crate) enum Input {
-    /// A line.
-    Text(String),
-    /// A line that is not UTF-8.
-    Binary(Vec<u8>),
-    /// Ctrl-C while a line was typed.
-    Interrupted,
+    Line(Line),
+    Keys(Vec<u8>),
 }
 
-/// Lines that are read before they can be sent.
-const LINES_AHEAD: usize = 64;
+/// Lines, or bursts of keys, that are read ahead.
+const INPUT_AHEAD: usize = 64;
+/// Keys of a burst.
+const KEYS_MAX: usize = 4096;
 
-/// Where what arrives is shown.
-pub(crate) struct Output {
-    json: bool,
-    /// The line being typed, above which all else is printed.
-    screen: Option<Screen>,
-    /// How the terminal was before.
-    before: Option<Termios>,
+/// Begins to read lines from standard input.
+pub(crate) fn lines() -> mpsc::Receiver<Input> {
+    let (sender, inputs) = mpsc::channel(INPUT_AHEAD);
+    std::thread::spawn(move || read_lines(io::stdin().lock(), &sender));
+    inputs
 }
 
-/// The line being typed, shared by who reads keys and who prints.
-#[derive(Clone, Default)]
-struct Screen(Arc<Mutex<Editor>>);
-
-/// Begins to read lines.
-pub(crate) fn start(interactive: bool, json: bool) -> Result<(mpsc::Receiver<Input>, Output), Failed> {
-    let (sender, inputs) = mpsc::channel(LINES_AHEAD);
-    if !interactive {
-        std::thread::spawn(move || read_lines(io::stdin().lock(), &sender));
-        return Ok((inputs, Output::lines(json)));
-    }
-    let before = take_keys().map_err(|error| Failed::Other(format!("cannot use the terminal: {error}")))?;
-    let screen = Screen::default();
-    let typing = screen.clone();
-    std::thread::spawn(move || typing.read_keys(&sender));
-    Ok((inputs, Output { json, screen: Some(screen), before: Some(before) }))
-}
-
-/// Has every key delivered as it is pressed, unseen. Returns how the terminal was.
-fn take_keys() -> nix::Result<Termios> {
-    let before = tcgetattr(io::stdin())?;
-    let mut keys = before.clone();
-    keys.local_flags.remove(LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG | LocalFlags::IEXTEN);
-    keys.input_flags.remove(InputFlags::ICRNL | InputFlags::IXON);
-    tcsetattr(io::stdin(), SetArg::TCSADRAIN, &keys)?;
-    Ok(before)
-}
-
-impl Screen {
-    fn read_keys(&self, lines: &mpsc::Sender<Input>) {
-        let mut bytes = [0; 1024];
+/// Begins to read keys from standard input.
+pub(crate) fn keys() -> mpsc::Receiver<Input> {
+    let (sender, inputs) = mpsc::channel(INPUT_AHEAD);
+    std::thread::spawn(move || {
+        let mut bytes = [0; KEYS_MAX];
         loop {
+            // A terminal that is gone gives an error, or nothing.
             let Ok(count @ 1..) = io::stdin().lock().read(&mut bytes) else { return };
-            for byte in bytes.iter().take(count) {
-                let Some(typed) = self.receive(*byte) else { continue };
-                let input = match typed {
-                    Typed::Line(line) => Input::Text(line),
-                    Typed::Interrupted => Input::Interrupted,
-                    Typed::End => return,
-                };
-                // Not under the lock: what arrives has to be shown meanwhile.
-                if lines.blocking_send(input).is_err() {
-                    return;
-                }
+            let keys = bytes.get(..count).unwrap_or_default().to_vec();
+            if sender.blocking_send(Input::Keys(keys)).is_err() {
+                return;
             }
-            self.draw();
         }
-    }
-
-    fn receive(&self, byte: u8) -> Option<Typed> {
-        let mut editor = self.lock();
-        let typed = editor.receive(byte);
-        if let Some(Typed::Line(line)) = &typed {
-            // It stays where it was typed.
-            let _ = write!(io::stdout(), "\r\x1b[K> {}\n", printable(line));
-        }
-        typed
-    }
-
-    fn draw(&self) {
-        // A terminal that is gone is found by the next read.
-        let _ = write_line(&self.lock());
-    }
-
-    /// Prints above the line being typed.
-    fn print(&self, text: &str) -> io::Result<()> {
-        let editor = self.lock();
-        write!(io::stdout(), "\r\x1b[K{text}\n")?;
-        write_line(&editor)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Editor> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-const PROMPT: &str = "> ";
-
-fn write_line(editor: &Editor) -> io::Result<()> {
-    let columns = terminal_size::terminal_size().map_or(80, |(width, _)| usize::from(width.0));
-    let (visible, column) = editor.view(columns.saturating_sub(PROMPT.len()));
-    let mut stdout = io::stdout();
-    write!(stdout, "\r\x1b[K{PROMPT}{visible}\r\x1b[{}C", PROMPT.len() + column)?;
-    stdout.flush()
-}
-
-/// Messages that are known already.
-pub(crate) fn prepared(messages: &[String]) -> mpsc::Receiver<Input> {
-    let (sender, inputs) = mpsc::channel(messages.len().max(1));
-    for message in messages {
-        // There is room for all.
-        let _ = sender.try_send(Input::Text(message.clone()));
-    }
+    });
     inputs
 }
 
@@ -144,94 +59,162 @@ fn read_lines(mut input: impl BufRead, lines: &mpsc::Sender<Input>) {
                 line.pop();
             }
         }
-        let input = match String::from_utf8(std::mem::take(&mut line)) {
-            Ok(text) => Input::Text(text),
-            Err(error) => Input::Binary(error.into_bytes()),
+        let line = match String::from_utf8(std::mem::take(&mut line)) {
+            Ok(text) => Line::Text(text),
+            Err(error) => Line::Binary(error.into_bytes()),
         };
-        if lines.blocking_send(input).is_err() {
+        if lines.blocking_send(Input::Line(line)).is_err() {
             return;
         }
     }
 }
 
-impl Output {
-    /// Without a line being typed.
-    pub(crate) fn lines(json: bool) -> Self {
-        Self { json, screen: None, before: None }
-    }
+/// Where things are shown.
+#[derive(Debug, Default)]
+pub(crate) struct Output {
+    /// What is to be written with the next `show`.
+    waiting: String,
+    keys: Option<Keys>,
+}
 
-    /// A message from the server.
+/// A terminal whose keys we have taken.
+#[derive(Debug)]
+struct Keys {
+    /// How it was before.
+    before: Termios,
+    /// What stands in the last rows: rows above the cursor, and all of it.
+    drawn: Option<View>,
+}
+
+/// Has the terminal mark what is pasted.
+const MARK_PASTES: &str = "\x1b[?2004h";
+const MARK_NO_PASTES: &str = "\x1b[?2004l";
+
+impl Output {
+    /// Takes the keys of a terminal: each is delivered as it is pressed, unseen.
     ///
     /// # Errors
-    /// Nobody reads the output.
-    pub(crate) fn message(&mut self, message: &Message) -> io::Result<()> {
-        if self.json {
-            let event = match message {
-                Message::Text(text) => json!({ "type": "text", "data": &**text }),
-                Message::Binary(bytes) => json!({ "type": "binary", "data": STANDARD.encode(bytes) }),
-            };
-            return self.line(&event.to_string());
+    /// Standard input is no terminal that can be set so.
+    pub(crate) fn take_keys(&mut self) -> io::Result<()> {
+        let before = tcgetattr(io::stdin())?;
+        let mut keys = before.clone();
+        keys.local_flags.remove(LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG | LocalFlags::IEXTEN);
+        keys.input_flags.remove(InputFlags::ICRNL | InputFlags::IXON);
+        tcsetattr(io::stdin(), SetArg::TCSADRAIN, &keys)?;
+        self.keys = Some(Keys { before, drawn: None });
+        self.waiting.push_str(MARK_PASTES);
+        Ok(())
+    }
+
+    /// A line, or several: as data, or as a notice.
+    pub(crate) fn print(&mut self, data: bool, text: &str) -> io::Result<()> {
+        if let Some(keys) = &mut self.keys {
+            erase(&mut self.waiting, keys.drawn.take().as_ref());
+        } else if !data {
+            self.flush()?;
+            // Nobody misses a notice that cannot be written.
+            let _ = writeln!(io::stderr(), "{text}");
+            return Ok(());
         }
-        let terminal = self.screen.is_some() || io::stdout().is_terminal();
-        let shown = match message {
-            // A server's message shall not move the cursor or change the window's title.
-            Message::Text(text) if terminal => printable(text),
-            Message::Text(text) => (**text).to_owned(),
-            Message::Binary(bytes) => format!("{} bytes, base64: {}", bytes.len(), STANDARD.encode(bytes)),
-        };
-        let prefix = if self.screen.is_some() { "< " } else { "" };
-        self.line(&format!("{prefix}{shown}"))
+        self.waiting.push_str(text);
+        self.waiting.push('\n');
+        Ok(())
     }
 
-    /// Whether somebody sits in front of it and types.
-    pub(crate) fn is_interactive(&self) -> bool {
-        self.screen.is_some()
-    }
-
-    /// Something that happened, for programs.
-    pub(crate) fn event(&mut self, event: &Value) {
-        // The end of the output is found by the next message.
-        let _ = self.line(&event.to_string());
-    }
-
-    /// Something that happened, for people.
-    pub(crate) fn notice(&mut self, text: &str) {
-        match &self.screen {
-            // A terminal that is gone is found by the next message.
-            Some(screen) => drop(screen.print(&printable(text))),
-            None => eprintln!("{}", printable(text)),
+    /// Writes what was printed, and the line being typed below it.
+    pub(crate) fn show(&mut self, line: impl FnOnce(usize, usize) -> View) -> io::Result<()> {
+        if let Some(keys) = &mut self.keys {
+            let (columns, rows) = size();
+            let view = line(columns, rows.saturating_sub(1));
+            if keys.drawn.as_ref() != Some(&view) {
+                erase(&mut self.waiting, keys.drawn.take().as_ref());
+                draw(&mut self.waiting, &view);
+                keys.drawn = Some(view);
+            }
         }
+        self.flush()
+    }
+
+    /// The window has another size: nothing stands any longer where it was.
+    pub(crate) fn resized(&mut self) {
+        if let Some(keys) = &mut self.keys {
+            erase(&mut self.waiting, keys.drawn.take().as_ref());
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        if let Some(keys) = &mut self.keys {
+            keys.drawn = None;
+            self.waiting.push_str("\x1b[H\x1b[2J");
+        }
+    }
+
+    /// Stops this process, as Ctrl-Z does elsewhere, and goes on when it is told to.
+    pub(crate) fn suspend(&mut self) -> io::Result<()> {
+        if self.keys.is_none() {
+            return Ok(());
+        }
+        self.restore();
+        raise(Signal::SIGTSTP)?;
+        self.take_keys()
     }
 
     /// Leaves the terminal as it was found.
     pub(crate) fn restore(&mut self) {
-        if let Some(before) = self.before.take() {
+        if let Some(keys) = self.keys.take() {
+            erase(&mut self.waiting, keys.drawn.as_ref());
+            self.waiting.push_str(MARK_NO_PASTES);
             // There is nothing that could be done about it.
-            let _ = tcsetattr(io::stdin(), SetArg::TCSADRAIN, &before);
-            print!("\r\x1b[K");
-            let _ = io::stdout().flush();
+            let _ = self.flush();
+            let _ = tcsetattr(io::stdin(), SetArg::TCSADRAIN, &keys.before);
+        } else {
+            let _ = self.flush();
         }
     }
 
-    fn line(&mut self, line: &str) -> io::Result<()> {
-        match &self.screen {
-            Some(screen) => screen.print(line),
-            None => writeln!(io::stdout(), "{line}"),
+    fn flush(&mut self) -> io::Result<()> {
+        if self.waiting.is_empty() {
+            return Ok(());
         }
+        let mut stdout = io::stdout();
+        let written = stdout.write_all(self.waiting.as_bytes()).and_then(|()| stdout.flush());
+        self.waiting.clear();
+        written
     }
 }
 
-/// Control characters as escapes, but for tabs and new lines.
-fn printable(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\t' | '\n' => shown.push(c),
-            c if c.is_control() => shown.extend(c.escape_default()),
-            c => shown.push(c),
-        }
+/// A panic unwinds through here too.
+impl Drop for Output {
+    fn drop(&mut self) {
+        self.restore();
     }
-    shown
+}
+
+fn size() -> (usize, usize) {
+    terminal_size::terminal_size().map_or((80, 24), |(width, height)| (width.0.into(), height.0.into()))
+}
+
+/// To the first row of what is drawn, and away with it.
+fn erase(out: &mut String, drawn: Option<&View>) {
+    let Some(View { row, .. }) = drawn else { return };
+    out.push('\r');
+    if *row > 0 {
+        // Writing into a string does not fail.
+        let _ = write!(out, "\x1b[{row}A");
+    }
+    out.push_str("\x1b[J");
+}
+
+fn draw(out: &mut String, View { rows, row, column }: &View) {
+    out.push_str(&rows.join("\n"));
+    let below = rows.len().saturating_sub(row + 1);
+    if below > 0 {
+        let _ = write!(out, "\x1b[{below}A");
+    }
+    out.push('\r');
+    if *column > 0 {
+        let _ = write!(out, "\x1b[{column}C");
+    }
 }
 
 #[cfg(test)]
@@ -244,14 +227,23 @@ mod tests {
         read_lines(&b"one\r\n\ntwo\n\xff\nlast"[..], &sender);
         drop(sender);
         let mut seen = Vec::new();
-        while let Ok(input) = inputs.try_recv() {
-            seen.push(format!("{input:?}"));
+        while let Ok(Input::Line(line)) = inputs.try_recv() {
+            seen.push(format!("{line:?}"));
         }
         assert_eq!(seen, ["Text(\"one\")", "Text(\"\")", "Text(\"two\")", "Binary([255])", "Text(\"last\")"]);
     }
 
     #[test]
-    fn what_a_server_sends_does_not_steer_the_terminal() {
-        assert_eq!(printable("a\tb\nc\u{1b}[2J\u{7}\u{9b}é"), "a\tb\nc\\u{1b}[2J\\u{7}\\u{9b}é");
+    fn what_is_drawn_can_be_erased() {
+        let view = View { rows: vec!["> a".into(), ". bc".into(), ". d".into()], row: 1, column: 3 };
+        let mut out = String::new();
+        draw(&mut out, &view);
+        assert_eq!(out, "> a\n. bc\n. d\x1b[1A\r\x1b[3C");
+        out.clear();
+        erase(&mut out, Some(&view));
+        assert_eq!(out, "\r\x1b[1A\x1b[J");
+        out.clear();
+        erase(&mut out, None);
+        assert_eq!(out, "");
     }
 }

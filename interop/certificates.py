@@ -30,7 +30,7 @@ def make(folder: pathlib.Path) -> Certificates:
     extensions = folder / "extensions"
     extensions.write_text(
         "subjectAltName=IP:127.0.0.1,IP:::1,DNS:localhost\n"
-        "basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\nextendedKeyUsage=serverAuth\n"
+        "basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\nextendedKeyUsage=serverAuth,clientAuth\n"
     )
     openssl("req", "-x509", *KEY, "-keyout", authority_key, "-out", authority, "-days", "2", "-subj", "/CN=Interop authority")
     openssl("req", *KEY, "-keyout", key, "-out", request, "-subj", "/CN=localhost")

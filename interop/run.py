@@ -81,6 +81,24 @@ def http2_chromium() -> tuple[int, int]:
     return switchboard("http2-chromium", command, ("wss",), ("https://127.0.0.1:*",), chromium=environment.chromium())
 
 
+def workbench() -> tuple[int, int]:
+    """The command line's own client in a terminal and through pipes, against servers of others and ours."""
+    given = os.environ.get("SWITCHBOARD_BIN")
+    command = [given] if given else built("switchboard", "-p", "switchboard-server", "--bin", "switchboard")
+    made = certificates.make(STATE / "certificates")
+    folder = STATE / "workbench"
+    node = environment.node()
+    with contextlib.ExitStack() as stack:
+        about = {"command": command, "folder": str(folder), "artifacts": str(environment.TARGET / "artifacts")}
+        for name, script in (("ws", "ws_server.mjs"), ("http2", "http2_node_server.mjs")):
+            child = stack.enter_context(Child([*node, str(HERE / "connect" / script)], folder / f"{name}.log"))
+            about[name] = "ws://" + child.wait_for("listening on ", START_SECONDS_MAX)
+        server = stack.enter_context(product.serving(command, "ws", made, folder / "product"))
+        about |= {"switchboard": server.about["base"], "authority": str(made.authority)}
+        about |= {"chain": str(made.chain), "key": str(made.key)}
+        return follow("workbench", [*environment.python(), str(HERE / "workbench/connect.py"), json.dumps(about)])
+
+
 def total(counts: list[tuple[int, int]]) -> tuple[int, int]:
     return sum(passed for passed, _ in counts), sum(failed for _, failed in counts)
 
@@ -304,6 +322,7 @@ SUITES: dict[str, Callable[[], tuple[int, int]]] = {
     "ws-server": ws_server,
     "http2-node-client": http2_node_client,
     "http2-node-server": http2_node_server,
+    "workbench": workbench,
     "http2-node": http2_node,
     "http2-chromium": http2_chromium,
     "native-websockets": native_websockets,

@@ -92,3 +92,11 @@ export function toast(words) {
   document.body.append(note);
   setTimeout(() => note.remove(), 5_000);
 }
+
+/** A colour of the stylesheet, `--accent` say, as a canvas takes it: the one of the present scheme. */
+export function colour(name) {
+  probe.style.color = `var(${name})`;
+  return getComputedStyle(probe).color;
+}
+
+const probe = document.head.appendChild(document.createElement("span"));

@@ -141,6 +141,7 @@ export const checks = {
   async "only-what-is-new"({ people: { plain } }) {
     for (const person of Object.values(plain)) {
       await person.page.waitForFunction(() => document.querySelector("#messages").textContent === "the house: back again");
+      await person.page.$eval("#messages li", (item) => (item.dataset.stays = "yes"));
     }
   },
 
@@ -148,6 +149,8 @@ export const checks = {
     for (const person of Object.values(plain)) {
       await shows(person, "the house: back again", "the house: and now nothing is lost");
       equal((await lines(person)).length, 2);
+      // It came back where it was, and did not begin afresh.
+      equal(await person.page.$$eval("#messages li", (items) => items.map((item) => item.dataset.stays ?? "new")), ["yes", "new"]);
       await person.page.context().close();
     }
   },

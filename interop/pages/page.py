@@ -4,11 +4,13 @@ of what is done with them.
     ```python file=live.py      a file
     ```sh run                   a word that says what to do with the block
     <!-- see nginx: chat -->    nothing that a reader sees: what has to be so at this place
+    <!-- stop listener -->      the same: Ctrl-C in a terminal
 """
 
 from __future__ import annotations
 
 import pathlib
+import re
 from dataclasses import dataclass, field
 
 
@@ -35,8 +37,8 @@ def blocks(page: pathlib.Path) -> list[Block]:
             if line.startswith("```"):
                 language, *words = line[3:].split() or [""]
                 block = Block(number, language, dict(word.partition("=")[::2] for word in words))
-            elif line.startswith("<!-- see ") and line.endswith(" -->"):
-                found.append(Block(number, "", {"see": line[9:-4]}))
+            elif hidden := re.fullmatch("<!-- (see|stop) (.*) -->", line):
+                found.append(Block(number, "", {hidden[1]: hidden[2]}))
         elif line == "```":
             found.append(block)
             block = None

@@ -56,8 +56,22 @@ def languages() -> tuple[int, int]:
 def tutorial() -> tuple[int, int]:
     for tool in ("openssl", "curl", "nginx", "haproxy"):
         need(tool, f"Debian: apt-get install {tool}")
-    more = {"node": environment.node(), "chromium": environment.chromium()}
-    return run.follow("tutorial", [sys.executable, str(HERE / "tutorial.py"), about("tutorial", **more)], SECONDS_MAX)
+    return read("tutorial", "docs/tutorial")
+
+
+def howto() -> tuple[int, int]:
+    need("curl", "Debian: apt-get install curl")
+    counts = [
+        read("webhooks-page", "docs/howto/webhooks.md", node_modules=str(environment.HERE / "node_modules")),
+        read("event-source-page", "docs/howto/event-source.md"),
+    ]
+    return run.total(counts)
+
+
+def read(suite: str, *pages: str, **more: object) -> tuple[int, int]:
+    """Does what the pages say, in a folder of their own."""
+    more |= {"pages": pages, "node": environment.node(), "chromium": environment.chromium()}
+    return run.follow(suite, [sys.executable, str(HERE / "reader.py"), about(suite, **more)], SECONDS_MAX)
 
 
 def deploy() -> tuple[int, int]:
@@ -67,7 +81,12 @@ def deploy() -> tuple[int, int]:
     return run.follow("deploy", [sys.executable, str(HERE / "deploy.py"), about("deploy")])
 
 
-SUITES: dict[str, Callable[[], tuple[int, int]]] = {"languages": languages, "tutorial": tutorial, "deploy": deploy}
+SUITES: dict[str, Callable[[], tuple[int, int]]] = {
+    "languages": languages,
+    "tutorial": tutorial,
+    "howto": howto,
+    "deploy": deploy,
+}
 
 if __name__ == "__main__":
     run.SUITES = SUITES

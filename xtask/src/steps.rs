@@ -149,7 +149,7 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "pages",
-        about: "the tutorial with nginx and HAProxy, programs in eight languages and how to deploy, done as their pages say",
+        about: "the tutorial with nginx and HAProxy, programs in eight languages and how-tos, done as their pages say",
         tier: Tier::Full,
         needs: PAGES,
         run: pages,

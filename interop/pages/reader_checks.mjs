@@ -1,8 +1,9 @@
-// What has to be so where the tutorial says `see`. Each check gets the reader's world: `browser`, `folder`, `ports`, `terminals`, and `people`, the pages that are
+// What has to be so where a page says `see`. Each check gets the reader's world: `browser`, `folder`, `ports`, `terminals`, and `people`, the pages that are
 // open, by the name of the place and of who signed in there.
 
 import { readFileSync, readdirSync } from "node:fs";
 import http2 from "node:http2";
+import net from "node:net";
 import WebSocket from "ws";
 import { equal } from "../checks.mjs";
 import { connect, open } from "../http2/websocket.mjs";
@@ -89,6 +90,13 @@ function from(address, world, port, token, headers = {}) {
   });
 }
 
+function listens(port) {
+  return new Promise((resolve) => {
+    const socket = net.connect(port, "127.0.0.1", () => resolve(true) ?? socket.destroy());
+    socket.on("error", () => resolve(false));
+  });
+}
+
 /** The processes that a process has started. */
 function children(parent) {
   return readdirSync("/proc").filter((id) => {
@@ -112,12 +120,22 @@ export const checks = {
     while (!(await (await ask()).json()).occupied) await new Promise((resolve) => setTimeout(resolve, 20));
   },
 
+  async "the-receiver-listens"({ ports }) {
+    while (!(await listens(ports[3000]))) await new Promise((resolve) => setTimeout(resolve, 20));
+  },
+
+  async "the-channel-is-occupied"({ terminals }) {
+    // It may be told as vacated again while we look: it stands in what the receiver printed.
+    while (!terminals.get("receiver").output.includes("channel_occupied")) await new Promise((resolve) => setTimeout(resolve, 20));
+  },
+
   async "ann-and-bob-chat"(world) {
     await talk(world, "plain", `http://127.0.0.1:${world.ports[3000]}/`);
     const { Ann, Bob } = world.people.plain;
     // What was said by curl before they came.
     equal((await lines(Ann))[0], "ann: is anybody there?");
     equal(await lines(Bob), await lines(Ann));
+    await Ann.page.screenshot({ path: `${world.folder}/../chat.png` });
     // Somebody who comes late, and goes.
     const carla = await signIn(world, "late", `http://127.0.0.1:${world.ports[3000]}/`, "Carla");
     await carla.page.waitForFunction(() => document.querySelectorAll("#messages li").length === 3);
@@ -156,6 +174,8 @@ export const checks = {
   },
 
   async "chat-over-tls"(world, proxy) {
+    // Neither of them says when it listens.
+    while (!(await listens(world.ports[PORTS[proxy]]))) await new Promise((resolve) => setTimeout(resolve, 20));
     await talk(world, proxy, `https://localhost:${world.ports[PORTS[proxy]]}/`);
   },
 

@@ -1,12 +1,12 @@
-// Does what the tutorial says, block by block, as a reader would: writes its files, runs its commands, compares what they print with what the page shows,
-// and looks at its pages in Chromium where the page says what is to be seen. The ports of the pages are replaced by free ones, in files and commands alike.
-// Argument: `steps` (the blocks), `folder`, `command` (the server's) and `chromium`, as JSON.
+// Does what pages say, block by block, as a reader would: writes their files, runs their commands, compares what these print with what the page shows,
+// and looks where the page says what is to be seen. The ports of the pages are replaced by free ones, in files and commands alike.
+// Argument: `steps` (the blocks), `folder`, `command` (the server's), `chromium` and perhaps `node_modules`, as JSON.
 
-import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import net from "node:net";
 import { chromium } from "playwright-core";
 import { short } from "../checks.mjs";
-import { checks } from "./tutorial_checks.mjs";
+import { checks } from "./reader_checks.mjs";
 import { Terminals, shown } from "./terminals.mjs";
 
 const STEP_MS_MAX = 60_000;
@@ -15,13 +15,23 @@ const folder = `${about.folder}/chat`;
 rmSync(folder, { recursive: true, force: true });
 for (const name of ["chat", "bin", "log"]) mkdirSync(`${about.folder}/${name}`, { recursive: true });
 
-/** Free ports in place of the pages' own. */
+if (about.node_modules) symlinkSync(about.node_modules, `${folder}/node_modules`);
+
+const isFree = (port) =>
+  new Promise((resolve) => {
+    const server = net.createServer();
+    server.once("error", () => resolve(false));
+    server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
+  });
+
+/** Free ports in place of the pages' own. Below those that the system gives to connections that go out, so that they stay free. */
 async function freePorts(names) {
-  const servers = names.map(() => net.createServer().listen(0, "127.0.0.1"));
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.once("listening", resolve))));
-  const ports = servers.map((server) => server.address().port);
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return Object.fromEntries(names.map((name, index) => [name, ports[index]]));
+  const ports = {};
+  for (const name of names) {
+    do ports[name] = 10_000 + Math.floor(Math.random() * 20_000);
+    while (Object.values(ports).filter((port) => port === ports[name]).length > 1 || !(await isFree(ports[name])));
+  }
+  return ports;
 }
 
 const ports = await freePorts([3000, 8080, 8081, 8443, 8444]);
@@ -58,6 +68,7 @@ const actions = {
     if (name) return terminals.get(name).shows(here(text));
     if (shown(here(text), printed) !== printed.length) throw new Error(`the command printed ${JSON.stringify(printed)}`);
   },
+  stop: (name) => terminals.get(name).stop(),
   see: async (name) => {
     const [what, ...at] = name.split(": ").reverse();
     if (!checks[what]) throw new Error(`nothing is called ${what}`);

@@ -11,9 +11,11 @@ import contextlib
 import json
 import os
 import pathlib
+import random
 import shlex
 import shutil
 import signal
+import socket
 import sys
 import urllib.request
 from dataclasses import dataclass, field
@@ -57,16 +59,23 @@ class Language:
     page: str
     says: str
     environment: dict[str, str] = field(default_factory=dict)
-    # Where it is not the page's own command: what is to be done first, and the command.
-    first: list[str] | None = None
+    # Where it is not the page's own command: what is to be done first, and the commands.
+    first: tuple[list[str], ...] = ()
     runs: list[str] | None = None
+    signs: list[str] | None = None
 
 
 GO = {"GO111MODULE": "off", "GOPATH": f"{FOLDER}/go:/usr/share/gocode", "GOCACHE": str(FOLDER.parent / "go-cache"), "GOFLAGS": ""}
 GSON, JSON_NET = ABOUT["gson"], ABOUT["json_net"]
 
 LANGUAGES = {
-    "javascript": Language("javascript.md", "hello from a page", runs=[*ABOUT["node"], str(HERE / "browser.mjs")]),
+    # Its token comes from a server, as a page's does.
+    "javascript": Language(
+        "javascript.md",
+        "hello from a page",
+        runs=[*ABOUT["node"], str(HERE / "browser.mjs")],
+        signs=[*ABOUT["command"], "token", "--user", "ann"],
+    ),
     "node": Language("node.md", "hello from Node"),
     "python": Language("python.md", "hello from Python"),
     "php": Language("php.md", "hello from PHP"),
@@ -74,16 +83,32 @@ LANGUAGES = {
     "java": Language("java.md", "hello from Java"),
     "ruby": Language("ruby.md", "hello from Ruby"),
     "csharp": Language(
-        "csharp.md", "hello from C#", first=["mcs", f"-r:{JSON_NET}", "-out:Live.exe", "Program.cs"], runs=["mono", "Live.exe"]
+        "csharp.md",
+        "hello from C#",
+        first=(
+            ["mcs", f"-r:{JSON_NET}", "-out:Live.exe", "Program.cs"],
+            ["mcs", f"-r:{JSON_NET}", "-out:Sign.exe", "Sign.cs"],
+        ),
+        runs=["mono", "Live.exe"],
+        signs=["mono", "Sign.exe", "ann"],
     ),
 }
+
+
+def free_port() -> int:
+    """Below those that the system gives to connections that go out: it has to be free again at the restart."""
+    while True:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            port = random.randrange(10_000, 30_000)
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class Server:
     """The server, which can be started again where it was."""
 
     def __init__(self) -> None:
-        self.port = 0
+        self.port = free_port()
 
     async def start(self) -> None:
         file = FOLDER / "switchboard.toml"
@@ -95,7 +120,6 @@ class Server:
         )
         while line := (await self.process.stdout.readline()).decode():
             if "ws://127.0.0.1:" in line:
-                self.port = int(line.split("ws://127.0.0.1:")[1].split("/")[0])
                 self.rest = asyncio.create_task(self.process.stdout.read())
                 return
         raise AssertionError("the server did not start")
@@ -125,17 +149,16 @@ class Server:
 class Program:
     """A language's program, started and heard."""
 
-    def __init__(self, name: str, language: Language, relay: Relay, token: str):
-        self.name, self.language, self.relay, self.token = name, language, relay, token
+    def __init__(self, name: str, language: Language, relay: Relay):
+        self.name, self.language, self.relay = name, language, relay
+        self.token = ""
         self.folder = FOLDER / name
         self.lines: list[str] = []
         self.news = asyncio.Event()
 
     async def start(self, log: str) -> None:
         environment = {
-            **os.environ,
-            **self.language.environment,
-            "PATH": f"{pathlib.Path(ABOUT['python'][0]).parent}:{os.environ['PATH']}",
+            **self.environment(),
             "SWITCHBOARD_URL": f"ws://127.0.0.1:{self.relay.port}/ws",
             "SWITCHBOARD_TOKEN": self.token,
         }
@@ -145,6 +168,19 @@ class Program:
             *self.command(), cwd=self.folder, env=environment, stdin=nothing, stdout=pipe, stderr=both, start_new_session=True
         )
         self.reading = asyncio.create_task(self.read())
+
+    def environment(self) -> dict[str, str]:
+        path = f"{pathlib.Path(ABOUT['python'][0]).parent}:{os.environ['PATH']}"
+        return {**os.environ, **self.language.environment, "PATH": path}
+
+    async def sign(self) -> None:
+        """Has the page's other program sign a token, for a user of the language's name."""
+        words = self.language.signs or shlex.split(command(PAGES / self.language.page, "sign"))
+        words = [self.name if word == "ann" else word for word in words]
+        environment = {**self.environment(), "SWITCHBOARD_SECRET": SECRET}
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(*words, cwd=self.folder, env=environment, stdout=pipe)
+        self.token = (await process.communicate())[0].decode().strip()
 
     def command(self) -> list[str]:
         if self.name == "javascript":
@@ -192,17 +228,10 @@ def prepare(name: str, language: Language) -> pathlib.Path:
 
 
 async def compile_first(program: Program) -> None:
-    if program.language.first:
-        process = await asyncio.create_subprocess_exec(*program.language.first, cwd=program.folder, stdin=asyncio.subprocess.DEVNULL)
+    for words in program.language.first:
+        process = await asyncio.create_subprocess_exec(*words, cwd=program.folder, stdin=asyncio.subprocess.DEVNULL)
         if await process.wait() != 0:
-            raise AssertionError(f"`{shlex.join(program.language.first)}` fails")
-
-
-async def token(user: str) -> str:
-    command = [*ABOUT["command"], "token", "--user", user]
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(*command, stdout=pipe, env={**os.environ, "SWITCHBOARD_SECRET": SECRET})
-    return (await process.communicate())[0].decode().strip()
+            raise AssertionError(f"`{shlex.join(words)}` fails")
 
 
 class Run:
@@ -237,6 +266,7 @@ class Run:
 
     async def says_hello(self, program: Program) -> None:
         await compile_first(program)
+        await program.sign()
         await program.start("output.log")
         says = program.language.says
         await program.prints(f"{program.name}: {says}")
@@ -251,7 +281,7 @@ class Run:
             raise AssertionError(f"it heard {heard} of {self.published}")
 
     async def through_outages(self) -> None:
-        await self.demand("connects with its token, publishes and hears itself", self.says_hello, START_SECONDS_MAX)
+        await self.demand("signs its token, connects with it, publishes and hears itself", self.says_hello, START_SECONDS_MAX)
         await self.publish("live")
         await self.demand("hears what is published", self.hears_all)
         for program in self.programs:
@@ -315,7 +345,7 @@ async def main() -> int:
         for name, language in LANGUAGES.items():
             prepare(name, language)
             relay = await stack.enter_async_context(Relay(server.port))
-            programs.append(Program(name, language, relay, await token(name)))
+            programs.append(Program(name, language, relay))
         run = Run(server, list(programs))
         try:
             await run.publish_from_php()

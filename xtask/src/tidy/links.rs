@@ -1,4 +1,4 @@
-//! Links between the repository's own documents: the file is there, and so is the heading.
+//! Links between the repository's own documents: the file is there, and so is the heading; and the index of `docs/` has every page.
 //!
 //! Does not look at addresses outside: those break without us and must not break us.
 
@@ -12,6 +12,7 @@ pub(super) fn check(files: &[SourceFile], paths: &BTreeSet<String>) -> Vec<Viola
     let headings: BTreeMap<&str, BTreeSet<String>> =
         documents.clone().map(|file| (file.path.as_str(), anchors(&file.text))).collect();
     let mut violations = mentions(files, paths);
+    violations.extend(unlisted(files));
     for file in documents {
         for (line, text) in prose(&file.text) {
             for target in targets(text) {
@@ -23,6 +24,22 @@ pub(super) fn check(files: &[SourceFile], paths: &BTreeSet<String>) -> Vec<Viola
     }
     violations
 }
+
+/// Pages that a reader of the index does not find. Decisions have an index of their own.
+fn unlisted(files: &[SourceFile]) -> Vec<Violation> {
+    let Some(index) = files.iter().find(|file| file.path == INDEX) else { return Vec::new() };
+    let links = prose(&index.text).flat_map(|(_, line)| targets(line));
+    let listed: BTreeSet<String> = links.filter_map(|target| resolve(INDEX, target.split('#').next()?)).collect();
+    let pages = files.iter().map(|file| file.path.as_str()).filter(|path| {
+        path.ends_with(".md") && path.starts_with("docs/") && !path.starts_with("docs/decisions/") && *path != INDEX
+    });
+    pages
+        .filter(|path| !listed.contains(*path))
+        .map(|path| Violation::new(INDEX, 0, format!("{path} is not listed")))
+        .collect()
+}
+
+const INDEX: &str = "docs/README.md";
 
 /// Sources name documents by their path from the root, such as `docs/decisions/README.md`.
 fn mentions(files: &[SourceFile], paths: &BTreeSet<String>) -> Vec<Violation> {
@@ -154,6 +171,15 @@ mod tests {
     fn a_document_that_a_source_names_has_to_be_there() {
         assert_eq!(check_one("a.rs", "//! As docs/b.md says (`docs/b.md`).\n"), Vec::<String>::new());
         assert_eq!(check_one("a.rs", "//! See docs/gone.md.\n"), ["a.rs:1: there is no docs/gone.md"]);
+    }
+
+    #[test]
+    fn a_page_that_the_index_does_not_list_is_found() {
+        let mut files = planted("docs/README.md", "[a](howto/a.md#first)\n`[b](howto/b.md)`\n");
+        for path in ["docs/howto/a.md", "docs/howto/b.md", "docs/decisions/0001.md", "lib/README.md"] {
+            files.extend(planted(path, "# Title\n"));
+        }
+        assert_eq!(shown(&unlisted(&files)), ["docs/README.md: docs/howto/b.md is not listed"]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 import type { ConnectionEvent } from "./core/types.js";
 import type { Fetch } from "./transports/endpoint.js";
 import { HttpTransport } from "./transports/http.js";
+import { Probing } from "./transports/probing.js";
 import type { Transport } from "./transports/transport.js";
 import { platformWebSocket, WebSocketTransport, type WebSocketConstructor } from "./transports/websocket.js";
 
@@ -15,7 +16,10 @@ export interface WaysOptions {
   transports?: readonly (Transport | "websocket" | "stream" | "poll")[];
 }
 
-/** Failures in a row before the next way is tried: where this one has never worked, and where it has. */
+/**
+ * Failures in a row before the next way is tried: where this one has never worked, and where it has. The best one, if it has worked, is left only once
+ * another has shown that the server is there: whoever restarts a server has not blocked its WebSockets.
+ */
 const STRIKES = { unknown: 1, proven: 4 };
 /** For how long a way that is not the best is kept. */
 const KEPT_MS = 300_000;
@@ -27,6 +31,8 @@ export class Ways {
   private strikes = 0;
   private leftBestAt = 0;
   private wasConnected = false;
+  /** Which way asks whether the server is there, and whether it has. */
+  private probe: { index: number; reached: boolean } | null = null;
 
   constructor({ WebSocket, fetch, transports = ["websocket", "stream", "poll"] }: WaysOptions) {
     const socket = WebSocket ?? platformWebSocket();
@@ -50,7 +56,10 @@ export class Ways {
     const best = this.proven.has(0) || now - this.leftBestAt >= KEPT_MS;
     if (this.wasConnected && this.index > 0 && best) this.choose(now, 0);
     this.wasConnected = false;
-    return this.transports[this.index] as Transport;
+    const transport = this.transports[this.index] as Transport;
+    const { probe } = this;
+    if (!probe) return transport;
+    return new Probing(this.transports[probe.index] as Transport, transport, () => (probe.reached = true));
   }
 
   /** What became of an attempt. */
@@ -58,21 +67,33 @@ export class Ways {
     if (event.type === "connected") {
       this.proven.add(this.index);
       this.strikes = 0;
+      this.probe = null;
       this.wasConnected = true;
     }
     if (event.type !== "disconnected" || this.wasConnected || this.transports.length === 1) return;
     const { kind } = event.cause;
     // What the server itself says is no fault of the way.
     if (kind !== "connect" && kind !== "no_answer" && kind !== "lost") return;
+    if (this.probe) return this.onProbed(now, this.probe);
     this.strikes += 1;
     const max = this.proven.has(this.index) ? STRIKES.proven : STRIKES.unknown;
-    if (this.strikes >= max) this.choose(now, (this.index + 1) % this.transports.length);
+    if (this.strikes < max) return;
+    if (this.index === 0 && this.proven.has(0)) this.probe = { index: 1, reached: false };
+    else this.choose(now, (this.index + 1) % this.transports.length);
+  }
+
+  private onProbed(now: number, { index, reached }: { index: number; reached: boolean }): void {
+    // The server is there, and the best way does not lead to it any more.
+    if (reached) return this.choose(now, index);
+    // Nobody is there, or this way is none either: another asks the next time.
+    this.probe = { index: (index % (this.transports.length - 1)) + 1, reached: false };
   }
 
   private choose(now: number, index: number): void {
     if (this.index === 0) this.leftBestAt = now;
     this.index = index;
     this.strikes = 0;
+    this.probe = null;
   }
 }
 

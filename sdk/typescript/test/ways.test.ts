@@ -32,9 +32,70 @@ test("what has never worked is left at once, in a circle", () => {
   assert.equal(new Walk().tries("-------"), "abcabca");
 });
 
-test("what has worked is left only after several failures, and is the first to be tried again", () => {
-  assert.equal(new Walk().tries("+----+-++"), "aaaaabaaa");
+test("a lesser way that has worked is left only after several failures", () => {
+  assert.equal(new Walk().tries("-+----+"), "abbbbbc");
 });
+
+test("the best way, if it has worked, is not left while nobody is there", () => {
+  const asked: string[] = [];
+  const ways = new Ways({ transports: ["a", "b", "c"].map((name) => lands(name, asked, () => false)) });
+  connect(ways);
+  for (let attempt = 0; attempt < 8; attempt += 1) assert.equal(open(ways), "failed");
+  assert.equal(asked.join(""), "aaaabcbc");
+  assert.equal(ways.current, "a");
+});
+
+test("once somebody is there again, it is taken, in the attempt that has found that out", () => {
+  const asked: string[] = [];
+  let there = false;
+  const ways = new Ways({ transports: ["a", "b", "c"].map((name) => lands(name, asked, () => there)) });
+  connect(ways);
+  for (let attempt = 0; attempt < 5; attempt += 1) assert.equal(open(ways), "failed");
+  there = true;
+  assert.equal(open(ways), "open");
+  assert.equal(asked.join(""), "aaaabca");
+  assert.equal(ways.current, "a");
+});
+
+test("where somebody is there and it does not lead there any more, another is taken", () => {
+  const asked: string[] = [];
+  const ways = new Ways({ transports: ["a", "b", "c"].map((name) => lands(name, asked, () => name !== "a")) });
+  connect(ways);
+  for (let attempt = 0; attempt < 5; attempt += 1) assert.equal(open(ways), "failed");
+  assert.equal(open(ways), "open");
+  assert.equal(asked.join(""), "aaaabab");
+  assert.equal(ways.current, "b");
+});
+
+/** A transport that is noted when it is asked, and opens if somebody is there. */
+function lands(name: string, asked: string[], there: () => boolean): Transport {
+  const connection = { bufferedBytes: 0, send: () => {}, close: () => {}, abort: () => {} };
+  return {
+    name,
+    open: (_, listener) => {
+      asked.push(name);
+      heard.push(() => (there() ? listener.onOpen() : listener.onFailed({ kind: "temporary", reason: "" })));
+      return connection;
+    },
+  };
+}
+const heard: (() => void)[] = [];
+
+/** It has worked once. */
+function connect(ways: Ways): void {
+  ways.next(0);
+  ways.onEvent(0, CONNECTED);
+  ways.onEvent(0, lost());
+}
+
+/** An attempt, as the driver makes it. */
+function open(ways: Ways): string {
+  const told: string[] = [];
+  ways.next(0).open({ url: "ws://x/ws", token: null }, { onOpen: () => told.push("open"), onFailed: () => told.push("failed"), onFrame: () => {}, onClosed: () => {} });
+  while (heard.length > 0) heard.shift()?.();
+  ways.onEvent(0, told[0] === "open" ? CONNECTED : lost());
+  return told.join();
+}
 
 test("a way that works is kept for a while, then the best gets another chance", () => {
   const walk = new Walk();

@@ -76,6 +76,8 @@ export async function test({ start, newPage, check, until, shots, assert }) {
       await running.server.start();
       await bob.getByText(`While it was ${how}`).waitFor();
       await until(async () => (await ann.locator(".waits").count()) === 0, "nothing waits any longer");
+      // By no lesser way than before.
+      for (const page of [ann, bob]) await page.locator("#badge").getByText("connected", { exact: true }).waitFor();
       for (const page of [ann, bob]) assert.deepEqual(await said(page), [...before, `While it was ${how}`]);
       await until(async () => (await people(bob)).join() === "ann,bob", "both are there again");
     });

@@ -24,7 +24,7 @@ export async function main(words) {
 async function dispatch(words) {
   const { name, port, fresh, wants } = parse(words);
   if (wants === "help") return void process.stdout.write(HELP);
-  if (wants === "list") return names().forEach((one) => console.log(`${one.padEnd(16)}${summary(one)}`));
+  if (wants === "list") return names().forEach((one) => console.log(`${one.padEnd(22)}${summary(one)}`));
 
   let stopping = false;
   const failed = (what) => {

@@ -68,7 +68,10 @@ export class Stage {
     page.setDefaultTimeout(WAIT_MS_MAX);
     page.on("pageerror", (error) => this.errors.push(`${path || "the page"}: ${error.message}`));
     this.pages.push({ page, context });
+    const reload = page.reload.bind(page);
+    page.reload = () => reload().then(() => ready(page));
     await page.goto(this.running.page + path);
+    await ready(page);
     return page;
   }
 
@@ -111,6 +114,10 @@ export class Stage {
     await page.setViewportSize(before);
   }
 }
+
+/** Its scripts have run to their end: what is pressed now is heard. */
+const ready = (page) =>
+  page.evaluate(() => Promise.all([...document.querySelectorAll("script[type=module][src]")].map(({ src }) => import(src))).then(() => {}));
 
 /** Waits until `condition()` is true, or answers anything that is; what it threw last is told if it never is. */
 async function until(condition, what = "the condition") {

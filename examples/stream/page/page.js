@@ -65,11 +65,12 @@ function drawButtons() {
 
 async function pace() {
   const show = () => (byId("pace-words").textContent = byId("pace").value === "0" ? "on hold" : `${byId("pace").value} tokens/s`);
-  byId("pace").value = (await ask("/pace")).pace;
   byId("pace").oninput = () => {
     show();
     void ask("/pace", { pace: Number(byId("pace").value) });
   };
+  byId("pace").value = (await ask("/pace")).pace;
+  byId("pace").disabled = false;
   show();
 }
 

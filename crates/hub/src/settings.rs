@@ -25,7 +25,8 @@ pub struct ShardConfig {
 /// what happens between two portions makes them small.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Portions {
-    /// Subscribers of one channel that are visited before the next channel has its turn.
+    /// Subscribers of one channel that are visited before the next channel has its turn, and the sockets are looked at: each is a system call of some microseconds, for
+    /// which everybody else waits.
     pub walk_subscribers: usize,
     /// Publications that travel as one run, in bytes: small beside an outbox, so that a burst can drain between two runs.
     pub run_bytes: usize,
@@ -49,7 +50,7 @@ pub struct Portions {
 impl Default for Portions {
     fn default() -> Self {
         Self {
-            walk_subscribers: 1_024,
+            walk_subscribers: 64,
             run_bytes: 64 * 1024,
             replay_bytes_max: 16 * 1024 * 1024,
             catch_up_bytes: 256 * 1024,

@@ -192,15 +192,19 @@ async fn turn_away(mut stream: TcpStream, response: &'static [u8], tls: bool) {
 
 /// Ends turns. It is woken by the first task that wants it and runs after all that were ready then: what they did is one turn.
 async fn end_turns<B: ShardBroker>(state: Rc<State<B>>) {
-    poll_fn(|cx| {
-        state.set_flusher(cx.waker());
-        if state.turn_wanted.replace(false) && state.end_turn() {
-            // The rest after everybody else had a turn.
-            state.want_turn();
+    loop {
+        poll_fn(|cx| {
+            state.set_flusher(cx.waker());
+            if state.turn_wanted.replace(false) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        while state.end_turn() {
+            // The rest after the sockets were looked at, and whoever found something there had its turn: the runtime does that only once in 61 tasks unless
+            // one yields, and a slice of a large roster is long.
+            tokio::task::yield_now().await;
+            state.turn_wanted.set(false);
         }
-        Poll::<()>::Pending
-    })
-    .await;
+    }
 }
 
 /// Waits for room on ways to other shards that are full.

@@ -53,6 +53,11 @@ impl Encoded {
         self.0.is_empty()
     }
 
+    /// The bytes, to look at.
+    pub fn as_slice(&self) -> &[u8] {
+        &self.0
+    }
+
     /// The bytes.
     pub fn into_bytes(self) -> Bytes {
         self.0

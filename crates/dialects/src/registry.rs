@@ -57,7 +57,7 @@ pub enum Opening {
     },
 }
 
-/// A dialect, whichever it is.
+/// A dialect, whichever it is. Those of WebSockets, of which there are many at a time, decide how much room it takes.
 #[derive(Debug)]
 pub enum AnyDialect {
     /// The native protocol.
@@ -67,11 +67,11 @@ pub enum AnyDialect {
     /// Pusher Channels.
     Pusher(Pusher),
     /// A stream of events or lines.
-    Listen(Listener),
+    Listen(Box<Listener>),
     /// A poll.
-    Poll(Poll),
+    Poll(Box<Poll>),
     /// A request.
-    Post(Post),
+    Post(Box<Post>),
 }
 
 /// Numbers of the wire formats' dialects. `NAMES` follows them.
@@ -106,9 +106,9 @@ impl AnyDialect {
             Opening::Native { batch } => Self::Native(Native::new(batch)),
             Opening::Raw { channel, since, echo } => Self::Raw(Raw::new(channel, since, echo)),
             Opening::Pusher { refused } => Self::Pusher(Pusher::new(refused)),
-            Opening::Listen { form, wanted } => Self::Listen(Listener::new(form, wanted)),
-            Opening::Poll { wanted, messages_max, wait } => Self::Poll(Poll::new(wanted, messages_max, wait)),
-            Opening::Post { kind } => Self::Post(Post::new(kind)),
+            Opening::Listen { form, wanted } => Self::Listen(Box::new(Listener::new(form, wanted))),
+            Opening::Poll { wanted, messages_max, wait } => Self::Poll(Box::new(Poll::new(wanted, messages_max, wait))),
+            Opening::Post { kind } => Self::Post(Box::new(Post::new(kind))),
         }
     }
 

@@ -4,8 +4,8 @@ use crate::address::{ChannelKey, ReturnAddress};
 use core::fmt::Debug;
 use std::sync::Arc;
 use switchboard_core::{
-    App, AppId, CacheEffect, CacheRequest, ClientInfo, Control, Position, Publication, Publish, ReadFrom, Reject,
-    RejectCode, SessionId, Time,
+    App, AppId, CacheEffect, CacheRequest, ChannelOptions, ClientInfo, Control, Position, Publication, Publish,
+    ReadFrom, Reject, RejectCode, SessionId, Time,
 };
 
 /// Takes publications and gives each its place. Publishing is one atomic step: idempotency, comparison, order, append, position.
@@ -147,6 +147,11 @@ impl PublishRequest {
     /// Gives the publication its place, after `previous`.
     pub fn place(self, now: Time, position: Position, previous: u64) -> Placed {
         let cache = self.cache_effect();
+        self.place_with(cache, now, position, previous)
+    }
+
+    /// The same for who knows what it does to the channel's cached value.
+    pub(crate) fn place_with(self, cache: CacheEffect, now: Time, position: Position, previous: u64) -> Placed {
         let Self { key, app, publish, publisher, exclude, origin } = self;
         let publication = Publication {
             channel: key.channel.clone(),
@@ -165,7 +170,11 @@ impl PublishRequest {
 
     /// What it does to its channel's cached value.
     pub fn cache_effect(&self) -> CacheEffect {
-        let options = self.app.channels.of(&self.key.channel);
+        self.cache_effect_with(self.app.channels.of(&self.key.channel))
+    }
+
+    /// The same for who has looked up the channel's options.
+    pub(crate) fn cache_effect_with(&self, options: &ChannelOptions) -> CacheEffect {
         match self.publish.cache {
             CacheRequest::ByOptions if !options.cache => CacheEffect::None,
             CacheRequest::ByOptions | CacheRequest::Keep => CacheEffect::Keep(options.cache_ttl),

@@ -5,6 +5,7 @@
 
 use crate::address::ChannelKey;
 use crate::outbox::Run;
+use crate::replayed::Replayed;
 use crate::roster::{Entry, LocalChannel, Roster, Walk};
 use crate::settings::{Portions, ShardConfig};
 use crate::slow::{conflate, waits_by_key};
@@ -27,10 +28,14 @@ pub(crate) struct Effects {
     pub(crate) given_up: Vec<(u32, Run)>,
     /// Subscribers that lost publications: slot, then which.
     pub(crate) dropped: Vec<(u32, Run)>,
+    /// Runs that one outbox has dropped just now, until they are noted above.
+    made_room: Vec<Run>,
     /// Subscribers for whom something waits by key.
     pub(crate) conflating: Vec<u32>,
     /// Publications that never reached this shard: the channel's number, the first and last offset.
     pub(crate) lost: Vec<(u32, u64, u64)>,
+    /// What was encoded for replays, for others who missed the same.
+    pub(crate) replayed: Replayed,
     /// Publications delivered to somebody, for the counters.
     pub(crate) deliveries: u64,
     /// What happened to publications on this shard, and what to single subscribers.
@@ -41,18 +46,27 @@ pub(crate) struct Effects {
 }
 
 impl Effects {
-    pub(crate) const fn new(trace: TraceOptions) -> Self {
+    pub(crate) fn new(trace: TraceOptions) -> Self {
         Self {
             dirty: Vec::new(),
             overflowed: Vec::new(),
             given_up: Vec::new(),
             dropped: Vec::new(),
+            made_room: Vec::new(),
             conflating: Vec::new(),
             lost: Vec::new(),
+            replayed: Replayed::default(),
             deliveries: 0,
             trace: Ring::new(trace.steps),
             trace_of_ones: Ring::new(trace.steps),
             now: Time::from_micros(0),
+        }
+    }
+
+    #[inline]
+    fn note_dropped(&mut self, slot: u32) {
+        if !self.made_room.is_empty() {
+            self.dropped.extend(self.made_room.drain(..).map(|run| (slot, run)));
         }
     }
 
@@ -398,8 +412,9 @@ pub(crate) fn replay(
         if !run.is_empty() {
             effects.deliveries += run.len() as u64;
             effects.remember_each(&channel.key, &run, subscriber, &What::Replayed);
-            let encoded = encode_run(subscriber.format, &run, encode);
-            subscriber.outbox.push_replay(encoded, channel.run(&run), channel.options.overflow);
+            let named = channel.run(&run);
+            let encoded = effects.replayed.encode(effects.now, subscriber.format, run, encode);
+            subscriber.outbox.push_replay(encoded, named, channel.options.overflow);
             mark_dirty(subscriber, slot, effects);
         }
     }
@@ -422,14 +437,12 @@ pub(crate) fn push(
     overflow: Overflow,
     effects: &mut Effects,
 ) {
-    if subscriber.outbox.push_run(block, run, overflow, &mut subscriber.dropped).is_err() {
+    if subscriber.outbox.push_run(block, run, overflow, &mut effects.made_room).is_err() {
         effects.given_up.push((slot, run));
         lose(subscriber, slot, effects);
         return;
     }
-    if !subscriber.dropped.is_empty() {
-        effects.dropped.extend(subscriber.dropped.drain(..).map(|dropped| (slot, dropped)));
-    }
+    effects.note_dropped(slot);
     mark_dirty(subscriber, slot, effects);
 }
 
@@ -444,11 +457,12 @@ pub(crate) fn push_gap(
     if subscriber.lost {
         return;
     }
-    if subscriber.outbox.push_gap(encoded, run, &mut subscriber.dropped).is_err() {
+    if subscriber.outbox.push_gap(encoded, run, &mut effects.made_room).is_err() {
+        effects.made_room.clear();
         lose(subscriber, slot, effects);
         return;
     }
-    effects.dropped.extend(subscriber.dropped.drain(..).map(|dropped| (slot, dropped)));
+    effects.note_dropped(slot);
     mark_dirty(subscriber, slot, effects);
 }
 

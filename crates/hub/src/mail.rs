@@ -22,8 +22,8 @@ pub struct Mail(pub(crate) Letter);
 
 #[derive(Debug)]
 pub(crate) enum Letter {
-    /// To a channel's home.
-    Request(Request),
+    /// To a channel's home on another shard. Boxed: it is several times as large as any other letter.
+    Request(Box<Request>),
     /// From a channel's home to whoever asked.
     Reply { to: ReturnAddress, reply: Reply },
     /// To a shard with subscribers.

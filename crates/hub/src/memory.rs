@@ -60,9 +60,10 @@ impl Broker for MemoryBroker {
         }
         let at = self.logs.enter(&request.key);
         let position = Position { offset: at.offset + 1, ..at };
-        let Placed { key, app, publication, origin } = request.place(now, position, at.offset);
-        let options = app.channels.of(&key.channel);
-        self.logs.append(now, &key, &publication, id, options);
+        let options = Arc::clone(request.app.channels.of(&request.key.channel));
+        let cache = request.cache_effect_with(&options);
+        let Placed { key, publication, origin, .. } = request.place_with(cache, now, position, at.offset);
+        self.logs.append(now, &key, &publication, id, &options);
         self.events.push_back(BrokerEvent::Published { key, publication, origin });
     }
 

@@ -1,12 +1,13 @@
 //! What waits for one subscriber: bounded in bytes, with a policy for when it is full.
 
-use std::collections::VecDeque;
+use crate::lane::Lane;
+use bytes::Bytes;
 use switchboard_core::{Encoded, Overflow};
 
 /// A queue of encoded messages. Pushing never waits.
 #[derive(Debug)]
 pub struct Outbox {
-    queue: VecDeque<Entry>,
+    queue: Lane<Entry>,
     bytes: usize,
     bytes_max: usize,
     /// Whether anything was pushed since somebody last asked.
@@ -61,7 +62,7 @@ enum Kind {
 impl Outbox {
     /// An empty outbox for at most `bytes_max` bytes.
     pub fn new(bytes_max: usize) -> Self {
-        Self { queue: VecDeque::new(), bytes: 0, bytes_max, used: false, begun: false }
+        Self { queue: Lane::new(), bytes: 0, bytes_max, used: false, begun: false }
     }
 
     /// Queues an answer or an event.
@@ -113,9 +114,8 @@ impl Outbox {
     ) -> Result<(), OutboxFull> {
         let covers = |hole: Run| hole.is_of(&run) && run.first <= hole.first && hole.last <= run.last;
         let is_hole = |entry: &Entry| matches!(entry.kind, Kind::Hole(hole) if covers(hole));
-        let place = self.queue.iter().position(is_hole).unwrap_or(self.queue.len());
         // What was dropped side by side is told as one.
-        self.queue.retain(|entry| !is_hole(entry));
+        let place = self.queue.remove_all(is_hole).unwrap_or(usize::MAX);
         let Some(encoded) = encoded else { return Ok(()) };
         self.used = true;
         if self.bytes + encoded.len() > self.bytes_max {
@@ -125,7 +125,7 @@ impl Outbox {
             }
         }
         self.bytes += encoded.len();
-        self.queue.insert(place.min(self.queue.len()), Entry { encoded, kind: Kind::Notice(run) });
+        self.queue.insert(place, Entry { encoded, kind: Kind::Notice(run) });
         Ok(())
     }
 
@@ -152,7 +152,7 @@ impl Outbox {
 
     fn drop_oldest(&mut self, room: usize, dropped: &mut Vec<Run>) {
         let mut excess = (self.bytes + room).saturating_sub(self.bytes_max);
-        for entry in &mut self.queue {
+        for entry in self.queue.iter_mut() {
             if excess == 0 {
                 return;
             }
@@ -173,11 +173,26 @@ impl Outbox {
         }
         self.bytes -= entry.encoded.len();
         self.begun = true;
-        if self.queue.is_empty() && self.queue.capacity() > 8 {
-            // An idle subscriber keeps no queue.
-            self.queue = VecDeque::new();
-        }
         Some(entry.encoded)
+    }
+
+    /// The messages that wait, to be written from where they are. Say by [`advance`](Self::advance) how much of them was.
+    pub fn waiting(&self) -> impl Iterator<Item = &[u8]> {
+        self.queue.iter().map(|entry| entry.encoded.as_slice()).filter(|bytes| !bytes.is_empty())
+    }
+
+    /// So many bytes of what [waits](Self::waiting) have left for the socket. If the last of them are a part of a message, its rest, which has left the outbox too:
+    /// it must come before anything else.
+    pub fn advance(&mut self, mut bytes: usize) -> Option<Bytes> {
+        while bytes > 0
+            && let Some(encoded) = self.pop()
+        {
+            if bytes < encoded.len() {
+                return Some(encoded.into_bytes().split_off(bytes));
+            }
+            bytes -= encoded.len();
+        }
+        None
     }
 
     /// Bytes that wait.
@@ -217,12 +232,15 @@ impl Outbox {
 
     /// Forgets everything: the connection is lost.
     pub fn clear(&mut self) {
-        self.queue = VecDeque::new();
+        self.queue = Lane::new();
         self.bytes = 0;
     }
 
-    /// Whether anything was pushed since the last call.
+    /// Whether anything was pushed since the last call. If nothing was, the subscriber is idle and keeps no room for the next turn.
     pub fn take_used(&mut self) -> bool {
+        if !self.used {
+            self.queue.shrink();
+        }
         core::mem::take(&mut self.used)
     }
 }
@@ -231,7 +249,6 @@ impl Outbox {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use bytes::Bytes;
 
     fn block(len: usize) -> Encoded {
         Encoded::new(Bytes::from(vec![0; len]))
@@ -261,6 +278,22 @@ mod tests {
         let mut outbox = Outbox::new(100);
         outbox.push(block(101)).unwrap();
         assert_eq!(outbox.push(block(1)), Err(OutboxFull));
+    }
+
+    #[test]
+    fn what_has_left_is_gone_and_the_rest_of_a_message_is_handed_over() {
+        let mut outbox = Outbox::new(100);
+        let mut dropped = Vec::new();
+        outbox.push(Encoded::new(Bytes::from_static(b"one"))).unwrap();
+        outbox.push_run(block(96), run(1), Overflow::DropOldest, &mut dropped).unwrap();
+        outbox
+            .push_run(Encoded::new(Bytes::from_static(b"three")), run(2), Overflow::DropOldest, &mut dropped)
+            .unwrap();
+        // What was dropped waits no longer, and its place is nothing to write.
+        assert!(outbox.waiting().eq([&b"one"[..], b"three"]));
+        assert_eq!((outbox.advance(0), outbox.advance(3)), (None, None));
+        assert_eq!(outbox.advance(2), Some(Bytes::from_static(b"ree")));
+        assert_eq!((outbox.is_empty(), outbox.len(), outbox.waiting().count()), (true, 0, 0));
     }
 
     #[test]
@@ -294,7 +327,7 @@ mod tests {
         outbox.push_run(block(60), run(3), Overflow::DropOldest, &mut dropped).unwrap();
         outbox.push_run(block(61), run(4), Overflow::DropOldest, &mut dropped).unwrap();
         outbox.push_gap(None, run(3), &mut dropped).unwrap();
-        assert_eq!((outbox.queue.len(), lengths(&mut outbox)), (1, vec![61]));
+        assert_eq!((outbox.queue.iter().count(), lengths(&mut outbox)), (1, vec![61]));
     }
 
     #[test]
@@ -309,7 +342,7 @@ mod tests {
             }
         }
         assert_eq!((dropped, outbox.len()), (vec![], 90));
-        let notice = outbox.queue.front().map(|entry| entry.kind);
+        let notice = outbox.queue.iter().next().map(|entry| entry.kind);
         assert!(matches!(notice, Some(Kind::Notice(Run { first: 1, last: 18, .. }))), "{notice:?}");
     }
 

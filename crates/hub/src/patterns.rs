@@ -82,8 +82,8 @@ impl<B: Broker + History> Shard<B> {
         let shards = self.config.shards;
         let Some(subscriber) = self.subscriber(id) else { return };
         subscriber.pending += u32::from(shards);
-        subscriber.watching.push((op, shards));
-        subscriber.patterns.push(pattern.clone());
+        subscriber.rare().watching.push((op, shards));
+        subscriber.rare().patterns.push(pattern.clone());
         let app = subscriber.app.id.clone();
         self.watchers.apps.entry(app.clone()).or_default().change(pattern, |watchers| watchers.push(id));
         let to = ReturnAddress { shard: self.config.id, caller: Caller::Subscriber(id), op, bytes: 0 };
@@ -93,7 +93,7 @@ impl<B: Broker + History> Shard<B> {
     /// Ends a subscription to a pattern.
     pub fn unwatch(&mut self, now: Time, id: SubscriberId, op: OpId, pattern: ChannelPattern) {
         let Some(subscriber) = self.subscriber(id) else { return };
-        subscriber.patterns.retain(|known| *known != pattern);
+        subscriber.rare().patterns.retain(|known| *known != pattern);
         let app = subscriber.app.id.clone();
         self.forget_watcher(now, id, &app, &pattern);
         self.answers.push_back((Caller::Subscriber(id), op, Outcome::Unwatched { pattern }));
@@ -142,21 +142,21 @@ impl<B: Broker + History> Shard<B> {
 
     /// One home has answered. An outcome if it was the last.
     pub(crate) fn handle_watched(&mut self, id: SubscriberId, op: OpId, pattern: ChannelPattern) -> Option<Outcome> {
-        let subscriber = self.subscriber(id)?;
-        let index = subscriber.watching.iter().position(|(known, _)| *known == op)?;
-        let (_, left) = subscriber.watching.get_mut(index)?;
+        let watching = &mut self.subscriber(id)?.rare().watching;
+        let index = watching.iter().position(|(known, _)| *known == op)?;
+        let (_, left) = watching.get_mut(index)?;
         *left -= 1;
         if *left > 0 {
             return None;
         }
-        subscriber.watching.swap_remove(index);
+        watching.swap_remove(index);
         Some(Outcome::Watching { pattern })
     }
 
     /// Deliveries to this shard's watchers found no room on the way: they cannot resume, so their sessions end.
     pub(crate) fn lose_watchers(&mut self) {
         for (slot, subscriber) in &mut self.subscribers {
-            if !subscriber.patterns.is_empty() && !subscriber.lost {
+            if !subscriber.patterns().is_empty() && !subscriber.lost {
                 lose(subscriber, u32::try_from(slot).unwrap_or(u32::MAX), &mut self.effects);
             }
         }

@@ -17,6 +17,7 @@ use crate::patterns::Watchers;
 use crate::presence::Member;
 use crate::roster::Roster;
 use crate::settings::ShardConfig;
+use crate::slow::is_behind;
 use crate::subscriber::Subscriber;
 use crate::trace::Named;
 use slab::Slab;
@@ -44,18 +45,23 @@ pub struct Shard<B> {
     pub(crate) effects: Effects,
     /// When something that waits by key is let out, by slot.
     pub(crate) conflation_timers: BTreeSet<(Time, u32)>,
-    /// Slots of subscribers with a replay.
-    pub(crate) replaying: Vec<u32>,
+    /// Slots of subscribers with a replay, who take turns.
+    pub(crate) replaying: VecDeque<u32>,
     pub(crate) checks: Checks,
     pub(crate) watchers: Watchers,
     pub(crate) named: Named,
     pub(crate) gathers: Gathers,
     /// What is to be done to this shard's sessions. Bounded by the turn, at whose end it is done.
     pub(crate) controls: VecDeque<ControlRequest>,
+    /// An empty list, for the next letters.
+    routed: Vec<(ShardId, Letter)>,
     publications: u64,
     overflows: u64,
     pub(crate) losses: u64,
 }
+
+/// A list of more letters is not kept for the next ones.
+const LETTERS_KEPT: usize = 256;
 
 impl<B: Broker + History> Shard<B> {
     /// An empty shard.
@@ -72,12 +78,13 @@ impl<B: Broker + History> Shard<B> {
             events: VecDeque::new(),
             effects: Effects::new(config.portions.trace),
             conflation_timers: BTreeSet::new(),
-            replaying: Vec::new(),
+            replaying: VecDeque::new(),
             checks: Checks::default(),
             watchers: Watchers::default(),
             named: Named::new(),
             gathers: Gathers::default(),
             controls: VecDeque::new(),
+            routed: Vec::new(),
             publications: 0,
             overflows: 0,
             losses: 0,
@@ -88,28 +95,7 @@ impl<B: Broker + History> Shard<B> {
     pub fn open(&mut self, app: &Arc<App>, format: WireFormat) -> (SubscriberId, SessionId) {
         let session = SessionId { node: self.config.node, shard: self.config.id.0, serial: self.next_serial };
         self.next_serial += 1;
-        let slot = self.subscribers.insert(Subscriber {
-            session,
-            app: Arc::clone(app),
-            format,
-            outbox: Outbox::new(app.limits.outbox_bytes),
-            subscriptions: Vec::new(),
-            pending: 0,
-            closing: false,
-            dirty: false,
-            replaying: false,
-            lost: false,
-            dropped: Vec::new(),
-            conflation: None,
-            identity: None,
-            patterns: Vec::new(),
-            watching: Vec::new(),
-            conflating: false,
-            conflation_due: None,
-            revoked: Vec::new(),
-            traced: false,
-            drawn: false,
-        });
+        let slot = self.subscribers.insert(Subscriber::new(app, format, session));
         self.trace(slot);
         (SubscriberId { slot: u32::try_from(slot).unwrap_or(u32::MAX), serial: session.serial }, session)
     }
@@ -238,14 +224,14 @@ impl<B: Broker + History> Shard<B> {
     /// Lets replays go on. What is complete becomes an event; tell it before [`end_turn`](Self::end_turn).
     pub fn continue_replays(&mut self, encode: &mut dyn Encode) {
         for _ in 0..self.replaying.len() {
-            let Some(slot) = self.replaying.pop() else { return };
+            let Some(slot) = self.replaying.pop_front() else { return };
             let run_bytes = self.config.portions.run_bytes;
             let (roster, subscribers) = (&mut self.roster, &mut self.subscribers);
             let complete = fanout::replay(slot, run_bytes, roster, subscribers, encode, &mut self.effects);
             let Some(subscriber) = self.subscribers.get(slot as usize) else { continue };
             let id = subscriber.id(slot);
             if subscriber.replaying {
-                self.replaying.insert(0, slot);
+                self.replaying.push_back(slot);
             }
             for number in complete {
                 if let Some(channel) = self.roster.channels.get(number as usize) {
@@ -275,6 +261,20 @@ impl<B: Broker + History> Shard<B> {
                 .is_some_and(|subscriber| subscriber.outbox.room_for_replay() > 0 && !subscriber.lost)
         };
         self.replaying.iter().any(has_room) || self.has_conflated_with_room()
+    }
+
+    /// The same for one subscriber, whose outbox has just been drained.
+    pub fn goes_on_with_room(&self, id: SubscriberId) -> bool {
+        self.subscribers.get(id.slot as usize).is_some_and(|subscriber| {
+            !subscriber.lost
+                && (subscriber.replaying && subscriber.outbox.room_for_replay() > 0
+                    || subscriber.conflating && !is_behind(subscriber))
+        })
+    }
+
+    /// Whether the session of a subscriber that the hub still has is ending, or its outbox overflowed.
+    pub fn is_given_up(&self, id: SubscriberId) -> bool {
+        self.subscribers.get(id.slot as usize).is_some_and(|subscriber| subscriber.lost)
     }
 
     /// Whether the shard has taken in more than it gets rid of: take no more input until it has not.
@@ -355,12 +355,14 @@ impl<B: Broker + History> Shard<B> {
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
     pub fn poll_timeout(&self) -> Option<Time> {
         let conflated = self.conflation_timers.first().map(|(at, _)| *at);
-        [self.homes.poll_timeout(), conflated, self.checks.poll_timeout()].into_iter().flatten().min()
+        let replayed = self.effects.replayed.poll_timeout();
+        [self.homes.poll_timeout(), conflated, replayed, self.checks.poll_timeout()].into_iter().flatten().min()
     }
 
     /// Forgets what is too old.
     pub fn handle_timeout(&mut self, now: Time) {
         self.wake_conflated(now);
+        self.effects.replayed.handle_timeout(now);
         self.homes.handle_timeout(now);
         self.check_positions(now);
         self.route(now);
@@ -453,10 +455,18 @@ impl<B: Broker + History> Shard<B> {
 
     pub(crate) fn send_home(&mut self, now: Time, request: Request) {
         let home = request.key.home(self.config.shards);
-        self.send_to(now, home, Letter::Request(request));
         if home == self.config.id {
+            self.handle_request(now, request);
             self.route(now);
+        } else {
+            self.send_to(now, home, Letter::Request(Box::new(request)));
         }
+    }
+
+    fn handle_request(&mut self, now: Time, request: Request) {
+        self.publications += u64::from(matches!(request.kind, RequestKind::Publish { .. }));
+        self.effects.now = now;
+        self.homes.handle(now, request);
     }
 
     /// Hands a letter to this shard, or to the mail. What handling it makes is left to [`route`](Self::route).
@@ -475,12 +485,17 @@ impl<B: Broker + History> Shard<B> {
             for request in core::mem::take(&mut self.homes.controls) {
                 self.send_control(now, &request);
             }
-            for (to, letter) in core::mem::take(&mut self.homes.letters) {
+            // The list is used again: there is one for each publication.
+            let mut letters = core::mem::replace(&mut self.homes.letters, core::mem::take(&mut self.routed));
+            for (to, letter) in letters.drain(..) {
                 if to == self.config.id {
                     self.handle_letter(now, letter);
                 } else {
                     self.post(now, to, letter);
                 }
+            }
+            if letters.capacity() <= LETTERS_KEPT {
+                self.routed = letters;
             }
         }
     }
@@ -524,12 +539,7 @@ impl<B: Broker + History> Shard<B> {
     pub(crate) fn handle_letter(&mut self, now: Time, letter: Letter) {
         self.effects.now = now;
         match letter {
-            Letter::Request(request) => {
-                if matches!(request.kind, RequestKind::Publish { .. }) {
-                    self.publications += 1;
-                }
-                self.homes.handle(now, request);
-            }
+            Letter::Request(request) => self.handle_request(now, *request),
             Letter::Reply { to, reply } => self.handle_reply(now, to, reply),
             Letter::Deliver { key, publication } => {
                 if let Some(lost) = self.roster.enqueue(&key, publication) {

@@ -147,9 +147,9 @@ impl<B: Broker + History> Shard<B> {
                 subscriber.conflating = true;
                 self.effects.conflating.push(slot);
             } else if let Some(at) = conflation.next_due()
-                && subscriber.conflation_due.is_none_or(|known| at < known)
+                && subscriber.conflation_due().is_none_or(|known| at < known)
             {
-                subscriber.conflation_due = Some(at);
+                subscriber.rare().conflation_due = Some(at);
                 self.conflation_timers.insert((at, slot));
             }
             if !conflation.release_idle() {
@@ -165,8 +165,8 @@ impl<B: Broker + History> Shard<B> {
         {
             self.conflation_timers.pop_first();
             let Some(subscriber) = self.subscribers.get_mut(slot as usize) else { continue };
-            if subscriber.conflation_due == Some(at) {
-                subscriber.conflation_due = None;
+            if subscriber.conflation_due() == Some(at) {
+                subscriber.rare().conflation_due = None;
             }
             if subscriber.conflation.is_some() && !subscriber.conflating {
                 subscriber.conflating = true;
@@ -185,7 +185,7 @@ impl<B: Broker + History> Shard<B> {
     }
 }
 
-fn is_behind(subscriber: &Subscriber) -> bool {
+pub(crate) fn is_behind(subscriber: &Subscriber) -> bool {
     subscriber.outbox.len() > subscriber.outbox.behind_bytes()
 }
 

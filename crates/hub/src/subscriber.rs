@@ -2,12 +2,13 @@
 
 use crate::address::SubscriberId;
 use crate::conflation::Conflation;
-use crate::outbox::{Outbox, Run};
+use crate::outbox::Outbox;
 use crate::presence::Member;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use switchboard_core::{App, ChannelName, ChannelPattern, Identity, OpId, Publication, SessionId, Time, WireFormat};
 
+/// Ten thousands of these are idle: what few need is boxed.
 #[derive(Debug)]
 pub(crate) struct Subscriber {
     pub(crate) session: SessionId,
@@ -26,32 +27,79 @@ pub(crate) struct Subscriber {
     pub(crate) replaying: bool,
     /// Its outbox overflowed: nothing is pushed any more.
     pub(crate) lost: bool,
-    pub(crate) dropped: Vec<Run>,
     /// Absent for the usual subscriber, who is neither slow nor has a rate.
     pub(crate) conflation: Option<Box<Conflation>>,
     /// Its rights, for what its patterns show.
     pub(crate) identity: Option<Arc<Identity>>,
-    pub(crate) patterns: Vec<ChannelPattern>,
-    /// Patterns that some homes do not know of yet, by the request, with their number.
-    pub(crate) watching: Vec<(OpId, u16)>,
     /// In the shard's list of those with something conflated that waits.
     pub(crate) conflating: bool,
-    /// When the shard's timers look at what is conflated.
-    pub(crate) conflation_due: Option<Time>,
     /// What concerns it is remembered in every detail, now and, if it was drawn, since it came.
     pub(crate) traced: bool,
     pub(crate) drawn: bool,
+    rare: Option<Box<Rare>>,
+}
+
+/// What only some subscribers have, once they have had it.
+#[derive(Debug, Default)]
+pub(crate) struct Rare {
+    pub(crate) patterns: Vec<ChannelPattern>,
+    /// Patterns that some homes do not know of yet, by the request, with their number.
+    pub(crate) watching: Vec<(OpId, u16)>,
+    /// When the shard's timers look at what is conflated.
+    pub(crate) conflation_due: Option<Time>,
     /// Operations whose subscription was taken away before it was there.
-    pub(crate) revoked: Vec<OpId>,
+    revoked: Vec<OpId>,
 }
 
 impl Subscriber {
+    pub(crate) fn new(app: &Arc<App>, format: WireFormat, session: SessionId) -> Self {
+        Self {
+            session,
+            app: Arc::clone(app),
+            format,
+            outbox: Outbox::new(app.limits.outbox_bytes),
+            subscriptions: Vec::new(),
+            pending: 0,
+            closing: false,
+            dirty: false,
+            replaying: false,
+            lost: false,
+            conflation: None,
+            identity: None,
+            conflating: false,
+            traced: false,
+            drawn: false,
+            rare: None,
+        }
+    }
+
     pub(crate) fn id(&self, slot: u32) -> SubscriberId {
         SubscriberId { slot, serial: self.session.serial }
     }
 
+    pub(crate) fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    /// Patterns that it watches.
+    pub(crate) fn patterns(&self) -> &[ChannelPattern] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.patterns)
+    }
+
+    pub(crate) fn conflation_due(&self) -> Option<Time> {
+        self.rare.as_ref()?.conflation_due
+    }
+
     pub(crate) fn subscription(&mut self, channel: u32) -> Option<&mut Subscription> {
         self.subscriptions.iter_mut().find(|subscription| subscription.channel == channel)
+    }
+
+    /// The usual subscriber has one, and no room for others.
+    pub(crate) fn add_subscription(&mut self, subscription: Subscription) {
+        if self.subscriptions.is_empty() {
+            self.subscriptions.reserve_exact(1);
+        }
+        self.subscriptions.push(subscription);
     }
 
     /// Whether the channel's publications wait for it by key.
@@ -59,10 +107,16 @@ impl Subscriber {
         self.conflation.as_ref().is_some_and(|conflation| conflation.holds(channel))
     }
 
+    /// The operation subscribes to what is taken away meanwhile.
+    pub(crate) fn revoke(&mut self, op: OpId) {
+        self.rare().revoked.push(op);
+    }
+
     /// Whether the operation was one that subscribed to what was taken away meanwhile.
     pub(crate) fn take_revoked(&mut self, op: OpId) -> bool {
-        let index = self.revoked.iter().position(|known| *known == op);
-        index.map(|index| self.revoked.swap_remove(index)).is_some()
+        let Some(rare) = &mut self.rare else { return false };
+        let index = rare.revoked.iter().position(|known| *known == op);
+        index.map(|index| rare.revoked.swap_remove(index)).is_some()
     }
 
     pub(crate) fn take_subscription(&mut self, channel: u32) -> Option<Subscription> {
@@ -75,14 +129,14 @@ impl Subscriber {
 pub(crate) struct Subscription {
     /// The shard's number for the channel.
     pub(crate) channel: u32,
-    /// The channel's offset when it began.
-    pub(crate) began: u64,
     /// Where the channel's roster has it.
     pub(crate) index: u32,
+    /// The channel's offset when it began.
+    pub(crate) began: u64,
     /// As presence counts it.
-    pub(crate) member: Option<Member>,
+    pub(crate) member: Option<Box<Member>>,
     /// What is still to be replayed; live publications queue up behind it.
-    pub(crate) replay: Option<Replay>,
+    pub(crate) replay: Option<Box<Replay>>,
 }
 
 /// Publications that go out as the outbox drains, so that a long absence does not overflow it. They are shared, not copied.

@@ -29,7 +29,7 @@ impl<B: Broker + History> Shard<B> {
     ) -> bool {
         let established = !is_planted(Canary::RevokedStillHears) && self.end_subscription(id, &key);
         if !established && let Some(subscriber) = self.subscriber(id) {
-            subscriber.revoked.push(asked);
+            subscriber.revoke(asked);
         }
         self.unsubscribe(now, id, op, app, key, member);
         established
@@ -55,14 +55,9 @@ impl<B: Broker + History> Shard<B> {
             let wanted = missed
                 .into_iter()
                 .filter(|publication| publication.exclude != Some(session) || is_planted(Canary::ExcludedReplayed));
-            let replay = replaying.then(|| Replay::new(wanted.collect(), cached, promised));
-            subscriber.subscriptions.push(Subscription {
-                channel,
-                began: position.offset,
-                index,
-                member: request.member,
-                replay,
-            });
+            let replay = replaying.then(|| Box::new(Replay::new(wanted.collect(), cached, promised)));
+            let member = request.member.map(Box::new);
+            subscriber.add_subscription(Subscription { channel, index, began: position.offset, member, replay });
             if let Some(local) = self.roster.channels.get(channel as usize) {
                 let rate = [local.options.rate, request.rate].into_iter().filter(|rate| *rate > 0).min().unwrap_or(0);
                 if rate > 0 {
@@ -72,7 +67,7 @@ impl<B: Broker + History> Shard<B> {
             }
             if replaying && !subscriber.replaying {
                 subscriber.replaying = true;
-                self.replaying.push(id.slot);
+                self.replaying.push_back(id.slot);
             }
         }
         Outcome::Subscribed { channel: key.channel, position, recovered, cached: has_cached, users }
@@ -104,12 +99,12 @@ impl<B: Broker + History> Shard<B> {
             let from = ReturnAddress { shard: self.config.id, caller: Caller::Subscriber(id), op: OpId(0), bytes: 0 };
             let kind = RequestKind::Unsubscribe {
                 answer: false,
-                member: subscription.member.filter(|_| !is_planted(Canary::LeaveLost)),
+                member: subscription.member.map(|member| *member).filter(|_| !is_planted(Canary::LeaveLost)),
             };
             self.send_home(now, Request { key, app: Arc::clone(&app), from, kind });
         }
         let subscriber = self.subscriber(id);
-        for pattern in subscriber.map(|subscriber| core::mem::take(&mut subscriber.patterns)).unwrap_or_default() {
+        for pattern in subscriber.map(|subscriber| subscriber.patterns().to_vec()).unwrap_or_default() {
             self.forget_watcher(now, id, &app.id, &pattern);
         }
         self.subscribers.remove(id.slot as usize);

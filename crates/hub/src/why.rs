@@ -73,7 +73,7 @@ impl<B: Broker + History> Shard<B> {
                 began: subscription.map(|subscription| subscription.began),
                 handled: entry.map_or(0, |entry| entry.from),
                 replaying: subscription.is_some_and(|subscription| subscription.replay.is_some()),
-                patterns: subscriber.patterns.len(),
+                patterns: subscriber.patterns().len(),
                 waiting: subscriber.outbox.len(),
                 given_up: subscriber.lost,
                 traced: subscriber.drawn,
@@ -102,7 +102,7 @@ impl Subscriber {
             Whom::Session(session) => *session == self.session,
             Whom::User(user) => {
                 let by_token = self.identity.as_ref().is_some_and(|identity| identity.user == *user);
-                let members = self.subscriptions.iter().filter_map(|subscription| subscription.member.as_ref());
+                let members = self.subscriptions.iter().filter_map(|subscription| subscription.member.as_deref());
                 let as_guest = || user.is_guest() && UserId::guest(self.session) == *user;
                 by_token || members.into_iter().any(|member| member.user == *user) || as_guest()
             }

@@ -5,6 +5,7 @@
 
 use crate::backend::ShardBroker;
 use crate::compression::Output;
+use crate::framing::WEBSOCKET;
 use crate::io::Io;
 use crate::limits::Permit;
 use crate::state::State;
@@ -36,8 +37,8 @@ pub(crate) struct Connection {
     broken: Cell<bool>,
     /// By the peer's reset, in the midst of a session.
     reset: Cell<bool>,
-    /// It compresses what it writes with a context of its own.
-    compresses: bool,
+    /// How its output is compressed.
+    output: Output,
     /// In the shard's list of those that are read again when it is not congested any more.
     pub(crate) waits_for_room: Cell<bool>,
     permit: RefCell<Option<Permit>>,
@@ -63,7 +64,7 @@ impl Connection {
             ended: Cell::new(false),
             broken: Cell::new(false),
             reset: Cell::new(false),
-            compresses: output == Output::Own,
+            output,
             waits_for_room: Cell::new(false),
             permit: RefCell::new(Some(permit)),
         }
@@ -115,26 +116,67 @@ impl Connection {
         if self.write_blocked.get() || self.broken.get() {
             return;
         }
-        while self.fill(state) {
-            let mut ws = self.ws.borrow_mut();
-            let written = with_slices(&mut ws, |slices| self.io.borrow_mut().try_write_vectored(slices));
+        while let Some(written) = self.write_next(state) {
             match written {
-                Some(Ok(0)) => return self.break_off(&io::ErrorKind::WriteZero.into()),
-                Some(Ok(written)) => {
-                    ws.transmit().advance(written);
-                    state.stats.borrow_mut().bytes_out += written as u64;
-                }
-                Some(Err(error)) if error.kind() != io::ErrorKind::WouldBlock => return self.break_off(&error),
-                Some(Err(_)) | None => {
+                Ok(0) => return self.break_off(&io::ErrorKind::WriteZero.into()),
+                Ok(written) => state.stats.borrow_mut().bytes_out += written as u64,
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return self.break_off(&error),
+                Err(_) => {
                     self.write_blocked.set(true);
                     self.wake();
                     return;
                 }
             }
         }
-        if self.ws.borrow().should_shut_down_write() {
+        let mut ws = self.ws.borrow_mut();
+        // An idle connection owns no buffer.
+        if let Some(buffer) = ws.reclaim_transmit() {
+            state.return_output(buffer);
+        }
+        if ws.should_shut_down_write() {
             self.wake();
         }
+    }
+
+    /// Writes once, if there is anything. It would block too where only the task can write.
+    fn write_next<B: ShardBroker>(&self, state: &State<B>) -> Option<io::Result<usize>> {
+        let would_block = || Err(io::ErrorKind::WouldBlock.into());
+        if self.passes_through() {
+            return self.write_through(state);
+        }
+        if !self.fill(state) {
+            return None;
+        }
+        let mut ws = self.ws.borrow_mut();
+        let written = with_slices(ws.transmit(), |slices| self.io.borrow_mut().try_write_vectored(slices));
+        if let Some(Ok(written)) = written {
+            ws.transmit().advance(written);
+        }
+        Some(written.unwrap_or_else(would_block))
+    }
+
+    /// Whether what waits in the outbox is what goes over the wire next.
+    fn passes_through(&self) -> bool {
+        let ws = self.ws.borrow();
+        self.output == Output::Ready(WEBSOCKET) && ws.transmit_len() == 0 && ws.is_open() && !self.ended.get()
+    }
+
+    /// Writes from the outbox: nothing is copied or allocated for a client that reads. What the kernel takes of a message only in part goes on by way of the
+    /// transport's queue.
+    fn write_through<B: ShardBroker>(&self, state: &State<B>) -> Option<io::Result<usize>> {
+        let mut sessions = state.sessions.borrow_mut();
+        let outbox = sessions.outbox(self.id).filter(|outbox| !outbox.is_empty())?;
+        let written = with_messages(outbox.waiting(), |slices| self.io.borrow_mut().try_write_vectored(slices));
+        if let Some(Ok(written)) = written {
+            let rest = outbox.advance(written);
+            if sessions.goes_on(self.id) {
+                state.want_turn();
+            }
+            if let Some(rest) = rest {
+                self.ws.borrow_mut().send_encoded_rest(rest);
+            }
+        }
+        Some(written.unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into())))
     }
 
     /// Moves some of the outbox to the transport's queue. Returns whether that has anything.
@@ -143,6 +185,9 @@ impl Connection {
         if ws.transmit_len() == 0 && ws.is_open() && !self.ended.get() {
             let mut sessions = state.sessions.borrow_mut();
             if let Some(outbox) = sessions.outbox(self.id) {
+                if !outbox.is_empty() {
+                    ws.lend_transmit(state.take_output());
+                }
                 let mut taken = 0;
                 while taken < WRITE_BYTES
                     && let Some(encoded) = outbox.pop()
@@ -153,14 +198,14 @@ impl Connection {
                     }
                 }
             }
-            if sessions.wants_turn() {
+            if sessions.goes_on(self.id) {
                 state.want_turn();
             }
         }
         let queued = ws.transmit_len() > 0;
-        if !queued {
-            // An idle connection owns no buffer.
-            ws.reclaim_transmit();
+        // An idle connection owns no buffer.
+        if !queued && let Some(buffer) = ws.reclaim_transmit() {
+            state.return_output(buffer);
         }
         queued
     }
@@ -171,7 +216,7 @@ impl Connection {
         ws: &mut proto::Connection,
         encoded: Encoded,
     ) -> Result<(), SendError> {
-        if !self.compresses {
+        if self.output != Output::Own {
             return ws.send_encoded(encoded.into_bytes());
         }
         let (queued, length) = (ws.transmit_len(), encoded.len());
@@ -224,10 +269,22 @@ impl Connection {
 }
 
 /// Calls with the transport's queue as slices for one vectored write.
-fn with_slices<T>(ws: &mut proto::Connection, write: impl FnOnce(&[IoSlice<'_>]) -> T) -> T {
+fn with_slices<T>(transmit: &mut proto::Transmit, write: impl FnOnce(&[IoSlice<'_>]) -> T) -> T {
     let mut slices = [IoSlice::new(&[]); SEGMENTS];
-    let transmit = ws.transmit();
     let count = transmit.chunks_vectored(&mut slices);
+    write(slices.get(..count).unwrap_or_default())
+}
+
+/// The same with the first of some messages, of which there is one mostly.
+fn with_messages<'a, T>(mut messages: impl Iterator<Item = &'a [u8]>, write: impl FnOnce(&[IoSlice<'_>]) -> T) -> T {
+    let first = IoSlice::new(messages.next().unwrap_or_default());
+    let Some(second) = messages.next() else { return write(&[first]) };
+    let mut slices = [first; SEGMENTS];
+    let mut count = 1;
+    for (slice, message) in slices.iter_mut().skip(1).zip(core::iter::once(second).chain(messages)) {
+        *slice = IoSlice::new(message);
+        count += 1;
+    }
     write(slices.get(..count).unwrap_or_default())
 }
 
@@ -370,7 +427,7 @@ impl<B: ShardBroker> ConnectionTask<B> {
         let connection = &self.connection;
         while connection.fill(&self.state) {
             let mut ws = connection.ws.borrow_mut();
-            let written = with_slices(&mut ws, |slices| {
+            let written = with_slices(ws.transmit(), |slices| {
                 Pin::new(&mut *connection.io.borrow_mut()).poll_write_vectored(cx, slices)
             });
             match ready!(written)? {

@@ -120,7 +120,7 @@ async fn respond<B: ShardBroker>(
             let upgraded = hyper::upgrade::on(&mut request);
             spawn_local(async move {
                 match upgraded.await {
-                    Ok(upgraded) => begin(upgraded, opened, permit).await,
+                    Ok(upgraded) => begin(upgraded, opened, permit),
                     Err(error) => tracing::debug!(%error, "an upgrade failed"),
                 }
             });
@@ -349,12 +349,10 @@ fn refusal_before_opening<B: ShardBroker>(id: SubscriberId, shared: &Shared<B>) 
     Some(json_error(StatusCode::FORBIDDEN, "permission_denied", &reason))
 }
 
-async fn begin<B: ShardBroker>(upgraded: hyper::upgrade::Upgraded, opened: Opened<B>, permit: Permit) {
+fn begin<B: ShardBroker>(upgraded: hyper::upgrade::Upgraded, opened: Opened<B>, permit: Permit) {
     let Ok(parts) = upgraded.downcast::<TokioIo<Watched>>() else { return };
-    let task = attach(parts.io.into_inner().io, &parts.read_buf, opened, permit);
-    // It would otherwise live as long as the connection.
-    drop(parts.read_buf);
-    task.await;
+    // In a task of its own: what hyper read into, and the room that this task has for the upgrade, would otherwise live as long as the connection.
+    spawn_local(attach(parts.io.into_inner().io, &parts.read_buf, opened, permit));
 }
 
 /// Gives a session its connection.

@@ -9,11 +9,11 @@ use crate::connection::Connection;
 use crate::exchange::Waiting;
 use crate::handle::{Counters, ShardStats};
 use crate::stream::Stream;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use core::cell::{Cell, RefCell};
 use core::future::poll_fn;
 use core::task::{Poll, Waker};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use switchboard_core::Outcome;
@@ -87,12 +87,20 @@ pub(crate) struct State<B: ShardBroker> {
     opening: RefCell<Vec<Waker>>,
     /// Empty read buffers: a connection owns one only while it holds unread bytes.
     buffers: RefCell<Vec<BytesMut>>,
+    /// An empty buffer for output, for the next connection that collects some.
+    output: RefCell<BytesMut>,
+    /// The same for one that carries messages as they are.
+    output_queue: RefCell<VecDeque<Bytes>>,
 }
 
 /// The size of a read buffer, in bytes: a message of 64 KiB with its header fits, and is not copied.
 pub(crate) const READ_BYTES: usize = 64 * 1024 + 256;
 /// Read buffers that a shard keeps.
 const BUFFERS_MAX: usize = 8;
+/// A larger buffer for output is not kept for the next connection, in bytes.
+const OUTPUT_KEPT: usize = 128 * 1024;
+/// Nor is a queue with more places.
+const OUTPUT_QUEUE_KEPT: usize = 1024;
 
 impl<B: ShardBroker> State<B> {
     pub(crate) fn new(
@@ -121,6 +129,8 @@ impl<B: ShardBroker> State<B> {
             notices,
             opening: RefCell::default(),
             buffers: RefCell::default(),
+            output: RefCell::default(),
+            output_queue: RefCell::default(),
         }
     }
 
@@ -169,6 +179,30 @@ impl<B: ShardBroker> State<B> {
         let mut buffers = self.buffers.borrow_mut();
         if buffers.len() < BUFFERS_MAX && buffer.try_reclaim(READ_BYTES) {
             buffers.push(buffer);
+        }
+    }
+
+    pub(crate) fn take_output(&self) -> BytesMut {
+        self.output.take()
+    }
+
+    /// Takes an empty buffer back.
+    pub(crate) fn return_output(&self, buffer: BytesMut) {
+        let mut kept = self.output.borrow_mut();
+        if buffer.capacity() > kept.capacity() && buffer.capacity() <= OUTPUT_KEPT {
+            *kept = buffer;
+        }
+    }
+
+    pub(crate) fn take_output_queue(&self) -> VecDeque<Bytes> {
+        self.output_queue.take()
+    }
+
+    /// Takes an empty queue back.
+    pub(crate) fn return_output_queue(&self, queue: VecDeque<Bytes>) {
+        let mut kept = self.output_queue.borrow_mut();
+        if queue.capacity() > kept.capacity() && queue.capacity() <= OUTPUT_QUEUE_KEPT {
+            *kept = queue;
         }
     }
 

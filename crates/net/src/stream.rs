@@ -117,14 +117,17 @@ impl Stream {
         let mut queue = self.queue.borrow_mut();
         if queue.is_empty() && !self.ended.get() {
             let mut sessions = state.sessions.borrow_mut();
+            if queue.capacity() == 0 {
+                *queue = state.take_output_queue();
+            }
             sessions.take_output(self.id, WRITE_BYTES, &mut queue);
-            if sessions.wants_turn() {
+            if sessions.goes_on(self.id) {
                 state.want_turn();
             }
         }
         if queue.is_empty() {
             // An idle connection owns no buffer.
-            *queue = VecDeque::new();
+            state.return_output_queue(core::mem::take(&mut queue));
         }
         !queue.is_empty()
     }

@@ -50,7 +50,7 @@ impl<B: Broker + History> Sessions<B> {
 
     fn signal(&mut self, session: &mut Session, signal: &Signal) -> bool {
         let own = signal.from.as_ref().is_some_and(|(_, sender)| *sender == session.name);
-        !own && session.channels.contains_key(&signal.channel) && self.tell(session, &Event::Signal(signal.clone()))
+        !own && session.channels.contains(&signal.channel) && self.tell(session, &Event::Signal(signal.clone()))
     }
 
     /// Ends a subscription, tells the client why, and returns whether there was one.
@@ -61,12 +61,12 @@ impl<B: Broker + History> Sessions<B> {
         channel: &ChannelName,
         code: RejectCode,
     ) -> bool {
-        let Some((channel, known)) = session.channels.remove_entry(channel) else { return false };
+        let Some((channel, known)) = session.channels.remove(channel) else { return false };
         self.count_subscriptions(session);
-        session.authorized.remove(&channel);
+        session.forget_authorized(&channel);
         session.pending += 1;
         let key = ChannelKey::new(session.app.id.clone(), channel.clone());
-        if self.shard.revoke(now, session.id, known.asked, OWN, &session.app, key, known.member) {
+        if self.shard.revoke(now, session.id, known.asked, OWN, &session.app, key, known.member.map(|member| *member)) {
             self.tell(session, &Event::Unsubscribed { channel, code });
         }
         true

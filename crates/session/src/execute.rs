@@ -43,21 +43,22 @@ impl<B: Broker + History> Sessions<B> {
                 if session.user.is_none() {
                     return Err(Reject::new(RejectCode::Unauthenticated, "authenticate first"));
                 }
-                let Some(Subscription { member, .. }) = session.channels.remove(&channel) else {
+                let Some((channel, Subscription { member, .. })) = session.channels.remove(&channel) else {
                     let message = format!("not subscribed to channel '{channel}'");
                     return Err(Reject::new(RejectCode::NotSubscribed, message));
                 };
                 self.count_subscriptions(session);
-                session.authorized.remove(&channel);
+                session.forget_authorized(&channel);
+                let member = member.map(|member| *member);
                 self.shard.unsubscribe(now, session.id, op, &session.app, key(&session.app, channel), member);
             }
             Command::Watch { pattern } => self.watch(now, session, op, pattern)?,
             Command::Unwatch { pattern } => {
-                let Some(index) = session.patterns.iter().position(|known| *known == pattern) else {
+                let Some(index) = session.patterns().iter().position(|known| *known == pattern) else {
                     let message = format!("not subscribed to pattern '{pattern}'");
                     return Err(Reject::new(RejectCode::NotSubscribed, message));
                 };
-                session.patterns.swap_remove(index);
+                session.rare().patterns.swap_remove(index);
                 self.shard.unwatch(now, session.id, op, pattern);
             }
             Command::Publish { channel, publish, exclude_self } => {
@@ -116,7 +117,7 @@ impl<B: Broker + History> Sessions<B> {
         if wanted.presence {
             session.check(now, &channel, Operations::PRESENCE, "see who is on")?;
         }
-        if session.channels.contains_key(&channel) {
+        if session.channels.contains(&channel) {
             let message = format!("already subscribed to channel '{channel}'");
             return Err(Reject::new(RejectCode::AlreadySubscribed, message));
         }
@@ -127,7 +128,8 @@ impl<B: Broker + History> Sessions<B> {
         wanted.since = wanted.since.map(|since| if may_resume { since } else { Since::Unknown });
         wanted.member = session.member(&channel);
         let needs = if wanted.presence { Operations::SUBSCRIBE | Operations::PRESENCE } else { Operations::SUBSCRIBE };
-        let subscription = Subscription { asked: op, member: wanted.member.clone(), needs };
+        let member = wanted.member.clone().map(Box::new);
+        let subscription = Subscription { asked: op, member, needs };
         session.channels.insert(channel.clone(), subscription);
         self.count_subscriptions(session);
         let key = key(&session.app, channel);
@@ -145,16 +147,17 @@ impl<B: Broker + History> Sessions<B> {
         signed: &Signed,
     ) -> Result<(), Reject> {
         self.directory.check_signed(&session.app.id, signed)?;
-        if session.channels.contains_key(&channel) {
+        if session.channels.contains(&channel) {
             let message = format!("already subscribed to channel '{channel}'");
             return Err(Reject::new(RejectCode::AlreadySubscribed, message));
         }
         let limit = session.app.limits.channels;
-        if session.authorized.len() >= limit && !session.authorized.contains_key(&channel) {
+        let member = member.map(|Described { user, info }| Member { user, client: session.name, info });
+        let authorized = &mut session.rare().authorized;
+        if authorized.len() >= limit && !authorized.contains_key(&channel) {
             return Err(Reject::new(RejectCode::LimitExceeded, format!("subscribed to {limit} channels already")));
         }
-        let member = member.map(|Described { user, info }| Member { user, client: session.name, info });
-        session.authorized.insert(channel.clone(), (operations, member));
+        authorized.insert(channel.clone(), (operations, member));
         self.answer(session, op, &Outcome::Authorized { channel });
         Ok(())
     }
@@ -164,13 +167,13 @@ impl<B: Broker + History> Sessions<B> {
         if session.user.is_none() {
             return Err(Reject::new(RejectCode::Unauthenticated, "authenticate first"));
         }
-        if session.patterns.contains(&pattern) {
+        if session.patterns().contains(&pattern) {
             let message = format!("already subscribed to pattern '{pattern}'");
             return Err(Reject::new(RejectCode::AlreadySubscribed, message));
         }
         session.has_room_for_subscription()?;
         self.shard.watch(now, session.id, op, &pattern);
-        session.patterns.push(pattern);
+        session.rare().patterns.push(pattern);
         Ok(())
     }
 

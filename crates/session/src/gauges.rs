@@ -14,9 +14,9 @@ pub(crate) struct Gauges {
 
 #[derive(Debug)]
 struct Counted {
-    id: SubscriberId,
-    kind: usize,
-    subscriptions: u64,
+    serial: u64,
+    subscriptions: u32,
+    kind: u8,
 }
 
 impl Gauges {
@@ -26,7 +26,8 @@ impl Gauges {
             self.open.resize_with(index + 1, || None);
         }
         if let Some(place) = self.open.get_mut(index) {
-            *place = Some(Counted { id, kind, subscriptions: 0 });
+            let kind = u8::try_from(kind).unwrap_or(u8::MAX);
+            *place = Some(Counted { serial: id.serial, subscriptions: 0, kind });
         }
         if let Some(count) = self.sessions.get_mut(kind) {
             *count += 1;
@@ -35,9 +36,11 @@ impl Gauges {
 
     pub(crate) fn close(&mut self, id: SubscriberId) {
         let place = self.open.get_mut(id.slot as usize);
-        let Some(counted) = place.and_then(|place| place.take_if(|counted| counted.id == id)) else { return };
-        self.subscriptions -= counted.subscriptions;
-        if let Some(count) = self.sessions.get_mut(counted.kind) {
+        let Some(counted) = place.and_then(|place| place.take_if(|counted| counted.serial == id.serial)) else {
+            return;
+        };
+        self.subscriptions -= u64::from(counted.subscriptions);
+        if let Some(count) = self.sessions.get_mut(usize::from(counted.kind)) {
             *count -= 1;
         }
     }
@@ -45,10 +48,10 @@ impl Gauges {
     /// A session subscribes to so many channels now.
     pub(crate) fn set_subscriptions(&mut self, id: SubscriberId, subscriptions: usize) {
         if let Some(Some(counted)) = self.open.get_mut(id.slot as usize)
-            && counted.id == id
+            && counted.serial == id.serial
         {
-            let subscriptions = subscriptions as u64;
-            self.subscriptions = self.subscriptions - counted.subscriptions + subscriptions;
+            let subscriptions = u32::try_from(subscriptions).unwrap_or(u32::MAX);
+            self.subscriptions = self.subscriptions + u64::from(subscriptions) - u64::from(counted.subscriptions);
             counted.subscriptions = subscriptions;
         }
     }

@@ -6,6 +6,7 @@ pub mod admission;
 
 mod bucket;
 mod control;
+mod deadlines;
 mod directory;
 mod encoder;
 mod execute;
@@ -13,6 +14,7 @@ mod gauges;
 mod index;
 mod session;
 mod sessions;
+mod subscribed;
 mod throttle;
 mod timers;
 mod users;

@@ -3,6 +3,8 @@
 //! Every right is checked here and nowhere else.
 
 use crate::bucket::Bucket;
+use crate::deadlines::{Deadline, Deadlines};
+use crate::subscribed::Subscribed;
 use hashbrown::HashMap;
 use std::sync::Arc;
 use switchboard_core::{
@@ -12,6 +14,7 @@ use switchboard_core::{
 use switchboard_dialects::{AnyDialect, Dialect};
 use switchboard_hub::{Member, SubscriberId};
 
+/// Ten thousands of these are idle: what few need is boxed.
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) id: SubscriberId,
@@ -23,6 +26,28 @@ pub(crate) struct Session {
     pub(crate) user: Option<UserId>,
     /// From its token.
     pub(crate) identity: Option<Arc<Identity>>,
+    /// What it subscribes to or has asked to.
+    pub(crate) channels: Subscribed,
+    pub(crate) bucket: Bucket,
+    /// Requests that the hub has not answered.
+    pub(crate) pending: usize,
+    /// Bytes that came before it authenticated.
+    pub(crate) early_bytes: usize,
+    /// Why it ends, once that is decided.
+    pub(crate) closing: Option<Box<Disconnect>>,
+    pub(crate) deadlines: Deadlines,
+    /// What the timers hold.
+    pub(crate) timer: Option<Time>,
+    /// The driver was told not to read.
+    pub(crate) paused: bool,
+    /// Asked when the shard had much unanswered: it is not read before it has all its answers.
+    pub(crate) held: bool,
+    rare: Option<Box<Rare>>,
+}
+
+/// What only some sessions have, once they have had it.
+#[derive(Debug, Default)]
+pub(crate) struct Rare {
     /// What the application's signatures allow it on single channels, and whom presence shows there.
     pub(crate) authorized: HashMap<ChannelName, (Operations, Option<Member>), foldhash::fast::RandomState>,
     /// The application has signed for its name.
@@ -31,24 +56,8 @@ pub(crate) struct Session {
     pub(crate) info: Option<Arc<str>>,
     /// Users about whose coming and going it is told.
     pub(crate) watched: Vec<UserId>,
-    /// What it subscribes to or has asked to.
-    pub(crate) channels: HashMap<ChannelName, Subscription, foldhash::fast::RandomState>,
     /// The patterns it subscribes to.
     pub(crate) patterns: Vec<ChannelPattern>,
-    pub(crate) bucket: Bucket,
-    /// Requests that the hub has not answered.
-    pub(crate) pending: usize,
-    /// Bytes that came before it authenticated.
-    pub(crate) early_bytes: usize,
-    /// Why it ends, once that is decided.
-    pub(crate) closing: Option<Disconnect>,
-    pub(crate) deadlines: Deadlines,
-    /// What the timers hold.
-    pub(crate) timer: Option<Time>,
-    /// The driver was told not to read.
-    pub(crate) paused: bool,
-    /// Asked when the shard had much unanswered: it is not read before it has all its answers.
-    pub(crate) held: bool,
 }
 
 /// A subscription that was asked for, granted and not ended.
@@ -57,30 +66,9 @@ pub(crate) struct Subscription {
     /// The operation that asked.
     pub(crate) asked: OpId,
     /// How presence counts it.
-    pub(crate) member: Option<Member>,
+    pub(crate) member: Option<Box<Member>>,
     /// The rights without which it ends.
     pub(crate) needs: Operations,
-}
-
-/// What will happen when, unless something comes before.
-#[derive(Debug, Default)]
-pub(crate) struct Deadlines {
-    /// To break the silence.
-    pub(crate) heartbeat: Option<Time>,
-    /// To have authenticated.
-    pub(crate) authentication: Option<Time>,
-    /// To be told that the token ends.
-    pub(crate) expiry_warning: Option<Time>,
-    /// The token ends.
-    pub(crate) expiry: Option<Time>,
-    /// A right ends that others may outlive.
-    pub(crate) grants: Option<Time>,
-    /// To have had enough.
-    pub(crate) patience: Option<Time>,
-    /// To be read again.
-    pub(crate) pace: Option<Time>,
-    /// To be sent away, with the time it shall wait before it returns.
-    pub(crate) drain: Option<(Time, core::time::Duration)>,
 }
 
 const NOBODY: &str = "only a user whom a token or a signature names has a channel of its own";
@@ -88,36 +76,73 @@ const NOBODY: &str = "only a user whom a token or a signature names has a channe
 /// What users may do with their own channels: the application publishes there.
 const OWN_OPERATIONS: Operations = Operations::READ;
 
-impl Deadlines {
-    pub(crate) fn next(&self) -> Option<Time> {
-        let drain = self.drain.map(|(at, _)| at);
-        [
-            self.heartbeat,
-            self.authentication,
-            self.expiry_warning,
-            self.expiry,
-            self.grants,
-            self.patience,
-            self.pace,
-            drain,
-        ]
-        .into_iter()
-        .flatten()
-        .min()
-    }
-}
-
 impl Session {
+    /// Before it is known who it is.
+    pub(crate) fn new(
+        now: Time,
+        id: SubscriberId,
+        name: SessionId,
+        app: Arc<App>,
+        dialect: AnyDialect,
+        format: WireFormat,
+    ) -> Self {
+        Self {
+            id,
+            name,
+            user: (app.anonymous.is_some() || !dialect.can_authenticate()).then(|| UserId::guest(name)),
+            identity: None,
+            channels: Subscribed::default(),
+            bucket: Bucket::default(),
+            pending: 0,
+            early_bytes: 0,
+            closing: None,
+            deadlines: Deadlines {
+                heartbeat: (now + app.limits.heartbeat).into(),
+                patience: dialect.patience().map(|patience| now + patience).into(),
+                ..Deadlines::default()
+            },
+            timer: None,
+            paused: false,
+            held: false,
+            rare: None,
+            app,
+            dialect,
+            format,
+        }
+    }
+
+    pub(crate) fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    /// The patterns it subscribes to.
+    pub(crate) fn patterns(&self) -> &[ChannelPattern] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.patterns)
+    }
+
+    /// Users about whose coming and going it is told.
+    pub(crate) fn watched(&self) -> &[UserId] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.watched)
+    }
+
+    /// What a signature allowed it on the channel is over.
+    pub(crate) fn forget_authorized(&mut self, channel: &ChannelName) {
+        if let Some(rare) = &mut self.rare {
+            rare.authorized.remove(channel);
+        }
+    }
+
     /// Takes on an identity: rights, name and end.
     pub(crate) fn identify(&mut self, now: Time, identity: Identity) {
         self.user = Some(identity.user.clone());
-        self.deadlines.authentication = None;
-        self.deadlines.expiry = identity.expires;
+        self.deadlines.authentication = None.into();
+        self.deadlines.expiry = identity.expires.into();
         // Warned 30 s before the end, or a tenth of the life if that is less.
-        self.deadlines.expiry_warning = identity.expires.map(|expires| {
+        let warning = identity.expires.map(|expires| {
             let life = expires.since(now);
             now + (life - (life / 10).min(core::time::Duration::from_secs(30)))
         });
+        self.deadlines.expiry_warning = warning.into();
         self.identity = Some(Arc::new(identity));
         self.plan_grants(now);
     }
@@ -125,15 +150,14 @@ impl Session {
     /// Looks again at what it may do when the next of its rights ends.
     pub(crate) fn plan_grants(&mut self, now: Time) {
         let grants = self.identity.iter().flat_map(|identity| &identity.grants);
-        self.deadlines.grants = grants.filter_map(|grant| grant.expires).filter(|expires| *expires > now).min();
+        let next = grants.filter_map(|grant| grant.expires).filter(|expires| *expires > now).min();
+        self.deadlines.grants = next.into();
     }
 
-    /// What it subscribes to and may no longer, in the order of names: the same input gives the same output, and the table has an order of its own in each process.
+    /// What it subscribes to and may no longer, in the order of names.
     pub(crate) fn overstayed(&self, now: Time) -> Vec<ChannelName> {
         let over = self.channels.iter().filter(|(channel, known)| !self.allows(now, channel, known.needs));
-        let mut over: Vec<ChannelName> = over.map(|(channel, _)| channel.clone()).collect();
-        over.sort_unstable();
-        over
+        over.map(|(channel, _)| channel.clone()).collect()
     }
 
     /// The channel that is meant by the one that a client names.
@@ -149,7 +173,8 @@ impl Session {
 
     /// The user, if a token or a signature names one.
     pub(crate) fn named_user(&self) -> Option<&UserId> {
-        self.user.as_ref().filter(|_| self.signed_in || self.identity.is_some())
+        let signed_in = || self.rare.as_ref().is_some_and(|rare| rare.signed_in);
+        self.user.as_ref().filter(|_| self.identity.is_some() || signed_in())
     }
 
     /// Whether it is the own channel of this session's user.
@@ -168,14 +193,14 @@ impl Session {
 
     /// Whether it shall not be read for now.
     pub(crate) fn must_wait(&self) -> bool {
-        self.held || self.deadlines.pace.is_some() || self.pending >= self.app.limits.operations_pending
+        self.held || self.deadlines.pace != Deadline::NEVER || self.pending >= self.app.limits.operations_pending
     }
 
     pub(crate) fn allows(&self, now: Time, channel: &ChannelName, operations: Operations) -> bool {
         if self.owns(channel) {
             return OWN_OPERATIONS.contains(operations);
         }
-        if self.authorized.get(channel).is_some_and(|(allowed, _)| allowed.contains(operations)) {
+        if self.authorized(channel).is_some_and(|(allowed, _)| allowed.contains(operations)) {
             return true;
         }
         self.app.allows(self.identity.as_deref(), now, channel, operations)
@@ -208,14 +233,15 @@ impl Session {
         if let Some(member) = self.authorized_member(channel) {
             return Some(member.clone());
         }
-        let info = self.identity.as_ref().and_then(|identity| identity.info.clone()).or_else(|| self.info.clone());
+        let signed = || self.rare.as_ref().and_then(|rare| rare.info.clone());
+        let info = self.identity.as_ref().and_then(|identity| identity.info.clone()).or_else(signed);
         self.user.clone().map(|user| Member { user, client: self.name, info })
     }
 
     /// Channels and patterns share one limit.
     pub(crate) fn has_room_for_subscription(&self) -> Result<(), Reject> {
         let limit = self.app.limits.channels;
-        if self.channels.len() + self.patterns.len() < limit {
+        if self.channels.len() + self.patterns().len() < limit {
             return Ok(());
         }
         Err(Reject::new(RejectCode::LimitExceeded, format!("subscribed to {limit} channels already")))
@@ -227,6 +253,10 @@ impl Session {
     }
 
     fn authorized_member(&self, channel: &ChannelName) -> Option<&Member> {
-        self.authorized.get(channel)?.1.as_ref()
+        self.authorized(channel)?.1.as_ref()
+    }
+
+    fn authorized(&self, channel: &ChannelName) -> Option<&(Operations, Option<Member>)> {
+        self.rare.as_ref()?.authorized.get(channel)
     }
 }

@@ -3,11 +3,12 @@
 //! The driver calls in with what came from sockets, from other shards and from the clock, then drains: mail, bytes, closings. It decides nothing.
 
 use crate::Directory;
+use crate::deadlines::{Deadline, Deadlines};
 use crate::encoder::Encoder;
 use crate::execute;
 use crate::gauges::Gauges;
 use crate::index::Index;
-use crate::session::{Deadlines, Session};
+use crate::session::Session;
 use crate::throttle::Throttle;
 use crate::timers::Timers;
 use bytes::{Bytes, BytesMut};
@@ -17,7 +18,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use switchboard_core::{
     App, AppId, Command, Disconnect, Encoded, Event, Framing, FramingId, Identity, OpId, Outcome, Reject, RejectCode,
-    SessionId, Time, UserId, WireFormat,
+    SessionId, Time, WireFormat,
 };
 use switchboard_dialects::{AnyDialect, Commands, Dialect, Incoming, Opening, Welcome};
 use switchboard_hub::{
@@ -104,39 +105,13 @@ impl<B: Broker + History> Sessions<B> {
         let dialect = AnyDialect::new(opening);
         let format = WireFormat { dialect: dialect.format(), framing };
         let (id, name) = self.shard.open(&app, format);
-        let mut session = Box::new(Session {
-            id,
-            name,
-            user: (app.anonymous.is_some() || !dialect.can_authenticate()).then(|| UserId::guest(name)),
-            identity: None,
-            authorized: hashbrown::HashMap::default(),
-            signed_in: false,
-            watched: Vec::new(),
-            info: None,
-            channels: hashbrown::HashMap::default(),
-            patterns: Vec::new(),
-            bucket: crate::bucket::Bucket::default(),
-            pending: 0,
-            early_bytes: 0,
-            closing: None,
-            deadlines: Deadlines {
-                heartbeat: Some(now + app.limits.heartbeat),
-                patience: dialect.patience().map(|patience| now + patience),
-                ..Deadlines::default()
-            },
-            timer: None,
-            paused: false,
-            held: false,
-            app,
-            dialect,
-            format,
-        });
+        let mut session = Box::new(Session::new(now, id, name, app, dialect, format));
         if let Some(identity) = identity {
             session.identify(now, identity);
             self.shard.set_identity(id, session.identity.clone());
             self.index_user(&session, None);
         } else if session.user.is_none() {
-            session.deadlines.authentication = Some(now + session.app.limits.authentication_timeout);
+            session.deadlines.authentication = (now + session.app.limits.authentication_timeout).into();
         }
         self.gauges.open(id, session.dialect.kind());
         self.index.open(id);
@@ -201,7 +176,7 @@ impl<B: Broker + History> Sessions<B> {
         if commands.is_empty() {
             // Nothing to refuse, yet not for nothing: a client that only pings or errs is read more slowly.
             if let Err(until) = session.bucket.take(now, &session.app.limits) {
-                session.deadlines.pace = Some(until);
+                session.deadlines.pace = until.into();
             }
         }
         for (op, command) in commands.drain(..) {
@@ -213,7 +188,7 @@ impl<B: Broker + History> Sessions<B> {
                     self.answer(session, op, &Outcome::Rejected(reject));
                     continue;
                 }
-                Err(until) => session.deadlines.pace = Some(until),
+                Err(until) => session.deadlines.pace = until.into(),
             }
             self.execute(now, session, op, command);
         }
@@ -247,7 +222,11 @@ impl<B: Broker + History> Sessions<B> {
 
     /// How the transport shall close once the outbox is empty.
     pub fn closing(&self, id: SubscriberId) -> Option<&Disconnect> {
-        self.get(id)?.closing.as_ref()
+        // The hub takes nothing more for a session that ends. Mostly it goes on, and need not be looked at.
+        if !self.shard.is_given_up(id) {
+            return None;
+        }
+        self.get(id)?.closing.as_deref()
     }
 
     /// The largest message that the client may send now, in bytes. It grows when the client authenticates.
@@ -345,6 +324,11 @@ impl<B: Broker + History> Sessions<B> {
         self.shard.has_replay_with_room()
     }
 
+    /// The same of the one session whose outbox was drained.
+    pub fn goes_on(&self, id: SubscriberId) -> bool {
+        self.shard.goes_on_with_room(id)
+    }
+
     /// The next session with something to write or to close.
     pub fn poll_dirty(&mut self) -> Option<SubscriberId> {
         self.shard.poll_dirty()
@@ -375,7 +359,7 @@ impl<B: Broker + History> Sessions<B> {
             end = session.dialect.finish(out);
         }
         if end.is_some() && session.closing.is_none() {
-            session.closing = end;
+            session.closing = end.map(Box::new);
             self.timers.set(id.slot, &mut session.timer, None);
             self.shard.give_up(id);
         }
@@ -457,7 +441,7 @@ impl<B: Broker + History> Sessions<B> {
     }
 
     fn handle_deadlines(&mut self, now: Time, session: &mut Session) {
-        let due = |deadline: Option<Time>| deadline.is_some_and(|at| at <= now);
+        let due = |deadline: Deadline| deadline.is_due(now);
         if session.closing.is_some() {
             session.deadlines = Deadlines::default();
             return;
@@ -471,12 +455,12 @@ impl<B: Broker + History> Sessions<B> {
         if due(session.deadlines.patience) {
             return self.end(session, &Disconnect::PATIENCE);
         }
-        if let Some((_, after)) = session.deadlines.drain.filter(|(at, _)| *at <= now) {
-            return self.end(session, &Disconnect::going_away(after));
+        if due(session.deadlines.drain) {
+            return self.end(session, &Disconnect::going_away(session.deadlines.return_after));
         }
         if due(session.deadlines.expiry_warning) {
-            session.deadlines.expiry_warning = None;
-            if let Some(expires) = session.deadlines.expiry {
+            session.deadlines.expiry_warning = None.into();
+            if let Some(expires) = session.deadlines.expiry.get() {
                 self.tell(session, &Event::TokenExpiring { expires });
             }
         }
@@ -485,11 +469,11 @@ impl<B: Broker + History> Sessions<B> {
             session.plan_grants(now);
         }
         if due(session.deadlines.pace) {
-            session.deadlines.pace = None;
+            session.deadlines.pace = None.into();
             self.resume(session);
         }
         if due(session.deadlines.heartbeat) {
-            session.deadlines.heartbeat = Some(now + session.app.limits.heartbeat);
+            session.deadlines.heartbeat = (now + session.app.limits.heartbeat).into();
             if !self.shard.outbox(session.id).is_some_and(Outbox::take_used) {
                 self.write(session, |session, out| session.dialect.on_silence(out));
                 // The heartbeat itself must not make the next interval look busy.
@@ -531,7 +515,7 @@ impl<B: Broker + History> Sessions<B> {
     /// A subscription that the hub refused is none.
     fn forget_refused(&mut self, _: Time, session: &mut Session, op: OpId) {
         self.stats.rejects += 1;
-        session.channels.retain(|_, known| known.asked != op || op == OWN);
+        session.channels.retain(|known| known.asked != op || op == OWN);
         self.count_subscriptions(session);
     }
 
@@ -608,7 +592,7 @@ impl<B: Broker + History> Sessions<B> {
         self.write(session, |session, out| told = session.dialect.on_disconnect(disconnect, out));
         self.shard.mark_dirty(session.id);
         self.shard.give_up(session.id);
-        session.closing = Some(told);
+        session.closing = Some(Box::new(told));
     }
 
     fn get(&self, id: SubscriberId) -> Option<&Session> {
@@ -643,5 +627,6 @@ fn plan_drain(session: &mut Session, now: Time, window: Duration) {
         let hash = (session.name.serial ^ salt).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 44;
         window.mul_f64(hash as f64 / f64::from(1 << 20))
     };
-    session.deadlines.drain = Some((now + spread(0), spread(0x5DEE_CE66)));
+    session.deadlines.drain = (now + spread(0)).into();
+    session.deadlines.return_after = spread(0x5DEE_CE66);
 }

@@ -28,8 +28,8 @@ impl<B: Broker + History> Sessions<B> {
         watched.dedup();
         watched.retain(|watched| *watched != user.user);
         session.user = Some(user.user);
-        session.info = user.info;
-        session.signed_in = true;
+        session.rare().info = user.info;
+        session.rare().signed_in = true;
         self.index_user(session, before.as_ref());
         self.end_what_overstays(now, session);
         self.answer(session, op, &outcome);
@@ -41,14 +41,14 @@ impl<B: Broker + History> Sessions<B> {
     fn watch_users(&mut self, now: Time, session: &mut Session, users: Vec<UserId>) {
         let key =
             |session: &Session, user: &UserId| ChannelKey::new(session.app.id.clone(), ChannelName::of_user(user));
-        for user in core::mem::replace(&mut session.watched, users) {
+        for user in core::mem::replace(&mut session.rare().watched, users) {
             session.pending += 1;
             self.shard.unsubscribe(now, session.id, OWN, &session.app, key(session, &user), None);
         }
-        for user in &session.watched {
+        for user in session.watched().to_vec() {
             session.pending += 1;
             let wanted = SubscribeRequest { presence: true, only_presence: true, ..SubscribeRequest::default() };
-            self.shard.subscribe(now, session.id, WATCH, &session.app, key(session, user), wanted);
+            self.shard.subscribe(now, session.id, WATCH, &session.app, key(session, &user), wanted);
         }
     }
 
@@ -56,7 +56,7 @@ impl<B: Broker + History> Sessions<B> {
     pub(crate) fn tell_watched(&mut self, session: &mut Session, outcome: &Outcome) {
         let Outcome::Subscribed { channel, users: Some(users), .. } = outcome else { return };
         let Some(user) = channel.user().and_then(|user| UserId::parse(user).ok()) else { return };
-        if session.closing.is_some() || !session.watched.contains(&user) {
+        if session.closing.is_some() || !session.watched().contains(&user) {
             return;
         }
         let change = PresenceChange { serial: 0, joined: !users.is_empty(), user, info: None };

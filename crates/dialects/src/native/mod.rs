@@ -43,6 +43,10 @@ impl Native {
         let op = OpId(self.next_op);
         self.next_op += 1;
         if let Some(id) = id {
+            if self.ids.is_empty() {
+                // Most clients wait for one answer at a time, and most connections are idle.
+                self.ids.reserve_exact(1);
+            }
             self.ids.push_back((op, id.into()));
         }
         op

@@ -9,6 +9,7 @@ mod dialects;
 mod limits;
 mod losses;
 mod matrix;
+mod memory;
 mod model;
 mod noise;
 mod notices;

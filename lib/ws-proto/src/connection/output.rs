@@ -164,6 +164,25 @@ impl Connection {
         Ok(())
     }
 
+    /// Queues the rest of such frames whose beginning the caller has written to the socket itself, while nothing was queued here: what is sent next must not
+    /// come into the midst of them.
+    ///
+    /// ```
+    /// # use switchboard_ws_proto::{Config, Connection, Role};
+    /// # let mut connection = Connection::new(Role::Server, Config::default());
+    /// use bytes::Bytes;
+    ///
+    /// assert_eq!(connection.transmit_len(), 0);
+    /// // The socket has taken the header and three letters of b"\x81\x05hello".
+    /// connection.send_encoded_rest(Bytes::from_static(b"lo"));
+    /// connection.send_text("next")?;
+    /// assert_eq!(connection.transmit_len(), 2 + 6);
+    /// # Ok::<(), switchboard_ws_proto::SendError>(())
+    /// ```
+    pub fn send_encoded_rest(&mut self, rest: Bytes) {
+        self.transmit.push_encoded(rest);
+    }
+
     /// Queues frames as [`send_encoded`](Self::send_encoded) takes them, none of them compressed, and compresses each whole message for this
     /// connection alone: many connections share what was encoded once, and those with context takeover make of it what their context
     /// gives. Answers how many were compressed: none where nothing is agreed.

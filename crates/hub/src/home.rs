@@ -125,7 +125,7 @@ impl<B: Broker + History> Homes<B> {
             }
             RequestKind::Unsubscribe { answer, member } => {
                 self.herald.ignores(&app);
-                self.unsubscribe(now, &key, from.shard, member.as_ref());
+                self.unsubscribe(now, &key, from.shard, member.as_deref());
                 if !answer {
                     return;
                 }
@@ -186,7 +186,7 @@ impl<B: Broker + History> Homes<B> {
         if told {
             self.herald.subscribed(now, &key, home.subscribers());
         }
-        if let Some(change) = request.member.as_ref().and_then(|member| home.members.join(member, users_max)) {
+        if let Some(change) = request.member.as_deref().and_then(|member| home.members.join(member, users_max)) {
             announce(&mut self.letters, home, &key, &change);
             self.herald.member(now, &key, true, change.user);
         }

@@ -72,8 +72,8 @@ pub struct SubscribeRequest {
     pub presence: bool,
     /// Whether it wants nothing but presence: no publication is given to it.
     pub only_presence: bool,
-    /// How presence counts it, if it does.
-    pub member: Option<Member>,
+    /// How presence counts it, if it does. Shared by all who have to name it at its end.
+    pub member: Option<Arc<Member>>,
     /// Deliveries in a second that it wants at most; 0 is as many as there are. The channel's options may allow fewer.
     pub rate: u32,
     /// Whether it wants the channel's cached value, if it does not get what it missed.
@@ -87,7 +87,7 @@ pub(crate) enum RequestKind {
     /// Let it go. A subscriber that has disappeared is not answered.
     Unsubscribe {
         answer: bool,
-        member: Option<Member>,
+        member: Option<Arc<Member>>,
     },
     Publish {
         publish: Publish,

@@ -131,7 +131,7 @@ impl<B: Broker + History> Shard<B> {
         op: OpId,
         app: &Arc<App>,
         key: ChannelKey,
-        member: Option<Member>,
+        member: Option<Arc<Member>>,
     ) {
         let kind = RequestKind::Unsubscribe { answer: true, member };
         self.request(now, Caller::Subscriber(id), op, app, key, kind);

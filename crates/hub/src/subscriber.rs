@@ -134,7 +134,7 @@ pub(crate) struct Subscription {
     /// The channel's offset when it began.
     pub(crate) began: u64,
     /// As presence counts it.
-    pub(crate) member: Option<Box<Member>>,
+    pub(crate) member: Option<Arc<Member>>,
     /// What is still to be replayed; live publications queue up behind it.
     pub(crate) replay: Option<Box<Replay>>,
 }

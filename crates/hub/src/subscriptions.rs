@@ -25,7 +25,7 @@ impl<B: Broker + History> Shard<B> {
         op: OpId,
         app: &Arc<App>,
         key: ChannelKey,
-        member: Option<Member>,
+        member: Option<Arc<Member>>,
     ) -> bool {
         let established = !is_planted(Canary::RevokedStillHears) && self.end_subscription(id, &key);
         if !established && let Some(subscriber) = self.subscriber(id) {
@@ -56,8 +56,13 @@ impl<B: Broker + History> Shard<B> {
                 .into_iter()
                 .filter(|publication| publication.exclude != Some(session) || is_planted(Canary::ExcludedReplayed));
             let replay = replaying.then(|| Box::new(Replay::new(wanted.collect(), cached, promised)));
-            let member = request.member.map(Box::new);
-            subscriber.add_subscription(Subscription { channel, index, began: position.offset, member, replay });
+            subscriber.add_subscription(Subscription {
+                channel,
+                index,
+                began: position.offset,
+                member: request.member,
+                replay,
+            });
             if let Some(local) = self.roster.channels.get(channel as usize) {
                 let rate = [local.options.rate, request.rate].into_iter().filter(|rate| *rate > 0).min().unwrap_or(0);
                 if rate > 0 {
@@ -99,7 +104,7 @@ impl<B: Broker + History> Shard<B> {
             let from = ReturnAddress { shard: self.config.id, caller: Caller::Subscriber(id), op: OpId(0), bytes: 0 };
             let kind = RequestKind::Unsubscribe {
                 answer: false,
-                member: subscription.member.map(|member| *member).filter(|_| !is_planted(Canary::LeaveLost)),
+                member: subscription.member.filter(|_| !is_planted(Canary::LeaveLost)),
             };
             self.send_home(now, Request { key, app: Arc::clone(&app), from, kind });
         }

@@ -66,7 +66,7 @@ impl<B: Broker + History> Sessions<B> {
         session.forget_authorized(&channel);
         session.pending += 1;
         let key = ChannelKey::new(session.app.id.clone(), channel.clone());
-        if self.shard.revoke(now, session.id, known.asked, OWN, &session.app, key, known.member.map(|member| *member)) {
+        if self.shard.revoke(now, session.id, known.asked, OWN, &session.app, key, known.member) {
             self.tell(session, &Event::Unsubscribed { channel, code });
         }
         true

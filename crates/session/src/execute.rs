@@ -49,7 +49,6 @@ impl<B: Broker + History> Sessions<B> {
                 };
                 self.count_subscriptions(session);
                 session.forget_authorized(&channel);
-                let member = member.map(|member| *member);
                 self.shard.unsubscribe(now, session.id, op, &session.app, key(&session.app, channel), member);
             }
             Command::Watch { pattern } => self.watch(now, session, op, pattern)?,
@@ -128,7 +127,7 @@ impl<B: Broker + History> Sessions<B> {
         wanted.since = wanted.since.map(|since| if may_resume { since } else { Since::Unknown });
         wanted.member = session.member(&channel);
         let needs = if wanted.presence { Operations::SUBSCRIBE | Operations::PRESENCE } else { Operations::SUBSCRIBE };
-        let member = wanted.member.clone().map(Box::new);
+        let member = wanted.member.clone();
         let subscription = Subscription { asked: op, member, needs };
         session.channels.insert(channel.clone(), subscription);
         self.count_subscriptions(session);
@@ -152,7 +151,7 @@ impl<B: Broker + History> Sessions<B> {
             return Err(Reject::new(RejectCode::AlreadySubscribed, message));
         }
         let limit = session.app.limits.channels;
-        let member = member.map(|Described { user, info }| Member { user, client: session.name, info });
+        let member = member.map(|Described { user, info }| Arc::new(Member { user, client: session.name, info }));
         let authorized = &mut session.rare().authorized;
         if authorized.len() >= limit && !authorized.contains_key(&channel) {
             return Err(Reject::new(RejectCode::LimitExceeded, format!("subscribed to {limit} channels already")));

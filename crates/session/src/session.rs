@@ -49,7 +49,7 @@ pub(crate) struct Session {
 #[derive(Debug, Default)]
 pub(crate) struct Rare {
     /// What the application's signatures allow it on single channels, and whom presence shows there.
-    pub(crate) authorized: HashMap<ChannelName, (Operations, Option<Member>), foldhash::fast::RandomState>,
+    pub(crate) authorized: HashMap<ChannelName, (Operations, Option<Arc<Member>>), foldhash::fast::RandomState>,
     /// The application has signed for its name.
     pub(crate) signed_in: bool,
     /// What it is shown with, once it has signed in.
@@ -66,7 +66,7 @@ pub(crate) struct Subscription {
     /// The operation that asked.
     pub(crate) asked: OpId,
     /// How presence counts it.
-    pub(crate) member: Option<Box<Member>>,
+    pub(crate) member: Option<Arc<Member>>,
     /// The rights without which it ends.
     pub(crate) needs: Operations,
 }
@@ -226,7 +226,7 @@ impl Session {
         Err(Reject::new(RejectCode::PermissionDenied, format!("no right to {verb} channel '{channel}'")))
     }
 
-    pub(crate) fn member(&self, channel: &ChannelName) -> Option<Member> {
+    pub(crate) fn member(&self, channel: &ChannelName) -> Option<Arc<Member>> {
         if !self.app.channels.of(channel).presence || !self.dialect.is_present() {
             return None;
         }
@@ -235,7 +235,7 @@ impl Session {
         }
         let signed = || self.rare.as_ref().and_then(|rare| rare.info.clone());
         let info = self.identity.as_ref().and_then(|identity| identity.info.clone()).or_else(signed);
-        self.user.clone().map(|user| Member { user, client: self.name, info })
+        self.user.clone().map(|user| Arc::new(Member { user, client: self.name, info }))
     }
 
     /// Channels and patterns share one limit.
@@ -252,11 +252,11 @@ impl Session {
         user.cloned().map(|user| ClientInfo { user })
     }
 
-    fn authorized_member(&self, channel: &ChannelName) -> Option<&Member> {
+    fn authorized_member(&self, channel: &ChannelName) -> Option<&Arc<Member>> {
         self.authorized(channel)?.1.as_ref()
     }
 
-    fn authorized(&self, channel: &ChannelName) -> Option<&(Operations, Option<Member>)> {
+    fn authorized(&self, channel: &ChannelName) -> Option<&(Operations, Option<Arc<Member>>)> {
         self.rare.as_ref()?.authorized.get(channel)
     }
 }

@@ -1,7 +1,7 @@
 //! Every way by which text comes to be: each gives a `str` without checking it again, so each has to have checked. Small, for Miri.
 
 use bytes::{Bytes, BytesMut};
-use switchboard_ws_proto::{Event, Message, Opcode, Utf8Bytes};
+use switchboard_ws_proto::{Connection, Event, Message, Opcode, Utf8Bytes};
 
 use crate::support::*;
 
@@ -48,8 +48,30 @@ fn text_that_is_received() {
     }
 }
 
+/// The same, inflated: from a block that is stored as it is, which takes no time.
+#[cfg(feature = "deflate")]
+#[test]
+fn text_that_is_inflated() {
+    use crate::deflate::{ALONE, agreed};
+    use switchboard_ws_proto::{FrameHeader, Limits, Role};
+
+    let payload = [&[0, 10, 0, 0xf5, 0xff], TEXT.as_bytes(), &[0]].concat();
+    let mut frame = Vec::new();
+    FrameHeader { rsv: 0b100, ..FrameHeader::new(Opcode::Text, payload.len() as u64) }.encode(&mut frame);
+    frame.extend_from_slice(&payload);
+    let frame = masked(&frame);
+    for cut in [0, 9, frame.len()] {
+        received_by(agreed(Role::Server, ALONE, Limits::default()), &[&frame[..cut], &frame[cut..]]);
+    }
+    let mut connection = agreed(Role::Server, ALONE, Limits::default());
+    assert_eq!(in_pieces(&mut connection, &frame, 5), TEXT);
+}
+
 fn received(chunks: &[&[u8]]) {
-    let mut connection = server();
+    received_by(server(), chunks);
+}
+
+fn received_by(mut connection: Connection, chunks: &[&[u8]]) {
     let mut found = Vec::new();
     for chunk in chunks {
         connection.receive(BytesMut::from(*chunk));
@@ -64,15 +86,18 @@ fn text_in_pieces() {
     let bytes = TEXT.as_bytes();
     let frames = masked(&frame(true, Opcode::Text, bytes));
     for step in 1..=frames.len() {
-        let mut connection = server();
-        let mut joined = String::new();
-        for chunk in frames.chunks(step) {
-            connection.receive(BytesMut::from(chunk));
-            while let Some(event) = connection.poll_piece() {
-                let Event::Piece(piece) = event else { panic!("{event:?}") };
-                joined.push_str(piece.data.as_text().unwrap());
-            }
-        }
-        assert_eq!(joined, TEXT, "in steps of {step}");
+        assert_eq!(in_pieces(&mut server(), &frames, step), TEXT, "in steps of {step}");
     }
+}
+
+fn in_pieces(connection: &mut Connection, frames: &[u8], step: usize) -> String {
+    let mut joined = String::new();
+    for chunk in frames.chunks(step) {
+        connection.receive(BytesMut::from(chunk));
+        while let Some(event) = connection.poll_piece() {
+            let Event::Piece(piece) = event else { panic!("{event:?}") };
+            joined.push_str(piece.data.as_text().unwrap());
+        }
+    }
+    joined
 }

@@ -152,6 +152,37 @@ impl Input {
             || self.partial.as_ref().is_some_and(|partial| partial.has_news() || partial.pieces != Pieces::None)
     }
 
+    /// The next message, if it is what most of a client's are: whole, of 1 to `bytes_max` bytes (at most 125), and breaking no rule. Anything
+    /// else is for [`poll`](Self::poll), of which this is a shortcut for servers.
+    #[inline(always)]
+    pub(crate) fn poll_small(&mut self, bytes_max: u8) -> Option<Message> {
+        if self.partial.is_some() || self.source.head.len > 0 {
+            return None;
+        }
+        let (header, rest) = self.source.chunk.split_first_chunk_mut::<SMALL_HEADER_BYTES>()?;
+        let [first, second, key @ ..] = *header;
+        let text = match first {
+            0x81 => true,
+            0x82 => false,
+            _ => return None,
+        };
+        // Without a mask it is more than 127.
+        let length = second ^ 0x80;
+        if length.wrapping_sub(1) >= bytes_max {
+            return None;
+        }
+        let length = usize::from(length);
+        let payload = rest.get_mut(..length)?;
+        let ascii = mask::apply_and_look(key, payload);
+        if text && !ascii && !utf8::is_utf8(payload) {
+            mask::apply(key, payload);
+            return None;
+        }
+        let mut payload = self.source.chunk.split_to(SMALL_HEADER_BYTES + length).freeze();
+        payload.advance(SMALL_HEADER_BYTES);
+        Some(if text { Message::Text(Utf8Bytes::from_checked(payload)) } else { Message::Binary(payload) })
+    }
+
     /// The next message or control frame that is whole.
     #[inline]
     pub(crate) fn poll(&mut self, masked: bool, limits: &Limits) -> Result<Option<Incoming>, ProtocolError> {
@@ -306,19 +337,25 @@ impl Source {
         header_len: usize,
         length: usize,
     ) -> Result<Incoming, ProtocolError> {
+        let mut ascii = false;
         let payload = if length == 0 {
             self.chunk.advance(header_len);
             Bytes::new()
         } else {
             let mut frame = self.chunk.split_to(header_len + length);
-            mask::apply(key, frame.get_mut(header_len..).unwrap_or_default());
+            let masked = frame.get_mut(header_len..).unwrap_or_default();
+            if opcode == Opcode::Text && length < utf8::SIMD_BYTES_MIN {
+                ascii = mask::apply_and_look(key, masked);
+            } else {
+                mask::apply(key, masked);
+            }
             let mut payload = frame.freeze();
             payload.advance(header_len);
             payload
         };
         Ok(match opcode {
             Opcode::Text => {
-                if !utf8::is_utf8(&payload) {
+                if !ascii && !utf8::is_utf8(&payload) {
                     return Err(ProtocolError::InvalidUtf8);
                 }
                 Incoming::Message(Message::Text(Utf8Bytes::from_checked(payload)))
@@ -360,6 +397,9 @@ impl PartialHead {
         }
     }
 }
+
+/// Of a frame of up to 125 bytes, with a mask.
+const SMALL_HEADER_BYTES: usize = 6;
 
 /// What may come of a compressed message: the limit is of what it is inflated to, which may be less. But a message that inflates to nothing has
 /// to end too.

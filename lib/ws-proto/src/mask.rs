@@ -5,20 +5,48 @@ use core::fmt;
 /// Masks, or unmasks, in place. The first byte meets the first byte of `key`.
 #[inline]
 pub(crate) fn apply(key: [u8; 4], data: &mut [u8]) {
+    // What servers send has no key.
+    if key != [0; 4] {
+        combine::<false>(key, data);
+    }
+}
+
+/// The same, and answers whether what came of it is ASCII: for short text that saves another look at it.
+#[inline]
+pub(crate) fn apply_and_look(key: [u8; 4], data: &mut [u8]) -> bool {
+    combine::<true>(key, data) & 0x8080_8080_8080_8080 == 0
+}
+
+/// Answers, if it is to look, the bits that are set anywhere.
+#[inline(always)]
+fn combine<const LOOK: bool>(key: [u8; 4], data: &mut [u8]) -> u64 {
+    let mut seen = 0;
     let short = u32::from_ne_bytes(key);
     // The same key twice: the compiler makes vectors of this loop for long payloads, and nothing beats plain words for short ones.
     let wide = (u64::from(short) << 32) | u64::from(short);
     let (words, tail) = data.as_chunks_mut::<8>();
     for word in words {
-        *word = (u64::from_ne_bytes(*word) ^ wide).to_ne_bytes();
+        let combined = u64::from_ne_bytes(*word) ^ wide;
+        *word = combined.to_ne_bytes();
+        if LOOK {
+            seen |= combined;
+        }
     }
     let (half, tail) = tail.as_chunks_mut::<4>();
     for word in half {
-        *word = (u32::from_ne_bytes(*word) ^ short).to_ne_bytes();
+        let combined = u32::from_ne_bytes(*word) ^ short;
+        *word = combined.to_ne_bytes();
+        if LOOK {
+            seen |= u64::from(combined);
+        }
     }
     for (byte, key) in tail.iter_mut().zip(key) {
         *byte ^= key;
+        if LOOK {
+            seen |= u64::from(*byte);
+        }
     }
+    seen
 }
 
 /// The key as it meets the payload's byte number `offset`.
@@ -119,6 +147,12 @@ mod tests {
             let mut whole = data.clone();
             apply(key, &mut whole);
             prop_assert_eq!(&whole, &expected);
+            let mut looked_at = data.clone();
+            prop_assert_eq!(apply_and_look(key, &mut looked_at), expected.is_ascii());
+            prop_assert_eq!(&looked_at, &expected);
+            let mut clear = expected.clone();
+            clear.iter_mut().for_each(|byte| *byte &= 0x7f);
+            prop_assert!(apply_and_look([0; 4], &mut clear));
             let mut parts = data;
             let at = cut.index(parts.len() + 1);
             apply(key, &mut parts[..at]);

@@ -5,7 +5,7 @@ use alloc::collections::VecDeque;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use crate::frame::{FRAME_HEADER_BYTES_MAX, FrameHeader};
+use crate::frame::{FRAME_HEADER_BYTES_MAX, FrameHeader, Opcode};
 use crate::mask;
 
 /// Everything that was queued since the last write, in order: read it as a [`Buf`], and advance it by what was written.
@@ -51,6 +51,12 @@ impl Transmit {
         self.small.len() - self.written + self.large.as_ref().map_or(0, |large| large.len)
     }
 
+    /// What is written is forgotten at once, so what is there waits.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.small.is_empty() && self.large.is_none()
+    }
+
     /// Everything, if that is one chunk. It may be empty.
     ///
     /// ```
@@ -75,6 +81,15 @@ impl Transmit {
         if let Some(key) = header.mask {
             mask::apply(key, self.small.get_mut(start..).unwrap_or_default());
         }
+    }
+
+    /// A whole message of at most [`SMALL_BYTES_MAX`] that is not masked: what most of a server's are.
+    #[inline]
+    pub(crate) fn push_small(&mut self, opcode: Opcode, payload: &[u8]) {
+        debug_assert!(payload.len() <= SMALL_BYTES_MAX, "its length takes more than a byte");
+        self.make_room(2 + SMALL_BYTES_MAX);
+        self.small.extend_from_slice(&[0x80 | opcode as u8, payload.len() as u8]);
+        self.small.extend_from_slice(payload);
     }
 
     /// As [`push_copied`](Self::push_copied), for a payload of any size, whose length the header need not know.
@@ -149,13 +164,13 @@ impl Transmit {
 
     #[inline]
     pub(crate) fn reclaim(&mut self) -> Option<BytesMut> {
-        if self.len() > 0 || self.small.capacity() == 0 { None } else { Some(core::mem::take(&mut self.small)) }
+        if !self.is_empty() || self.small.capacity() == 0 { None } else { Some(core::mem::take(&mut self.small)) }
     }
 
     /// The buffer, as long as it is empty.
     #[inline]
     pub(crate) fn buffer(&mut self) -> Option<&mut BytesMut> {
-        if self.small.is_empty() && self.large.is_none() { Some(&mut self.small) } else { None }
+        if self.is_empty() { Some(&mut self.small) } else { None }
     }
 
     fn push_large(&mut self, payload: Bytes) {
@@ -179,6 +194,7 @@ impl Transmit {
     }
 
     #[cold]
+    #[inline(never)]
     fn grow(&mut self, additional: usize) {
         if self.written > 0 && self.written >= self.small.len() - self.written {
             let left = self.small.len() - self.written;
@@ -279,6 +295,9 @@ impl Buf for Transmit {
 /// From this size on a payload is not copied. Below, a copy is cheaper than another piece in the system call.
 pub(crate) const LARGE_BYTES_MIN: usize = 4096;
 
+/// The longest payload whose length is one byte of the header.
+pub(crate) const SMALL_BYTES_MAX: usize = 125;
+
 #[cfg(test)]
 #[allow(clippy::indexing_slicing)]
 mod tests {
@@ -320,7 +339,9 @@ mod tests {
                         left -= step;
                     }
                 }
-                let empty = transmit.len() == 0;
+                let empty = transmit.is_empty();
+                let waiting = transmit.len();
+                prop_assert_eq!(empty, waiting == 0);
                 if what == 7 {
                     prop_assert!(transmit.reclaim().is_none() || empty);
                 }

@@ -10,7 +10,7 @@ pub(crate) fn is_utf8(bytes: &[u8]) -> bool {
 }
 
 /// Below this the standard library is the faster one.
-const SIMD_BYTES_MIN: usize = 128;
+pub(crate) const SIMD_BYTES_MIN: usize = 128;
 
 /// Text that comes in pieces, cut anywhere.
 #[derive(Debug, Default)]

@@ -39,7 +39,7 @@ thread_local! {
 
 impl Pool {
     /// For a buffer without capacity.
-    #[inline]
+    #[inline(always)]
     fn lend(&mut self, buffer: &mut BytesMut) {
         std::mem::swap(&mut self.last, buffer);
         if buffer.capacity() == 0 {
@@ -48,6 +48,7 @@ impl Pool {
     }
 
     #[cold]
+    #[inline(never)]
     fn lend_other(&mut self, buffer: &mut BytesMut) {
         if let Some(other) = self.others.pop() {
             *buffer = other;
@@ -55,16 +56,18 @@ impl Pool {
     }
 
     /// Leaves a buffer without capacity.
-    #[inline]
+    #[inline(always)]
     fn take_back(&mut self, buffer: &mut BytesMut) {
         std::mem::swap(&mut self.last, buffer);
         if buffer.capacity() > 0 {
-            self.take_other_back(std::mem::take(buffer));
+            self.take_other_back(buffer);
         }
     }
 
     #[cold]
-    fn take_other_back(&mut self, buffer: BytesMut) {
+    #[inline(never)]
+    fn take_other_back(&mut self, buffer: &mut BytesMut) {
+        let buffer = std::mem::take(buffer);
         if self.others.len() < BUFFERS_MAX {
             self.others.push(buffer);
         }
@@ -72,18 +75,26 @@ impl Pool {
 }
 
 /// Makes room in an empty buffer to read into, or exchanges it for one that has it.
-#[inline]
+#[inline(always)]
 pub(crate) fn prepare_input(buffer: &mut BytesMut) {
     if buffer.capacity() < INPUT_FREE_BYTES_MIN {
         renew_input(buffer);
     }
 }
 
-#[inline(never)]
+#[inline(always)]
 fn renew_input(buffer: &mut BytesMut) {
     if buffer.capacity() == 0 {
-        INPUT.with(|pool| pool.borrow_mut().lend(buffer));
+        lend(&INPUT, buffer);
     }
+    if buffer.capacity() < INPUT_FREE_BYTES_MIN {
+        make_input(buffer);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn make_input(buffer: &mut BytesMut) {
     // Without a message that holds on to it, the whole buffer is free again.
     if !buffer.try_reclaim(INPUT_BYTES) && !buffer.try_reclaim(INPUT_FREE_BYTES_MIN) {
         *buffer = new_input();
@@ -91,43 +102,56 @@ fn renew_input(buffer: &mut BytesMut) {
 }
 
 /// An empty buffer that is not needed for now.
-#[inline]
+#[inline(always)]
 pub(crate) fn take_input_back(buffer: &mut BytesMut) {
     take_back(&INPUT, buffer);
 }
 
 /// For what is queued first.
-#[inline]
+#[inline(always)]
 pub(crate) fn lend_output(buffer: &mut BytesMut) {
     if buffer.capacity() == 0 {
-        OUTPUT.with(|pool| pool.borrow_mut().lend(buffer));
+        lend(&OUTPUT, buffer);
         if buffer.capacity() == 0 {
-            *buffer = new_output();
+            make_output(buffer);
         }
     }
 }
 
 #[cold]
-fn new_output() -> BytesMut {
-    BytesMut::with_capacity(OUTPUT_BYTES)
+#[inline(never)]
+fn make_output(buffer: &mut BytesMut) {
+    *buffer = BytesMut::with_capacity(OUTPUT_BYTES);
+}
+
+/// Nothing, where there is no pool: while the thread ends.
+#[inline(always)]
+fn lend(pool: &'static LocalKey<RefCell<Pool>>, buffer: &mut BytesMut) {
+    let _ = pool.try_with(|pool| pool.borrow_mut().lend(buffer));
 }
 
 /// The buffer of what was queued, when all is written.
-#[inline]
+#[inline(always)]
 pub(crate) fn take_output_back(buffer: &mut BytesMut) {
     if (OUTPUT_BYTES..=OUTPUT_BYTES_MAX).contains(&buffer.capacity()) {
         take_back(&OUTPUT, buffer);
     } else {
-        *buffer = BytesMut::new();
+        drop_buffer(buffer);
     }
 }
 
-#[inline]
+#[inline(always)]
 fn take_back(pool: &'static LocalKey<RefCell<Pool>>, buffer: &mut BytesMut) {
-    // While the thread ends there is no pool, and then the buffer is simply dropped.
     if pool.try_with(|pool| pool.borrow_mut().take_back(buffer)).is_err() {
-        *buffer = BytesMut::new();
+        // The thread ends, and there is no pool.
+        drop_buffer(buffer);
     }
+}
+
+#[cold]
+#[inline(never)]
+fn drop_buffer(buffer: &mut BytesMut) {
+    *buffer = BytesMut::new();
 }
 
 /// Of a few allocations that do not begin where a page begins the first, if there is one.

@@ -529,7 +529,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     // Apart, so that its variables lie together and not scattered over the frame of a task with many states.
     #[inline(never)]
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
-        self.poll_events(cx, Connection::poll_event, |event| match event {
+        self.poll_events::<_, false>(cx, |event| match event {
             Event::Message(message) => Ok(message),
             other => Err(other),
         })
@@ -547,7 +547,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// ```
     #[inline(never)]
     pub fn poll_recv_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Received, Error>>> {
-        self.poll_events(cx, Connection::poll_event, |event| match event {
+        self.poll_events::<_, false>(cx, |event| match event {
             Event::Message(message) => Ok(Received::Message(message)),
             Event::Ping(payload) => Ok(Received::Ping(payload)),
             Event::Pong(payload) => Ok(Received::Pong(payload)),

@@ -61,7 +61,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// ```
     #[inline(never)]
     pub fn poll_recv_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Piece, Error>>> {
-        self.poll_events(cx, switchboard_ws_proto::Connection::poll_piece, |event| match event {
+        self.poll_events::<_, true>(cx, |event| match event {
             Event::Piece(piece) => Ok(piece),
             other => Err(other),
         })

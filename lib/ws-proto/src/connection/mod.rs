@@ -13,6 +13,7 @@ use crate::frame::Opcode;
 use crate::input::{Incoming, Input};
 use crate::keepalive::{Due, Keepalive};
 use crate::mask::MaskKeys;
+use crate::transmit::SMALL_BYTES_MAX;
 use crate::utf8;
 use crate::{CloseFrame, Config, Limits, Message, Piece, ProtocolError, Role, Time, Transmit};
 
@@ -67,9 +68,14 @@ pub struct Connection {
     input: Input,
     transmit: Transmit,
     limits: Limits,
+    /// What follows from them for messages that are told by a shortcut.
+    small_bytes_max: u8,
     /// A client's. Boxed, since servers have many connections and no keys.
     mask_keys: Option<Box<MaskKeys>>,
     keepalive: Keepalive,
+    /// Something of the end has begun: a Close was sent or received, a rule broken, the stream ended, or the peer given up. As long as it has
+    /// not, none of the fields up to `gave_up` and not `waiting` needs to be looked at.
+    ending: bool,
     reading: bool,
     close_sent: bool,
     close_received: bool,
@@ -117,6 +123,7 @@ impl Connection {
         let (inbound, outbound) = (None, None);
         Self {
             input: Input::new(inbound),
+            small_bytes_max: small_bytes_max(&limits),
             transmit: Transmit::default(),
             limits,
             mask_keys: match role {
@@ -124,6 +131,7 @@ impl Connection {
                 Role::Client { mask_seed } => Some(Box::new(MaskKeys::new(mask_seed))),
             },
             keepalive: Keepalive::new(&config),
+            ending: false,
             reading: true,
             close_sent: false,
             close_received: false,
@@ -161,6 +169,7 @@ impl Connection {
     /// ```
     pub fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
+        self.small_bytes_max = small_bytes_max(&limits);
     }
 
     /// What holds now.
@@ -223,8 +232,25 @@ impl Connection {
     ///     println!("{event:?}");
     /// }
     /// ```
-    #[inline]
+    #[inline(always)]
     pub fn poll_event(&mut self) -> Option<Event> {
+        if self.ending {
+            return self.poll_event_at_the_end();
+        }
+        if !self.input.has_work() {
+            return None;
+        }
+        if self.mask_keys.is_none()
+            && let Some(message) = self.input.poll_small(self.small_bytes_max)
+        {
+            self.keepalive.heard = true;
+            return Some(Event::Message(message));
+        }
+        self.poll_input()
+    }
+
+    #[inline(never)]
+    fn poll_event_at_the_end(&mut self) -> Option<Event> {
         if self.reading && self.input.has_work() {
             let event = self.poll_input();
             if event.is_some() {
@@ -292,6 +318,7 @@ impl Connection {
     /// ```
     pub fn receive_eof(&mut self) {
         if !self.eof {
+            self.ending = true;
             self.eof = true;
             self.waiting = Waiting::Eof { clean: self.close_received };
         }
@@ -338,7 +365,7 @@ impl Connection {
     /// ```
     #[inline]
     pub fn input_buffer(&mut self) -> &mut BytesMut {
-        if self.reading { self.input.buffer() } else { self.input.discarded_buffer() }
+        if !self.ending || self.reading { self.input.buffer() } else { self.input.discarded_buffer() }
     }
 
     /// After `poll_event` gave `None`: the last buffer, for the caller's pool. What is left of an incomplete frame moves to a place of its
@@ -357,6 +384,9 @@ impl Connection {
     /// ```
     #[inline]
     pub fn reclaim_input(&mut self) -> Option<BytesMut> {
+        if !self.reading {
+            self.input.discarded_buffer();
+        }
         self.input.reclaim()
     }
 
@@ -371,7 +401,6 @@ impl Connection {
         self.reading && self.input.message_waiting()
     }
 
-    #[inline]
     fn poll_waiting(&mut self) -> Option<Event> {
         if self.waiting == Waiting::Nothing { None } else { self.take_waiting() }
     }
@@ -423,6 +452,7 @@ impl Connection {
     }
 
     fn stop_reading(&mut self) {
+        self.ending = true;
         self.reading = false;
         self.input.clear();
     }
@@ -513,7 +543,21 @@ impl Connection {
     /// ```
     #[inline]
     pub fn is_open(&self) -> bool {
-        !self.close_sent && !self.eof
+        !self.ending || (!self.close_sent && !self.eof)
+    }
+
+    /// Something of the end has begun: one side has closed, or ended its stream, or was given up.
+    ///
+    /// ```
+    /// # use switchboard_ws_proto::{Config, Connection, Role};
+    /// # let mut connection = Connection::new(Role::Server, Config::default());
+    /// assert!(!connection.is_ending());
+    /// connection.receive_eof();
+    /// assert!(connection.is_ending());
+    /// ```
+    #[inline]
+    pub fn is_ending(&self) -> bool {
+        self.ending
     }
 
     /// A Close was sent (as an answer too), and the socket is still needed.
@@ -551,7 +595,7 @@ impl Connection {
     /// assert!(!connection.should_shut_down_write());
     /// ```
     pub fn should_shut_down_write(&self) -> bool {
-        self.transmit.len() == 0
+        self.transmit.is_empty()
             && self.close_sent
             && (self.failed || self.gave_up || (self.close_received && self.is_server()))
     }
@@ -566,9 +610,9 @@ impl Connection {
     /// assert!(connection.is_finished());
     /// ```
     pub fn is_finished(&self) -> bool {
-        let closed = self.close_sent && self.close_received && self.is_server() && self.transmit.len() == 0;
+        let closed = self.close_sent && self.close_received && self.is_server() && self.transmit.is_empty();
         // A peer that ended its stream may still read, so our Close goes out first.
-        let ended = self.eof && (self.transmit.len() == 0 || !self.close_sent);
+        let ended = self.eof && (self.transmit.is_empty() || !self.close_sent);
         self.gave_up || closed || ended
     }
 }
@@ -578,6 +622,15 @@ fn deflate_directions(config: &Config, server: bool) -> (Option<Box<crate::defla
     let Some(agreed) = &config.deflate else { return (None, None) };
     let inbound = crate::deflate::Inbound::new(&agreed.params, server);
     (Some(Box::new(inbound)), Outbound::new(agreed, server).map(Box::new))
+}
+
+/// What the limits leave of the messages that are told by a shortcut.
+fn small_bytes_max(limits: &Limits) -> u8 {
+    if limits.fragments_max == 0 {
+        return 0;
+    }
+    let bytes = limits.message_bytes_max.min(limits.frame_bytes_max).min(SMALL_BYTES_MAX);
+    bytes as u8
 }
 
 /// Answers to pings may fill this much while output is stuck.

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use super::{Connection, PONG_BACKLOG_BYTES_MAX};
 use crate::close::reason_that_fits;
 use crate::frame::{FrameHeader, Opcode, RSV1};
-use crate::transmit::LARGE_BYTES_MIN;
+use crate::transmit::{LARGE_BYTES_MIN, SMALL_BYTES_MAX};
 use crate::utf8;
 use crate::{CloseCode, Message, SendError, Transmit};
 
@@ -31,10 +31,17 @@ impl Connection {
         self.may_begin_message()?;
         if message.len() >= LARGE_BYTES_MIN || self.outbound.is_some() {
             self.send_kept(message);
+        } else if message.len() <= SMALL_BYTES_MAX && self.mask_keys.is_none() {
+            self.transmit.push_small(opcode_of(&message), message.as_bytes());
         } else {
-            self.push_copied(opcode_of(&message), true, message.as_bytes());
+            self.send_copied(opcode_of(&message), message.as_bytes());
         }
         Ok(())
+    }
+
+    #[inline(never)]
+    fn send_copied(&mut self, opcode: Opcode, payload: &[u8]) {
+        self.push_copied(opcode, true, payload);
     }
 
     #[inline(never)]
@@ -314,6 +321,21 @@ impl Connection {
         self.transmit.len() + self.pong_due.as_ref().map_or(0, |payload| payload.len() + 2)
     }
 
+    /// Whether anything waits to be written.
+    ///
+    /// ```
+    /// # use switchboard_ws_proto::{Config, Connection, Role};
+    /// # let mut connection = Connection::new(Role::Server, Config::default());
+    /// assert!(!connection.has_output());
+    /// connection.send_text("a")?;
+    /// assert!(connection.has_output());
+    /// # Ok::<(), switchboard_ws_proto::SendError>(())
+    /// ```
+    #[inline]
+    pub fn has_output(&self) -> bool {
+        !self.transmit.is_empty() || self.pong_due.is_some()
+    }
+
     /// Gives a buffer to collect output in, for instance from a pool, so that the connection need not allocate one.
     ///
     /// ```
@@ -361,7 +383,7 @@ impl Connection {
 
     #[inline]
     fn may_begin_message(&self) -> Result<(), SendError> {
-        if self.close_sent {
+        if self.ending && self.close_sent {
             Err(SendError::Closing)
         } else if self.sending_fragments.is_some() {
             Err(SendError::InsideFragments)
@@ -444,6 +466,7 @@ impl Connection {
         // §5.5.1: nothing follows a Close.
         self.pong_due = None;
         self.push_copied(Opcode::Close, true, payload.get(..length).unwrap_or_default());
+        self.ending = true;
         self.close_sent = true;
         self.keepalive.close_begins();
     }

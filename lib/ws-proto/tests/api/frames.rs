@@ -88,6 +88,19 @@ fn text_fails_at_its_first_bad_byte() {
     check("82 01 ff", &["Binary(ff)"]);
 }
 
+/// Short text is looked at while it is unmasked: wherever the byte is that makes it none.
+#[test]
+fn one_bad_byte_anywhere_in_a_short_text() {
+    for length in [1, 3, 4, 7, 8, 20, 125, 126, 127, 128, 129] {
+        for bad in 0..length {
+            let mut text = vec![b'a'; length];
+            text[bad] = 0xff;
+            let found = feed(&mut server(), &masked(&frame(true, Opcode::Text, &text)));
+            assert_eq!(found, ["Failed(InvalidUtf8)"], "byte {bad} of {length}");
+        }
+    }
+}
+
 #[test]
 fn a_failure_is_answered_and_then_the_peer_is_ignored() {
     for (bytes, code) in
@@ -121,6 +134,16 @@ fn limits() {
     );
     // The header is enough: nothing of the payload needs to come.
     assert_eq!(feed(&mut limited(limits), &hex("82 8b 00000000")), ["Failed(FrameTooBig { bytes: 11, max: 6 })"]);
+    // Each limit by itself holds for a message that comes whole.
+    let alone = |limits: Limits| feed(&mut limited(limits), &masked(&hex("82 06 00*6")));
+    let none = Limits::NONE;
+    assert_eq!(alone(Limits { message_bytes_max: 5, ..none }), ["Failed(MessageTooBig { bytes: 6, max: 5 })"]);
+    assert_eq!(alone(Limits { frame_bytes_max: 5, ..none }), ["Failed(FrameTooBig { bytes: 6, max: 5 })"]);
+    assert_eq!(alone(Limits { fragments_max: 0, ..none }), ["Failed(TooManyFragments { max: 0 })"]);
+    assert_eq!(
+        alone(Limits { message_bytes_max: 6, frame_bytes_max: 6, fragments_max: 1 }),
+        ["Binary(00 00 00 00 00 00)"]
+    );
     let mut raised = limited(limits);
     raised.set_limits(Limits::default());
     assert_eq!(feed(&mut raised, &masked(&hex("82 40 00*64"))), ["Binary(64 bytes)"]);

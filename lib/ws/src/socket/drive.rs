@@ -13,20 +13,19 @@ use super::{Rare, WebSocket};
 use crate::{Error, pool};
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
-    /// `next` asks the state machine; `wanted` gives what is told to the caller, and all else is handled here.
+    /// `wanted` gives what is told to the caller, and all else is handled here. With `PIECES`, messages come in pieces.
     #[inline(always)]
-    pub(crate) fn poll_events<T>(
+    pub(crate) fn poll_events<T, const PIECES: bool>(
         &mut self,
         cx: &mut Context<'_>,
-        next: impl Fn(&mut Connection) -> Option<Event>,
         wanted: impl Fn(Event) -> Result<T, Event>,
     ) -> Poll<Option<Result<T, Error>>> {
         loop {
-            if self.ended {
+            if self.connection.is_ending() && self.ended {
                 return Poll::Ready(self.take_error().map(Err));
             }
-            // Nothing but this is inlined: the more the loop holds, the more the compiler prepares for it that is then not needed.
-            while let Some(event) = next(&mut self.connection) {
+            // Little but this is inlined: the more the loop holds, the more the compiler prepares for it that is then not needed.
+            while let Some(event) = if PIECES { self.connection.poll_piece() } else { self.connection.poll_event() } {
                 match wanted(event) {
                     Ok(wanted) => return Poll::Ready(Some(Ok(wanted))),
                     Err(event) => self.on_event(event),
@@ -40,11 +39,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     #[inline(always)]
     fn poll_io(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let written = self.poll_write(cx);
-        if !self.connection.is_open() && ready!(self.poll_closing(cx, written.is_ready())) {
-            return Poll::Ready(());
+        if self.connection.is_ending() {
+            return self.poll_io_at_the_end(cx, written.is_ready());
         }
         // Read even while output is stuck: two peers that both send and wait for the other to read would wait for ever. What may be queued
         // is bounded where it is queued, in `feed`; and what the protocol itself answers is bounded in the state machine.
+        if self.poll_read(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        self.timer.poll(&mut self.connection, cx)
+    }
+
+    /// The same once something of the end has begun.
+    #[inline(never)]
+    fn poll_io_at_the_end(&mut self, cx: &mut Context<'_>, written: bool) -> Poll<()> {
+        if !self.connection.is_open() && ready!(self.poll_closing(cx, written)) {
+            return Poll::Ready(());
+        }
         if !self.read_ended && self.poll_read(cx).is_ready() {
             return Poll::Ready(());
         }
@@ -108,7 +119,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     }
 
     /// Ready when something was read, the end of the stream and a failure among it.
-    #[inline]
+    #[inline(always)]
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let buffer = self.connection.input_buffer();
         let read = if buffer.is_empty() {
@@ -142,7 +153,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Writes until all is written or the socket takes no more. Never fails: see `write_error`.
     #[inline(always)]
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.connection.transmit_len() == 0 && !self.unflushed {
+        if !self.connection.has_output() && !self.unflushed {
             return Poll::Ready(());
         }
         self.poll_write_queued(cx)
@@ -184,8 +195,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            transmit.advance(count);
             self.unflushed = true;
+            transmit.advance(count);
+            if !self.connection.has_output() {
+                break;
+            }
         }
         ready!(Pin::new(&mut self.io).poll_flush(cx))?;
         self.unflushed = false;
@@ -204,7 +218,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Ready when the queue is below its bound.
     #[inline]
     pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        if self.connection.transmit_len() <= self.output_bytes_max && self.write_error().is_none() {
+        let room = !self.connection.has_output() || self.connection.transmit_len() <= self.output_bytes_max;
+        if room && self.write_error().is_none() {
             return Poll::Ready(Ok(()));
         }
         self.poll_flush_output(cx)

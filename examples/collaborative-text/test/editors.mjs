@@ -122,7 +122,7 @@ export async function absence({ Client, WebSocket, url, document, seed }) {
   await agree([away, busy]);
   away.line.down();
   away.insert("meanwhile ");
-  for (let more = 110; more > 0; more -= 1) {
+  for (let more = 60; more > 0; more -= 1) {
     busy.insert("x".repeat(40_000));
     await agree([busy]);
     busy.editor.edit(replacement(busy.editor.view.length, 0, 40_000, ""));

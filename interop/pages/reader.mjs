@@ -34,8 +34,9 @@ async function freePorts(names) {
   return ports;
 }
 
-const ports = await freePorts([3000, 8080, 8081, 8443, 8444]);
-const here = (text) => text.replace(/\b(3000|8080|8081|8443|8444)\b/g, (port) => ports[port]);
+const PORTS = [3000, 6001, 8080, 8081, 8443, 8444];
+const ports = await freePorts(PORTS);
+const here = (text) => text.replace(new RegExp(`\\b(${PORTS.join("|")})\\b`, "g"), (port) => ports[port]);
 
 // `switchboard` as if it were installed; what it would assume about ports it is told.
 const [binary] = about.command;

@@ -64,6 +64,7 @@ def howto() -> tuple[int, int]:
     counts = [
         read("webhooks-page", "docs/howto/webhooks.md", node_modules=str(environment.HERE / "node_modules")),
         read("event-source-page", "docs/howto/event-source.md"),
+        read("from-pusher-page", "docs/howto/from-pusher.md"),
     ]
     return run.total(counts)
 

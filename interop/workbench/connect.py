@@ -206,7 +206,7 @@ async def files_are_sent_as_what_they_are(text):
     numbers.write_bytes(bytes(range(240, 256)))
     async with server() as url, about.terminal(url) as terminal:
         await terminal.sees("connected")
-        terminal.type(f"/file {words}{ENTER}/file {numbers}{ENTER}/file /nowhere{ENTER}/file /{ENTER}")
+        terminal.type(f"/file {words.parent}/wo{TAB}{ENTER}/file {numbers}{ENTER}/file /nowhere{ENTER}/file /{ENTER}")
         await terminal.sees("10 bytes are sent as text", "< some words", "16 bytes are sent as a binary message", "f0 f1 f2")
         await terminal.sees("/file /nowhere: No such file", "/file /: it is no file")
 

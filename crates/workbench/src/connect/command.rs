@@ -201,6 +201,13 @@ pub(crate) fn complete<'a>(before: &str, native: bool, channels: impl Iterator<I
     Some(Completion { replaces: argument.chars().count(), candidates })
 }
 
+/// The path behind `/file`, to be completed: its folder (as it was typed, with the slash) and the beginning of a name. Only who can look into folders
+/// knows the candidates.
+pub(crate) fn path_of(before: &str) -> Option<(&str, &str)> {
+    let path = before.strip_prefix("/file ")?.trim_start();
+    path.split_at_checked(path.rfind('/').map_or(0, |slash| slash + 1))
+}
+
 impl Completion {
     /// What all candidates begin with.
     pub(crate) fn common(&self) -> &str {
@@ -269,6 +276,15 @@ mod tests {
         assert_eq!(found("/subscribe r", false), Some((String::new(), 1, 0)));
         assert_eq!(found("hello", true), None);
         assert_eq!(found("//x", true), None);
+    }
+
+    #[test]
+    fn paths_are_taken_apart() {
+        assert_eq!(path_of("/file no"), Some(("", "no")));
+        assert_eq!(path_of("/file /tmp/a b/wo"), Some(("/tmp/a b/", "wo")));
+        assert_eq!(path_of("/file "), Some(("", "")));
+        assert_eq!(path_of("/files x"), None);
+        assert_eq!(path_of("/file"), None);
     }
 
     #[test]

@@ -71,6 +71,8 @@ pub(crate) enum Act {
     Drop,
     /// Read a file, and hand over what is in it.
     ReadFile(String),
+    /// Find the names in a folder that begin so, and hand them over.
+    ListFiles { folder: String, name: String },
     /// Show a line, or several: as data, or as a notice.
     Print { data: bool, text: String },
     /// Write a line into the recording.
@@ -144,6 +146,9 @@ pub(crate) struct Conversation {
     pub(super) phase: Phase,
     pub(super) acts: VecDeque<Act>,
     pub(super) editor: Editor,
+    /// Keys that wait while names of files are looked for: what one read of the terminal brought, at most.
+    pub(super) typeahead: VecDeque<u8>,
+    pub(super) listing: bool,
     pub(super) native: Option<Native>,
     /// Whether a message has come over this connection.
     greeted: bool,
@@ -187,6 +192,8 @@ impl Conversation {
             phase: Phase::Connecting,
             acts: VecDeque::from([Act::Connect]),
             editor: Editor::new(history),
+            typeahead: VecDeque::new(),
+            listing: false,
             native: None,
             greeted: false,
             pings: Pings::default(),

@@ -40,6 +40,8 @@ pub struct Options {
 
 /// The longest history that is read, in bytes: a file of somebody else's.
 const HISTORY_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Names of a folder that are offered.
+const NAMES_MAX: usize = 1_000;
 /// The largest file that is sent.
 const FILE_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Messages that are handled before what they come to is shown.
@@ -193,6 +195,10 @@ impl Driver {
             Act::ReadFile(path) => {
                 let read = read_file(Path::new(&path)).map_err(|error| error.to_string());
                 self.conversation.file_read(self.begin.elapsed(), &path, read);
+            }
+            Act::ListFiles { folder, name } => {
+                let found = list(Path::new(if folder.is_empty() { "." } else { &folder }), &name);
+                self.conversation.files_listed(self.begin.elapsed(), &name, found);
             }
             Act::Print { data, text } => self.output.print(data, &text)?,
             Act::Record(line) => {
@@ -430,6 +436,17 @@ fn remember(file: &Path, line: &str) -> io::Result<()> {
 /// A file that others on the machine cannot read: there may be secrets in it.
 fn private(options: &mut OpenOptions, file: &Path) -> io::Result<File> {
     options.create(true).mode(0o600).open(file)
+}
+
+/// The names that begin so. A folder that cannot be read has none.
+fn list(folder: &Path, begin: &str) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| {
+        let name = entry.file_name().into_string().ok().filter(|name| name.starts_with(begin))?;
+        let slash = if entry.path().is_dir() { "/" } else { "" };
+        Some(format!("{name}{slash}"))
+    });
+    names.take(NAMES_MAX).collect()
 }
 
 fn read_file(path: &Path) -> io::Result<Vec<u8>> {

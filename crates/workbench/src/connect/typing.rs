@@ -1,6 +1,6 @@
 //! What somebody at a terminal wants: keys in, messages and commands out. The part of a [`Conversation`] that has a person in it.
 
-use super::command::{self, Command, Request};
+use super::command::{self, Command, Completion, Request};
 use super::conversation::{Act, Conversation, End, Line, Outgoing, Phase};
 use super::editor::{LINE_MAX, Typed};
 use super::history::{encode, is_lasting};
@@ -15,8 +15,16 @@ const HISTORY_SHOWN: usize = 50;
 impl Conversation {
     /// Keys were pressed.
     pub(crate) fn keys(&mut self, now: Duration, keys: &[u8]) {
-        for key in keys {
-            if let Some(typed) = self.editor.receive(*key) {
+        self.typeahead.extend(keys);
+        self.type_on(now);
+    }
+
+    /// Keys behind one whose meaning is looked for in a folder wait until it is found.
+    fn type_on(&mut self, now: Duration) {
+        while !self.listing
+            && let Some(key) = self.typeahead.pop_front()
+        {
+            if let Some(typed) = self.editor.receive(key) {
                 self.typed(now, typed);
             }
         }
@@ -124,10 +132,28 @@ impl Conversation {
 
     fn complete(&mut self, now: Duration) {
         let before = self.editor.before_cursor();
+        if let Some((folder, name)) = command::path_of(&before) {
+            self.listing = true;
+            return self.acts.push_back(Act::ListFiles { folder: folder.to_owned(), name: name.to_owned() });
+        }
         let channels: Vec<&str> = self.native.iter().flat_map(super::native::Native::channels).collect();
-        let Some(found) = command::complete(&before, self.native.is_some(), channels.into_iter()) else {
-            return self.editor.replace(0, "\t");
-        };
+        match command::complete(&before, self.native.is_some(), channels.into_iter()) {
+            Some(found) => self.offer(now, &found),
+            None => self.editor.replace(0, "\t"),
+        }
+    }
+
+    /// The names in a folder that begin as the one that is to be completed, those of folders with a slash behind them.
+    pub(crate) fn files_listed(&mut self, now: Duration, name: &str, mut found: Vec<String>) {
+        // What cannot be typed cannot be completed.
+        found.retain(|found| found.starts_with(name) && !found.contains(char::is_control));
+        found.sort_unstable();
+        self.offer(now, &Completion { replaces: name.chars().count(), candidates: found });
+        self.listing = false;
+        self.type_on(now);
+    }
+
+    fn offer(&mut self, now: Duration, found: &Completion) {
         let common = found.common();
         if found.candidates.len() == 1 || common.chars().count() > found.replaces {
             self.editor.replace(found.replaces, common);

@@ -57,6 +57,7 @@ fn acts(conversation: &mut Conversation) -> Vec<String> {
             Act::Send(Outgoing::Ping(payload)) => format!("ping {}", String::from_utf8_lossy(&payload)),
             Act::Send(Outgoing::Pong(payload)) => format!("pong {}", String::from_utf8_lossy(&payload)),
             Act::Drop => "drop".to_owned(),
+            Act::ListFiles { folder, name } => format!("list {folder} {name}"),
             Act::ReadFile(path) => format!("read {path}"),
             Act::Print { data: true, text } => format!("out: {text}"),
             Act::Print { data: false, text } => format!("say: {text}"),
@@ -401,6 +402,21 @@ fn lines_are_kept_but_for_those_with_a_blank() {
     assert_eq!(acts(&mut talk), ["close 1000"]);
 }
 
+#[test]
+fn names_of_files_are_completed() {
+    let mut talk = open(manner(), TERMINAL);
+    acts(&mut talk);
+    talk.keys(at(1), b"/file data/no\t");
+    assert_eq!(acts(&mut talk), ["list data/ no"]);
+    talk.files_listed(at(1), "no", vec!["notes".into(), "nodes/".into(), "other".into(), "no\u{1b}".into()]);
+    assert_eq!(acts(&mut talk), ["say: nodes/  notes"]);
+    // Keys that came together with Tab wait for what it finds.
+    talk.keys(at(2), b"t\t!\r");
+    assert_eq!(acts(&mut talk), ["list data/ not"]);
+    talk.files_listed(at(2), "not", vec!["notes".into()]);
+    assert_eq!(acts(&mut talk)[0], "out: > /file data/notes!");
+}
+
 /// Something that happens.
 #[derive(Clone, Debug)]
 enum Happening {
@@ -496,6 +512,7 @@ proptest! {
                         unsent += 1;
                     }
                     Act::Drop => (connected, unsent) = (false, 0),
+                    Act::ListFiles { name, .. } => talk.files_listed(now, &name, vec!["some".into(), "somewhere".into()]),
                     _ => {}
                 }
             }

@@ -293,7 +293,8 @@ fn with_messages<'a, T>(mut messages: impl Iterator<Item = &'a [u8]>, write: imp
 pub(crate) struct ConnectionTask<B: ShardBroker> {
     connection: Rc<Connection>,
     state: Rc<State<B>>,
-    timer: Option<(Time, Pin<Box<tokio::time::Sleep>>)>,
+    /// When the shard wakes it.
+    timer: Option<Time>,
     message_bytes: usize,
     eof: bool,
     /// The write half is closed.
@@ -441,30 +442,18 @@ impl<B: ShardBroker> ConnectionTask<B> {
         Pin::new(&mut *connection.io.borrow_mut()).poll_flush(cx)
     }
 
-    /// Keeps the runtime's timer at the protocol's next deadline, and handles what is due.
-    fn poll_timers(&mut self, cx: &mut Context<'_>) {
+    /// Handles what is due, and has the shard wake this task at the protocol's next deadline: a timer of the runtime would be an allocation of its own for
+    /// each connection.
+    fn poll_timers(&mut self) {
         loop {
             let next = self.connection.ws.borrow().poll_timeout();
-            let Some(next) = next.map(|time| Time::from_micros(time.as_micros())) else {
-                self.timer = None;
-                return;
-            };
+            let next = next.map(|time| Time::from_micros(time.as_micros()));
             let now = self.state.clock.now();
-            if next <= now {
-                self.connection.ws.borrow_mut().handle_timeout(proto::Time::from_micros(now.as_micros()));
-                self.handle_events();
-                continue;
+            if next.is_none_or(|next| next > now) {
+                return self.state.set_timer(&self.connection, &mut self.timer, next);
             }
-            if self.timer.as_ref().is_none_or(|(time, _)| *time != next) {
-                self.timer = Some((next, Box::pin(tokio::time::sleep_until(self.state.clock.instant(next)))));
-            }
-            let Some((_, sleep)) = &mut self.timer else { return };
-            if sleep.as_mut().poll(cx).is_pending() {
-                return;
-            }
-            // The turn's clock may be older than the timer.
-            self.state.clock.end_turn();
-            self.timer = None;
+            self.connection.ws.borrow_mut().handle_timeout(proto::Time::from_micros(now.as_micros()));
+            self.handle_events();
         }
     }
 
@@ -494,6 +483,7 @@ impl<B: ShardBroker> ConnectionTask<B> {
 /// However the task ends, by a panic among the ways, its session ends with it.
 impl<B: ShardBroker> Drop for ConnectionTask<B> {
     fn drop(&mut self) {
+        self.state.set_timer(&self.connection, &mut self.timer, None);
         self.connection.end_session(&self.state);
         self.state.detach(self.connection.id);
         let mut stats = self.state.stats.borrow_mut();
@@ -516,7 +506,7 @@ impl<B: ShardBroker> Future for ConnectionTask<B> {
             }
         }
         let _ = this.poll_read(cx);
-        this.poll_timers(cx);
+        this.poll_timers();
         // Protocol answers (pong, close) that no session knows of are written here too.
         let own_output = this.connection.write_blocked.get()
             || this.connection.ended.get()
@@ -540,4 +530,18 @@ pub(crate) fn limits(message_bytes: usize) -> proto::Limits {
 
 fn poll_read_into(io: &mut Io, cx: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
     tokio_util::io::poll_read_buf(Pin::new(io), cx, &mut buffer.limit(PIECE_BYTES))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use switchboard_hub::MemoryBroker;
+
+    /// With what tokio adds to a task and a socket, this is what an idle connection takes beside its session: bench/README.md has the account.
+    #[test]
+    fn an_idle_connection_is_small() {
+        assert!(size_of::<Connection>() <= 384, "{} bytes", size_of::<Connection>());
+        let task = size_of::<ConnectionTask<MemoryBroker>>();
+        assert!(task <= 48, "{task} bytes");
+    }
 }

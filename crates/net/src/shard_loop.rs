@@ -272,7 +272,8 @@ async fn serve_broker<B: ShardBroker>(state: Rc<State<B>>, backend: Option<Backe
 async fn keep_time<B: ShardBroker>(state: Rc<State<B>>) {
     loop {
         let now = state.clock.now();
-        let next = state.sessions.borrow().poll_timeout();
+        state.wake_timed(now);
+        let next = [state.sessions.borrow().poll_timeout(), state.next_timer()].into_iter().flatten().min();
         match next {
             Some(next) if next <= now => {
                 state.sessions.borrow_mut().handle_timeout(now);

@@ -13,10 +13,10 @@ use bytes::{Bytes, BytesMut};
 use core::cell::{Cell, RefCell};
 use core::future::poll_fn;
 use core::task::{Poll, Waker};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
-use switchboard_core::Outcome;
+use switchboard_core::{Outcome, Time};
 use switchboard_hub::{Mail, NoticeBatch, ShardId, SubscriberId};
 use switchboard_session::Sessions;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -83,6 +83,8 @@ pub(crate) struct State<B: ShardBroker> {
     pub(crate) requests_wanted: Notify,
     /// The way to whoever tells the applications' servers.
     notices: Option<mpsc::Sender<NoticeBatch>>,
+    /// Connections whose protocol wants to be told the time, by when; the second number tells them apart.
+    timers: RefCell<BTreeMap<(Time, u64), Rc<Connection>>>,
     /// Clients that wait for their session to be ready.
     opening: RefCell<Vec<Waker>>,
     /// Empty read buffers: a connection owns one only while it holds unread bytes.
@@ -127,6 +129,7 @@ impl<B: ShardBroker> State<B> {
             waiting_for_room: RefCell::default(),
             requests_wanted: Notify::new(),
             notices,
+            timers: RefCell::default(),
             opening: RefCell::default(),
             buffers: RefCell::default(),
             output: RefCell::default(),
@@ -155,6 +158,35 @@ impl<B: ShardBroker> State<B> {
 
     pub(crate) fn set_unblocker(&self, waker: &Waker) {
         keep(&self.unblocker, waker);
+    }
+
+    /// Moves a connection's timer. `timer` is where its task keeps what is set.
+    pub(crate) fn set_timer(&self, connection: &Rc<Connection>, timer: &mut Option<Time>, at: Option<Time>) {
+        if *timer == at {
+            return;
+        }
+        let mut timers = self.timers.borrow_mut();
+        if let Some(old) = *timer {
+            timers.remove(&(old, connection.id.serial));
+        }
+        if let Some(at) = at {
+            timers.insert((at, connection.id.serial), Rc::clone(connection));
+        }
+        *timer = at;
+    }
+
+    pub(crate) fn next_timer(&self) -> Option<Time> {
+        self.timers.borrow().first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// Wakes the connections whose time has come.
+    pub(crate) fn wake_timed(&self, now: Time) {
+        let mut timers = self.timers.borrow_mut();
+        while let Some(first) = timers.first_entry()
+            && first.key().0 <= now
+        {
+            first.remove().wake();
+        }
     }
 
     /// Waits until a session that has just begun is answered by the hub, which may be another shard's.

@@ -1,6 +1,8 @@
-//! `bench-instructions SCENARIO COUNT`: the same few bytes through the protocol's state machine, COUNT times, without a socket, a clock or
+//! `bench-instructions SCENARIO COUNT`: the same few bytes through the protocol's state machine, or the hub, COUNT times, without a socket, a clock or
 //! anything random, so that a machine that counts instructions gets the same number each time. `cargo xtask instructions` is that machine:
 //! it takes what twice as many cost more. `bench-instructions` alone lists the scenarios.
+
+mod hub;
 
 use std::hint::black_box;
 use std::process::ExitCode;
@@ -32,6 +34,8 @@ const SCENARIOS: &[(&str, Run)] = &[
     ("echo-20", echo),
     ("handshake-server", shake_hands_as_server),
     ("handshake-client", shake_hands_as_client),
+    ("hub-publish", hub::publish),
+    ("hub-fan-out-1000", hub::fan_out),
 ];
 
 /// A text of four fragments with a ping among them.

@@ -134,10 +134,31 @@ pub fn open_events(target: &Target, number: usize) -> Result<Opened> {
     ask(target, &events::request(&path, &target.addr.to_string()), events::check_response)
 }
 
+/// A WebSocket's handshake whose answer is not awaited yet.
+#[derive(Debug)]
+pub struct Shaking(Transport);
+
+impl Shaking {
+    pub fn begin(target: &Target, number: usize) -> Result<Self> {
+        let path = target.path.replace("{n}", &number.to_string());
+        let mut socket = Transport::open(target)?;
+        socket.write_all(&request(&path, &target.addr.to_string(), "")).context("cannot shake hands")?;
+        Ok(Self(socket))
+    }
+
+    pub fn finish(self) -> Result<Opened> {
+        answer(self.0, check_response)
+    }
+}
+
 /// `check` finds the end of the answer's head.
 fn ask(target: &Target, request: &[u8], check: fn(&[u8]) -> Result<Option<usize>>) -> Result<Opened> {
     let mut socket = Transport::open(target)?;
     socket.write_all(request).context("cannot shake hands")?;
+    answer(socket, check)
+}
+
+fn answer(mut socket: Transport, check: fn(&[u8]) -> Result<Option<usize>>) -> Result<Opened> {
     let mut head = Vec::new();
     let mut chunk = [0; 4096];
     let head_len = loop {

@@ -26,9 +26,23 @@ pub fn user_ns(pid: u32) -> Result<u64> {
 
 /// Resident memory of a process in bytes (VmRSS).
 pub fn rss_bytes(pid: u32) -> Result<u64> {
+    status_bytes(pid, "VmRSS:")
+}
+
+/// The most that it ever was (VmHWM), or since somebody last had that [forgotten](forget_peak).
+pub fn peak_rss_bytes(pid: u32) -> Result<u64> {
+    status_bytes(pid, "VmHWM:")
+}
+
+pub fn forget_peak(pid: u32) -> Result<()> {
+    fs::write(format!("/proc/{pid}/clear_refs"), "5").with_context(|| format!("cannot reset the peak of process {pid}"))
+}
+
+fn status_bytes(pid: u32, name: &str) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).with_context(|| format!("process {pid} is gone"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS in /proc/PID/status")?;
-    let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().context("VmRSS is no number")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let line = line.with_context(|| format!("no {name} in /proc/PID/status"))?;
+    let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().with_context(|| format!("{name} is no number"))?;
     Ok(kib * 1024)
 }
 

@@ -18,12 +18,49 @@ pub struct Server {
     pub library: Option<&'static str>,
     /// Where clients connect; `{n}` becomes the number of the connection.
     pub path: &'static str,
+    /// How many CPUs it has in split mode. Where it has more than one, the generator shares them.
+    pub cpus: usize,
 }
 
+/// What the figure of a scenario is: a number that the load generator reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Measure {
     ServerCpu,
     ServerMemory,
+    /// From when a message is due until it has arrived.
+    Latency,
+    /// From one to the next, of all publishers together.
+    WallTime,
+    /// The most that the server had, in proportion to what it had before.
+    Peak,
+}
+
+impl Measure {
+    /// The name of the number.
+    pub fn figure(self) -> &'static str {
+        match self {
+            Self::ServerCpu => "server_cpu_ns_each",
+            Self::ServerMemory => "server_rss_bytes_each",
+            Self::Latency => "latency_us_p99",
+            Self::WallTime => "wall_ns_each",
+            Self::Peak => "memory_ratio",
+        }
+    }
+
+    pub fn unit(self, each: &str) -> String {
+        match self {
+            Self::ServerCpu => format!("CPU ns of the server per {each}"),
+            Self::ServerMemory => format!("resident bytes of the server per {each}"),
+            Self::Latency => format!("µs per {each}, p99"),
+            Self::WallTime => format!("ns per {each}"),
+            Self::Peak => "peak of the server's memory × before".to_owned(),
+        }
+    }
+
+    /// Digits behind the point.
+    pub fn decimals(self) -> usize {
+        if self == Self::Peak { 2 } else { 0 }
+    }
 }
 
 /// `server` may take at most `limit` times what `of` takes, or `limit` as such; `later` is where it shall go from there.
@@ -33,6 +70,26 @@ pub struct Goal {
     pub of: Option<&'static str>,
     pub limit: f64,
     pub later: Option<f64>,
+    /// What is compared, where it is not the scenario's figure: the name of a number, and what it is.
+    pub figure: Option<(&'static str, &'static str)>,
+}
+
+impl Goal {
+    const fn times(server: &'static str, of: &'static str, limit: f64) -> Self {
+        Self { server, of: Some(of), limit, later: None, figure: None }
+    }
+
+    const fn at_most(server: &'static str, limit: f64) -> Self {
+        Self { server, of: None, limit, later: None, figure: None }
+    }
+
+    const fn later(self, later: f64) -> Self {
+        Self { later: Some(later), ..self }
+    }
+
+    const fn of_figure(self, name: &'static str, title: &'static str) -> Self {
+        Self { figure: Some((name, title)), ..self }
+    }
 }
 
 #[derive(Debug)]
@@ -42,6 +99,8 @@ pub struct Scenario {
     /// What the figure is for each of.
     pub each: &'static str,
     pub measure: Measure,
+    /// Whether it is only measured with a CPU for the server and another for the generator, whatever the mode.
+    pub split: bool,
     /// Whether the servers get a certificate (`--tls-cert`, `--tls-key`), and the generator trusts it (`--ca`).
     pub tls: bool,
     /// Arguments of the load generator; those of `quick` are added for the quick tier (a later one wins).
@@ -74,15 +133,55 @@ const PRODUCT_DEFLATE: &[&str] = &[
     "127.0.0.1:0",
 ];
 
+/// `{data}` becomes an empty folder.
+const PRODUCT_DURABLE: &[&str] = &[
+    "serve",
+    "--config",
+    "{bench}/switchboard.toml",
+    "--listen",
+    "127.0.0.1:0",
+    "--admin-listen",
+    "127.0.0.1:0",
+    "--data-dir",
+    "{data}",
+];
+
+const PRODUCT_TWO_SHARDS: &[&str] = &[
+    "serve",
+    "--config",
+    "{bench}/switchboard.toml",
+    "--listen",
+    "127.0.0.1:0",
+    "--admin-listen",
+    "127.0.0.1:0",
+    "--shards",
+    "2",
+];
+
 pub const SERVERS: &[Server] = &[
-    Server { name: "switchboard", program: Program::Product, args: PRODUCT, library: None, path: "/raw/bench" },
-    Server { name: "switchboard-native", program: Program::Product, args: PRODUCT, library: None, path: "/ws" },
+    Server {
+        name: "switchboard",
+        program: Program::Product,
+        args: PRODUCT,
+        library: None,
+        path: "/raw/bench",
+        cpus: 1,
+    },
+    Server {
+        name: "switchboard-native",
+        program: Program::Product,
+        args: PRODUCT,
+        library: None,
+        path: "/ws",
+        cpus: 1,
+    },
     Server {
         name: "switchboard-pusher",
         program: Program::Product,
         args: PRODUCT,
         library: None,
         path: "/app/bench?protocol=7",
+        cpus: 1,
     },
     Server {
         name: "switchboard-sse",
@@ -90,6 +189,31 @@ pub const SERVERS: &[Server] = &[
         args: PRODUCT,
         library: None,
         path: "/sse?channel=bench",
+        cpus: 1,
+    },
+    Server {
+        name: "switchboard-durable",
+        program: Program::Product,
+        args: PRODUCT_DURABLE,
+        library: None,
+        path: "/ws",
+        cpus: 1,
+    },
+    Server {
+        name: "switchboard-two-shards",
+        program: Program::Product,
+        args: PRODUCT_TWO_SHARDS,
+        library: None,
+        path: "/ws",
+        cpus: 2,
+    },
+    Server {
+        name: "bare-log",
+        program: peer("peer-bare-tokio", "peer-bare-log"),
+        args: &["--data-dir", "{data}"],
+        library: None,
+        path: "/",
+        cpus: 1,
     },
     // Every connection alone on a channel of its own: what it publishes comes back to it.
     Server {
@@ -98,6 +222,7 @@ pub const SERVERS: &[Server] = &[
         args: PRODUCT,
         library: None,
         path: "/raw/bench-{n}",
+        cpus: 1,
     },
     Server {
         name: "switchboard-ws",
@@ -105,6 +230,7 @@ pub const SERVERS: &[Server] = &[
         args: &[],
         library: None,
         path: "/",
+        cpus: 1,
     },
     Server {
         name: "fastwebsockets",
@@ -112,6 +238,7 @@ pub const SERVERS: &[Server] = &[
         args: &[],
         library: Some("fastwebsockets"),
         path: "/",
+        cpus: 1,
     },
     Server {
         name: "tokio-websockets",
@@ -119,6 +246,7 @@ pub const SERVERS: &[Server] = &[
         args: &[],
         library: Some("tokio-websockets"),
         path: "/",
+        cpus: 1,
     },
     Server {
         name: "switchboard-ws-deflate",
@@ -126,6 +254,7 @@ pub const SERVERS: &[Server] = &[
         args: &["--deflate"],
         library: None,
         path: "/",
+        cpus: 1,
     },
     Server {
         name: "yawc-deflate",
@@ -133,6 +262,7 @@ pub const SERVERS: &[Server] = &[
         args: &["--deflate"],
         library: Some("yawc"),
         path: "/",
+        cpus: 1,
     },
     Server {
         name: "switchboard-deflate",
@@ -140,14 +270,23 @@ pub const SERVERS: &[Server] = &[
         args: PRODUCT_DEFLATE,
         library: None,
         path: "/raw/bench-{n}",
+        cpus: 1,
     },
-    Server { name: "yawc", program: peer("peer-yawc", "peer-yawc"), args: &[], library: Some("yawc"), path: "/" },
+    Server {
+        name: "yawc",
+        program: peer("peer-yawc", "peer-yawc"),
+        args: &[],
+        library: Some("yawc"),
+        path: "/",
+        cpus: 1,
+    },
     Server {
         name: "yawc-batch",
         program: peer("peer-yawc", "peer-yawc"),
         args: &["--batch"],
         library: Some("yawc"),
         path: "/",
+        cpus: 1,
     },
     Server {
         name: "tokio-tungstenite",
@@ -155,6 +294,7 @@ pub const SERVERS: &[Server] = &[
         args: &[],
         library: Some("tokio-tungstenite"),
         path: "/",
+        cpus: 1,
     },
     Server {
         name: "tokio-tungstenite-forward",
@@ -162,6 +302,7 @@ pub const SERVERS: &[Server] = &[
         args: &["--forward"],
         library: Some("tokio-tungstenite"),
         path: "/",
+        cpus: 1,
     },
     Server {
         name: "bare-tokio",
@@ -169,6 +310,7 @@ pub const SERVERS: &[Server] = &[
         args: &[],
         library: None,
         path: "/",
+        cpus: 1,
     },
     Server {
         name: "bare-fanout",
@@ -176,6 +318,7 @@ pub const SERVERS: &[Server] = &[
         args: &[],
         library: None,
         path: "/",
+        cpus: 1,
     },
     Server {
         name: "tokio-tungstenite-broadcast",
@@ -183,6 +326,7 @@ pub const SERVERS: &[Server] = &[
         args: &[],
         library: Some("tokio-tungstenite"),
         path: "/",
+        cpus: 1,
     },
 ];
 
@@ -213,8 +357,7 @@ const ECHO_DEEP: &[&str] = &[
 const DEFLATE: &[&str] = &["switchboard-ws-deflate", "switchboard-deflate", "yawc-deflate"];
 const FANOUT: &[&str] = &["switchboard", "tokio-tungstenite-broadcast", "bare-fanout"];
 
-const AS_FASTWEBSOCKETS: &[Goal] =
-    &[Goal { server: "switchboard-ws", of: Some("fastwebsockets"), limit: 1.00, later: None }];
+const AS_FASTWEBSOCKETS: &[Goal] = &[Goal::times("switchboard-ws", "fastwebsockets", 1.00)];
 
 const fn echo(name: &'static str, title: &'static str, load: &'static [&'static str]) -> Scenario {
     Scenario {
@@ -222,6 +365,7 @@ const fn echo(name: &'static str, title: &'static str, load: &'static [&'static 
         title,
         each: "message",
         measure: Measure::ServerCpu,
+        split: false,
         tls: false,
         load,
         quick: &["--connections", "16"],
@@ -237,6 +381,7 @@ const fn fanout(name: &'static str, title: &'static str, load: &'static [&'stati
         title,
         each: "delivery",
         measure: Measure::ServerCpu,
+        split: false,
         tls: false,
         load,
         quick: &["--subscribers", "100"],
@@ -246,12 +391,14 @@ const fn fanout(name: &'static str, title: &'static str, load: &'static [&'stati
     }
 }
 
+const DIALECT_GOALS: &[Goal] = &[Goal::times("switchboard-pusher", "switchboard-native", 1.05)];
+
 /// The product beside itself: what a protocol costs per delivery above the native one.
 const fn dialects(name: &'static str, title: &'static str, load: &'static [&'static str]) -> Scenario {
     Scenario {
         servers: &["switchboard-native", "switchboard-pusher"],
         reference: "switchboard-native",
-        goals: &[Goal { server: "switchboard-pusher", of: Some("switchboard-native"), limit: 1.05, later: None }],
+        goals: DIALECT_GOALS,
         ..fanout(name, title, load)
     }
 }
@@ -261,10 +408,11 @@ const fn deflate(name: &'static str, title: &'static str, measure: Measure, load
         name,
         title,
         each: match measure {
-            Measure::ServerCpu => "message",
             Measure::ServerMemory => "connection",
+            _ => "message",
         },
         measure,
+        split: false,
         tls: false,
         load,
         quick: &["--connections", "16"],
@@ -279,6 +427,7 @@ const CONNECT: Scenario = Scenario {
     title: "Connect, handshake, close handshake; 64 at a time",
     each: "connection",
     measure: Measure::ServerCpu,
+    split: false,
     tls: false,
     load: &["connect"],
     quick: &["--parallel", "8"],
@@ -292,25 +441,105 @@ const IDLE: Scenario = Scenario {
     title: "Idle connections (10,000) that have each echoed one message",
     each: "connection",
     measure: Measure::ServerMemory,
+    split: false,
     tls: false,
     load: &["idle", "--connections", "10000"],
     quick: &["--connections", "500", "--settle-ms", "100"],
     servers: ECHO_AND_SERVER,
     reference: "fastwebsockets",
-    goals: &[Goal { server: "switchboard-ws", of: None, limit: 1024.0, later: None }],
+    goals: &[Goal::at_most("switchboard-ws", 1024.0)],
+};
+
+/// What only the whole server has: it beside itself, or beside nothing.
+const WHOLE: Scenario = Scenario {
+    name: "",
+    title: "",
+    each: "delivery",
+    measure: Measure::Latency,
+    split: true,
+    tls: false,
+    load: &[],
+    quick: &[],
+    servers: &["switchboard-native"],
+    reference: "switchboard-native",
+    goals: &[],
+};
+
+const SUBSCRIBED: Scenario = Scenario {
+    name: "subscribed",
+    title: "Idle subscribers of one channel (10,000)",
+    each: "connection",
+    measure: Measure::ServerMemory,
+    split: false,
+    load: &["subscribed", "--connections", "10000"],
+    quick: &["--connections", "200", "--settle-ms", "100"],
+    goals: &[Goal::at_most("switchboard-native", 2048.0)],
+    ..WHOLE
+};
+
+const LATENCY: Scenario = Scenario {
+    name: "latency",
+    title: "From publishing to delivery at half load, 1,000 subscribers, 128 B",
+    load: &["latency", "--size", "128", "--subscribers", "1000", "--load", "0.5", "--duration-ms", "5000"],
+    quick: &["--subscribers", "20", "--load", "0.1", "--warm-up-ms", "50", "--duration-ms", "300"],
+    ..WHOLE
+};
+
+const BESIDE: Scenario = Scenario {
+    name: "beside",
+    title: "A channel of 10 beside a channel of 10,000 that keeps the server busy for half of the time, 128 B",
+    load: &["beside", "--size", "128", "--small", "10", "--large", "10000", "--load", "0.5", "--duration-ms", "5000"],
+    quick: &["--large", "100", "--load", "0.1", "--duration-ms", "300"],
+    goals: &[Goal::at_most("switchboard-native", 3.0).of_figure("p99_ratio", "p99 beside × p99 alone")],
+    ..WHOLE
+};
+
+const SHARDS: Scenario = Scenario {
+    name: "shards",
+    title: "64 channels of 8 subscribers, 128 B, 4 in flight on each: one event loop, and two",
+    measure: Measure::ServerCpu,
+    load: &["channels", "--size", "128", "--channels", "64", "--subscribers", "8", "--window", "4"],
+    quick: &["--channels", "8", "--subscribers", "4"],
+    servers: &["switchboard-native", "switchboard-two-shards"],
+    ..WHOLE
+};
+
+const DURABLE: Scenario = Scenario {
+    name: "durable",
+    title: "64 publishers, 128 B, each waits until its message is on the disk (`fsync = \"always\"`)",
+    each: "publication",
+    measure: Measure::WallTime,
+    load: &["durable", "--size", "128", "--publishers", "64", "--duration-ms", "3000"],
+    quick: &["--publishers", "8", "--warm-up-ms", "50", "--duration-ms", "200"],
+    servers: &["switchboard-durable", "bare-log"],
+    reference: "bare-log",
+    // At least 0.9 of its rate.
+    goals: &[Goal::times("switchboard-durable", "bare-log", 1.11)],
+    ..WHOLE
+};
+
+const RESUME: Scenario = Scenario {
+    name: "resume",
+    title: "10,000 clients come back at once, each of which has missed 100 messages of 128 B",
+    each: "client",
+    measure: Measure::Peak,
+    load: &["resume", "--clients", "10000", "--missed", "100", "--size", "128"],
+    quick: &["--clients", "200", "--settle-ms", "100"],
+    goals: &[Goal::at_most("switchboard-native", 1.3)],
+    ..WHOLE
 };
 
 pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         servers: ECHO_AND_SERVER,
-        goals: &[Goal { server: "switchboard-ws", of: Some("fastwebsockets"), limit: 1.10, later: Some(1.00) }],
+        goals: &[Goal::times("switchboard-ws", "fastwebsockets", 1.10).later(1.00)],
         ..echo("echo-20", "Echo, 20 B, 64 connections", &["echo", "--size", "20"])
     },
     Scenario {
         servers: ECHO_DEEP,
         goals: &[
-            Goal { server: "switchboard-ws", of: Some("fastwebsockets"), limit: 0.15, later: Some(0.08) },
-            Goal { server: "switchboard-ws", of: Some("yawc-batch"), limit: 0.62, later: None },
+            Goal::times("switchboard-ws", "fastwebsockets", 0.15).later(0.08),
+            Goal::times("switchboard-ws", "yawc-batch", 0.62),
         ],
         ..echo(
             "echo-20-deep",
@@ -338,11 +567,11 @@ pub const SCENARIOS: &[Scenario] = &[
     echo("echo-64k", "Echo, 64 KiB, 16 connections", &["echo", "--size", "65536", "--connections", "16"]),
     Scenario {
         quick: &["--connections", "2"],
-        goals: &[Goal { server: "switchboard-ws", of: Some("tokio-websockets"), limit: 0.95, later: None }],
+        goals: &[Goal::times("switchboard-ws", "tokio-websockets", 0.95)],
         ..echo("echo-1m", "Echo, 1 MiB, 8 connections", &["echo", "--size", "1048576", "--connections", "8"])
     },
     Scenario {
-        goals: &[Goal { server: "switchboard-ws-deflate", of: Some("yawc-deflate"), limit: 0.80, later: None }],
+        goals: &[Goal::times("switchboard-ws-deflate", "yawc-deflate", 0.80)],
         ..deflate(
             "echo-1k-json-deflate",
             "Echo, JSON of 1 KiB, compressed with context takeover, 64 connections",
@@ -368,9 +597,12 @@ pub const SCENARIOS: &[Scenario] = &[
         Measure::ServerMemory,
         &["deflate-idle", "--connections", "1000", "--alone"],
     ),
-    fanout("fanout", "Fan-out to 1,000 subscribers, 128 B", &["fanout", "--size", "128", "--window", "1"]),
     Scenario {
-        goals: &[Goal { server: "switchboard", of: Some("tokio-tungstenite-broadcast"), limit: 0.15, later: None }],
+        goals: &[Goal::times("switchboard", "tokio-tungstenite-broadcast", 0.97)],
+        ..fanout("fanout", "Fan-out to 1,000 subscribers, 128 B", &["fanout", "--size", "128", "--window", "1"])
+    },
+    Scenario {
+        goals: &[Goal::times("switchboard", "tokio-tungstenite-broadcast", 0.15).later(0.07)],
         ..fanout(
             "fanout-deep",
             "Fan-out to 1,000 subscribers, 128 B, 16 in flight",
@@ -389,13 +621,19 @@ pub const SCENARIOS: &[Scenario] = &[
     ),
     Scenario {
         servers: &["switchboard-native", "switchboard-sse"],
-        goals: &[Goal { server: "switchboard-sse", of: Some("switchboard-native"), limit: 1.15, later: None }],
+        goals: &[Goal::times("switchboard-sse", "switchboard-native", 1.15)],
         ..dialects(
             "fanout-sse",
             "Fan-out to 1,000 subscribers by Server-Sent Events, 128 B",
             &["channel", "--size", "128", "--window", "1"],
         )
     },
+    LATENCY,
+    BESIDE,
+    SHARDS,
+    DURABLE,
+    RESUME,
+    SUBSCRIBED,
     CONNECT,
     Scenario {
         name: "connect-tls",

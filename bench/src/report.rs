@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use crate::plan::{Measure, Scenario};
+use crate::plan::{Measure, SCENARIOS, Scenario};
 
 /// What the rounds of one server in one scenario gave; the rounds of all servers of a scenario are in the same order.
 #[derive(Debug)]
@@ -17,11 +17,7 @@ pub struct Rounds {
 
 impl Rounds {
     fn figures(&self, measure: Measure) -> Vec<f64> {
-        let name = match measure {
-            Measure::ServerCpu => "server_cpu_ns_each",
-            Measure::ServerMemory => "server_rss_bytes_each",
-        };
-        self.numbers(&[name])
+        self.numbers(&[measure.figure()])
     }
 
     fn numbers(&self, path: &[&str]) -> Vec<f64> {
@@ -71,6 +67,8 @@ pub fn to_json(scenario: &Scenario, load: &[String], all: &[Rounds]) -> Value {
                 "reply_bytes": median(&rounds.numbers(&["reply_bytes_each"])),
                 "latency_us_p50": median(&rounds.numbers(&["latency_us", "p50"])),
                 "latency_us_p99": median(&rounds.numbers(&["latency_us", "p99"])),
+                "latency_us_p999": median(&rounds.numbers(&["latency_us", "p999"])),
+                "columns": columns(rounds),
                 "rounds": rounds.results,
             })
         })
@@ -79,14 +77,19 @@ pub fn to_json(scenario: &Scenario, load: &[String], all: &[Rounds]) -> Value {
         .goals
         .iter()
         .filter_map(|goal| {
+            let figures = |name: &str| {
+                let rounds = all.iter().find(|rounds| rounds.server == name)?;
+                Some(goal.figure.map_or_else(|| rounds.figures(scenario.measure), |(name, _)| rounds.numbers(&[name])))
+            };
             let own = figures(goal.server)?;
             let measured = match goal.of {
                 // To the byte: a page more over ten thousand connections is none.
-                None => median(&own)?.round(),
+                None if scenario.measure == Measure::ServerMemory => median(&own)?.round(),
+                None => median(&own)?,
                 Some(of) => ratio(&own, &figures(of)?)?,
             };
             Some(json!({
-                "server": goal.server, "of": goal.of, "measured": measured,
+                "server": goal.server, "of": goal.of, "figure": goal.figure.map(|(_, title)| title), "measured": measured,
                 "limit": goal.limit, "later": goal.later, "met": measured <= goal.limit,
             }))
         })
@@ -94,7 +97,10 @@ pub fn to_json(scenario: &Scenario, load: &[String], all: &[Rounds]) -> Value {
     json!({
         "scenario": scenario.name,
         "title": scenario.title,
-        "unit": unit(scenario),
+        "unit": scenario.measure.unit(scenario.each),
+        "figure": scenario.measure.figure(),
+        "decimals": scenario.measure.decimals(),
+        "split": scenario.split,
         "reference": scenario.reference,
         "load": load,
         "servers": servers,
@@ -102,12 +108,74 @@ pub fn to_json(scenario: &Scenario, load: &[String], all: &[Rounds]) -> Value {
     })
 }
 
-fn unit(scenario: &Scenario) -> String {
-    match scenario.measure {
-        Measure::ServerCpu => format!("CPU ns of the server per {}", scenario.each),
-        Measure::ServerMemory => format!("resident bytes of the server per {}", scenario.each),
+/// What was run, on what and with what, in a line.
+pub fn headline(about: &Value) -> String {
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let machine = &about["machine"];
+    let mut line = format!(
+        "`{}` at {}{}{}: {} CPUs {}, Linux {}, {}, {} mode, {} rounds of {} ms",
+        text(&about["command"]),
+        text(&about["commit"]),
+        about["date"].as_str().map_or(String::new(), |date| format!(" of {date}")),
+        if about["uncommitted_changes"] == true { " and uncommitted changes" } else { "" },
+        machine["cpus"],
+        text(&machine["cpu"]),
+        text(&machine["kernel"]),
+        text(&about["compiler"]),
+        text(&about["mode"]),
+        about["rounds"],
+        about["duration_ms"],
+    );
+    if about["profile"] == "debug" {
+        line.push_str(" — unoptimised builds, one short round: the figures mean nothing");
     }
+    line
 }
+
+/// Puts results into a stored run, in place of those of the same scenarios, in the order of the plan. Each says what it was measured with.
+pub fn merge(mut run: Value, results: Vec<Value>, about: &Value) -> Value {
+    let mut all = run.get("results").and_then(Value::as_array).cloned().unwrap_or_default();
+    for mut result in results {
+        result["about"] = about.clone();
+        all.retain(|known| known["scenario"] != result["scenario"]);
+        all.push(result);
+    }
+    let place = |result: &Value| SCENARIOS.iter().position(|scenario| result["scenario"] == scenario.name);
+    all.sort_by_key(|result| place(result).unwrap_or(usize::MAX));
+    run["results"] = json!(all);
+    run
+}
+
+/// A run as it is stored: what it was, and its tables.
+pub fn run_to_markdown(run: &Value) -> String {
+    let mut text = headline(&run["about"]) + "\n";
+    for result in run.get("results").and_then(Value::as_array).into_iter().flatten() {
+        text.push('\n');
+        text.push_str(&to_markdown(result));
+    }
+    text
+}
+
+/// What only some scenarios report, by title.
+fn columns(rounds: &Rounds) -> Value {
+    let reported =
+        MORE.iter().filter_map(|(path, title)| Some(((*title).to_owned(), json!(median(&rounds.numbers(path))?))));
+    Value::Object(reported.collect())
+}
+
+/// Numbers of the load generator that are columns where they are reported.
+const MORE: &[(&[&str], &str)] = &[
+    (&["alone_us", "p99"], "p99 alone, µs"),
+    (&["p99_ratio"], "p99 × alone"),
+    (&["subscribers"], "subscribers"),
+    (&["clients"], "clients"),
+    (&["connections"], "connections"),
+    (&["publications_per_second"], "publications a second"),
+    (&["server_busy_percent"], "server busy, %"),
+    (&["seconds"], "seconds"),
+    (&["server_rss_bytes_peak"], "bytes at the peak"),
+    (&["server_rss_bytes_before"], "bytes before"),
+];
 
 /// A markdown table of what [`to_json`] returned.
 pub fn to_markdown(result: &Value) -> String {
@@ -118,10 +186,24 @@ pub fn to_markdown(result: &Value) -> String {
     let has = |name: &str| servers.iter().any(|server| number(server, name).is_some());
     let columns: Vec<(&str, &str)> = COLUMNS.iter().filter(|(name, _)| has(name)).copied().collect();
     let latency = has("latency_us_p50");
+    let more: Vec<String> = MORE
+        .iter()
+        .map(|(_, title)| (*title).to_owned())
+        .filter(|title| servers.iter().any(|server| server["columns"].get(title).is_some()))
+        .collect();
+    let decimals = number(result, "decimals").unwrap_or(0.0) as usize;
+    let figure = match text(result, "figure") {
+        name if name.is_empty() => "server_cpu_ns_each".to_owned(),
+        name => name,
+    };
 
     let load: Vec<String> = list(result, "load").iter().filter_map(|arg| Some(arg.as_str()?.to_owned())).collect();
     let mut out = format!("### {} (`{}`)\n\n", text(result, "title"), text(result, "scenario"));
-    let _ = writeln!(out, "`load {}`\n", load.join(" "));
+    let apart = if result["split"] == true { ", the server and the generator each on a CPU of its own" } else { "" };
+    let _ = writeln!(out, "`load {}`{apart}\n", load.join(" "));
+    if let Some(about) = result.get("about") {
+        let _ = writeln!(out, "Measured apart: {}\n", headline(about));
+    }
     let mut head =
         format!("| server | {} | lowest – highest | × {} |", text(result, "unit"), text(result, "reference"));
     let mut rule = "|---|---:|---:|---:|".to_owned();
@@ -130,20 +212,31 @@ pub fn to_markdown(result: &Value) -> String {
         rule.push_str("---:|");
     }
     if latency {
-        head.push_str(" p50 / p99 µs |");
+        head.push_str(" p50 / p99 / p99.9 µs |");
+        rule.push_str("---:|");
+    }
+    for title in &more {
+        let _ = write!(head, " {title} |");
         rule.push_str("---:|");
     }
     let _ = writeln!(out, "{head}\n{rule}");
     for server in &servers {
-        let each = number(server, "each").map_or("–".to_owned(), grouped);
+        let each = number(server, "each").map_or("–".to_owned(), |each| with_decimals(each, decimals));
         let ratio = number(server, "ratio").map_or("–".to_owned(), |ratio| format!("{ratio:.3}"));
-        let _ = write!(out, "| {} | {each} | {} | {ratio} |", text(server, "server"), spread(server));
+        let _ =
+            write!(out, "| {} | {each} | {} | {ratio} |", text(server, "server"), spread(server, &figure, decimals));
         for (name, _) in &columns {
             let _ = write!(out, " {} |", number(server, name).map_or("–".to_owned(), grouped));
         }
         if latency {
             let part = |name| number(server, name).map_or("–".to_owned(), |us| format!("{us:.0}"));
-            let _ = write!(out, " {} / {} |", part("latency_us_p50"), part("latency_us_p99"));
+            let parts = [part("latency_us_p50"), part("latency_us_p99"), part("latency_us_p999")];
+            let _ = write!(out, " {} |", parts.join(" / "));
+        }
+        for title in &more {
+            let figure = number(&server["columns"], title)
+                .map_or("–".to_owned(), |n| with_decimals(n, if n < 100.0 && n.fract() != 0.0 { 2 } else { 0 }));
+            let _ = write!(out, " {figure} |");
         }
         out.push('\n');
     }
@@ -153,8 +246,11 @@ pub fn to_markdown(result: &Value) -> String {
         let later = number(&goal, "later").map_or(String::new(), |later| format!(" (later {later:.2})"));
         let (server, of) = (text(&goal, "server"), text(&goal, "of"));
         let (limit, measured) = (part("limit"), part("measured"));
-        let _ = if of.is_empty() {
-            write!(out, "\nGoal: {server} ≤ {}{later}: {}, {met}.\n", grouped(limit), grouped(measured))
+        let _ = if let Some(figure) = goal.get("figure").and_then(Value::as_str) {
+            write!(out, "\nGoal: {server}, {figure} ≤ {limit:.2}{later}: {measured:.3}, {met}.\n")
+        } else if of.is_empty() {
+            let shown = |number| with_decimals(number, decimals);
+            write!(out, "\nGoal: {server} ≤ {}{later}: {}, {met}.\n", shown(limit), shown(measured))
         } else {
             write!(out, "\nGoal: {server} ≤ {limit:.2} × {of}{later}: {measured:.3}, {met}.\n")
         };
@@ -166,14 +262,20 @@ pub fn to_markdown(result: &Value) -> String {
 const COLUMNS: &[(&str, &str)] =
     &[("user_each", "of it outside of the kernel"), ("per_second", "per second"), ("reply_bytes", "bytes of a reply")];
 
-fn spread(server: &Value) -> String {
+fn spread(server: &Value, figure: &str, decimals: usize) -> String {
     let rounds = server.get("rounds").and_then(Value::as_array).cloned().unwrap_or_default();
-    let each = |round: &Value| round.get("server_cpu_ns_each").or_else(|| round.get("server_rss_bytes_each"))?.as_f64();
+    let each = |round: &Value| round.get(figure)?.as_f64();
     let figures: Vec<f64> = rounds.iter().filter_map(each).collect();
     match (figures.iter().copied().min_by(f64::total_cmp), figures.iter().copied().max_by(f64::total_cmp)) {
-        (Some(low), Some(high)) => format!("{} – {}", grouped(low), grouped(high)),
+        (Some(low), Some(high)) => {
+            format!("{} – {}", with_decimals(low, decimals), with_decimals(high, decimals))
+        }
         _ => "–".to_owned(),
     }
+}
+
+fn with_decimals(number: f64, decimals: usize) -> String {
+    if decimals == 0 { grouped(number) } else { format!("{number:.decimals$}") }
 }
 
 /// 1234567.8 as 1,234,568.
@@ -192,7 +294,6 @@ fn grouped(number: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::SCENARIOS;
 
     fn rounds(server: &'static str, figures: &[f64]) -> Rounds {
         let results = figures.iter().map(|each| json!({ "server_cpu_ns_each": each, "per_second": 1e6 })).collect();
@@ -232,6 +333,44 @@ mod tests {
             let table = to_markdown(&to_json(scenario, &[], &all));
             assert!(table.contains(&format!("Goal: switchboard-ws ≤ 1,024: {shown}")), "{table}");
         }
+    }
+
+    #[test]
+    fn a_goal_may_be_another_number_than_the_figure() {
+        let scenario = SCENARIOS.iter().find(|scenario| scenario.name == "beside").unwrap();
+        let results = vec![json!({
+            "latency_us_p99": 812.0, "latency_us": { "p50": 120.0, "p99": 812.0, "p999": 900.0 },
+            "alone_us": { "p99": 400.0 }, "p99_ratio": 2.03, "subscribers": 9000,
+        })];
+        let all = [Rounds { server: "switchboard-native", label: "switchboard-native".to_owned(), results }];
+        let table = to_markdown(&to_json(scenario, &[], &all));
+        assert!(table.contains("p99 alone, µs | p99 × alone | subscribers |"), "{table}");
+        assert!(table.contains("| 120 / 812 / 900 | 400 | 2.03 | 9,000 |"), "{table}");
+        assert!(table.contains("Goal: switchboard-native, p99 beside × p99 alone ≤ 3.00: 2.030, met."), "{table}");
+    }
+
+    #[test]
+    fn a_ratio_keeps_its_decimals() {
+        let scenario = SCENARIOS.iter().find(|scenario| scenario.name == "resume").unwrap();
+        let results = vec![json!({ "memory_ratio": 1.257, "seconds": 2.5 })];
+        let all = [Rounds { server: "switchboard-native", label: "switchboard-native".to_owned(), results }];
+        let table = to_markdown(&to_json(scenario, &[], &all));
+        assert!(table.contains("| switchboard-native | 1.26 | 1.26 – 1.26 | 1.000 |"), "{table}");
+        assert!(table.contains("Goal: switchboard-native ≤ 1.30: 1.26, met."), "{table}");
+    }
+
+    #[test]
+    fn a_scenario_that_is_measured_again_takes_its_place_and_says_with_what() {
+        let about = |commit: &str| json!({ "command": "c", "commit": commit, "mode": "split", "rounds": 1 });
+        let result = |name: &str, title: &str| json!({ "scenario": name, "title": title });
+        let stored =
+            json!({ "about": about("old"), "results": [result("echo-20", "kept"), result("connect", "replaced")] });
+        let run = merge(stored, vec![result("connect", "new"), result("latency", "added")], &about("new"));
+        let text = run_to_markdown(&run);
+        let titles: Vec<_> = text.lines().filter(|line| line.starts_with("###")).collect();
+        assert_eq!(titles, ["### kept (`echo-20`)", "### added (`latency`)", "### new (`connect`)"]);
+        assert_eq!(text.matches("Measured apart: `c` at new").count(), 2, "{text}");
+        assert!(text.starts_with("`c` at old:"), "{text}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Starts a server pinned to a CPU, learns its address from what it prints, and ends it by its process id.
+//! Starts a server pinned to its CPUs, learns its address from what it prints, and ends it by its process id.
 
 use std::{
     fs::File,
@@ -27,15 +27,16 @@ pub struct Running {
 
 impl Running {
     /// `log` receives the server's standard error.
-    pub fn start(program: &Path, args: &[String], cpu: usize, batch: bool, log: &Path) -> Result<Self> {
+    pub fn start(program: &Path, args: &[String], cpus: &[usize], batch: bool, log: &Path) -> Result<Self> {
         let mut command = Command::new(program);
         command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(log)?);
         // The product may be watched by variables of the caller; a measurement starts from its defaults.
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SWITCHBOARD_")) {
             command.env_remove(name);
         }
+        let cpus = cpus.to_vec();
         // SAFETY: between fork and exec only system calls are made, no allocation.
-        unsafe { command.pre_exec(move || sys::prepare_child(cpu, batch)) };
+        unsafe { command.pre_exec(move || sys::prepare_child(&cpus, batch)) };
         let mut child = command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
         let stdout = child.stdout.take();
         let mut running = Self { addr: SocketAddr::from(([127, 0, 0, 1], 0)), child };
@@ -107,8 +108,8 @@ mod tests {
     #[test]
     fn a_server_that_cannot_start_is_named() {
         let log = std::env::temp_dir().join(format!("switchboard-bench-test-{}", std::process::id()));
-        let cpu = sys::cpus().unwrap()[0];
-        let error = Running::start(Path::new("/bin/true"), &[], cpu, true, &log).unwrap_err();
+        let cpus = sys::cpus().unwrap();
+        let error = Running::start(Path::new("/bin/true"), &[], &cpus, true, &log).unwrap_err();
         assert!(format!("{error:#}").contains("/bin/true did not start"), "{error:#}");
         std::fs::remove_file(log).unwrap();
     }

@@ -49,12 +49,14 @@ impl Epoll {
     }
 }
 
-/// Pins the calling process (and what it starts) to one CPU.
-pub fn pin_to(cpu: usize) -> io::Result<()> {
+/// Pins the calling process (and what it starts) to some CPUs.
+pub fn pin_to(cpus: &[usize]) -> io::Result<()> {
     // SAFETY: a zeroed set is the empty set; CPU_SET checks its bound; the pointer is valid for the size given.
     unsafe {
         let mut set: libc::cpu_set_t = std::mem::zeroed();
-        libc::CPU_SET(cpu, &mut set);
+        for cpu in cpus {
+            libc::CPU_SET(*cpu, &mut set);
+        }
         check(libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set))?;
     }
     Ok(())
@@ -76,6 +78,71 @@ pub fn schedule_batch() -> io::Result<()> {
     // SAFETY: the pointer is valid through the call.
     check(unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const parameters) })?;
     Ok(())
+}
+
+/// SCHED_FIFO for the calling thread: it runs as soon as it wakes, whatever the generator's other threads do. Only root may.
+pub fn schedule_first() -> io::Result<()> {
+    let parameters = libc::sched_param { sched_priority: 1 };
+    // SAFETY: the pointer is valid through the call.
+    check(unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const parameters) })?;
+    Ok(())
+}
+
+/// Nanoseconds since 1970, by the clock that the kernel stamps packets with.
+pub fn realtime_ns() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is valid through the call, which cannot fail for this clock.
+    unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &raw mut time) };
+    nanoseconds(&time)
+}
+
+fn nanoseconds(time: &libc::timespec) -> u64 {
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// Has the kernel note when what [`receive_stamped`] brings has reached the socket.
+pub fn stamp_received(socket: &impl AsRawFd) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    // SAFETY: the option value is an int and its size is given.
+    check(unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_TIMESTAMPNS,
+            (&raw const on).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    })?;
+    Ok(())
+}
+
+/// Reads what is there, and when the last of it has reached the socket: not when somebody came to read it.
+pub fn receive_stamped(socket: &impl AsRawFd, buffer: &mut [u8]) -> io::Result<(usize, Option<u64>)> {
+    #[repr(align(8))]
+    struct Control([u8; 64]);
+    let mut control = Control([0; 64]);
+    let mut place = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    // SAFETY: all pointers of the message are valid through the call, with their lengths; what the kernel appends is walked by its own macros.
+    unsafe {
+        let mut message: libc::msghdr = std::mem::zeroed();
+        message.msg_iov = &raw mut place;
+        message.msg_iovlen = 1;
+        message.msg_control = control.0.as_mut_ptr().cast();
+        message.msg_controllen = control.0.len() as _;
+        let count = libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT);
+        if count < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let mut header = libc::CMSG_FIRSTHDR(&raw const message);
+        while !header.is_null() {
+            if (*header).cmsg_level == libc::SOL_SOCKET && (*header).cmsg_type == libc::SCM_TIMESTAMPNS {
+                let time = libc::CMSG_DATA(header).cast::<libc::timespec>().read_unaligned();
+                return Ok((count as usize, Some(nanoseconds(&time))));
+            }
+            header = libc::CMSG_NXTHDR(&raw const message, header);
+        }
+        Ok((count as usize, None))
+    }
 }
 
 /// The process gets SIGALRM after this time whatever else happens: a benchmark that hangs must end.
@@ -102,7 +169,7 @@ pub fn process_cpu_ns(pid: u32) -> io::Result<u64> {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the pointer is valid through the call.
     check(unsafe { libc::clock_gettime(clock, &raw mut time) })?;
-    Ok(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
+    Ok(nanoseconds(&time))
 }
 
 /// The unit of the times in /proc.
@@ -141,12 +208,38 @@ pub fn reset_on_close(socket: &impl AsRawFd) -> io::Result<()> {
 }
 
 /// Runs in a child between fork and exec: only system calls, no allocation.
-pub fn prepare_child(cpu: usize, batch: bool) -> io::Result<()> {
+pub fn prepare_child(cpus: &[usize], batch: bool) -> io::Result<()> {
     die_with_parent()?;
-    pin_to(cpu)?;
+    pin_to(cpus)?;
     if batch { schedule_batch() } else { Ok(()) }
 }
 
 fn check(result: RawFd) -> io::Result<RawFd> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn what_came_is_stamped_when_it_came() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut sender = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (receiver, _) = listener.accept().unwrap();
+        stamp_received(&receiver).unwrap();
+        let mut buffer = [0; 16];
+        assert_eq!(receive_stamped(&receiver, &mut buffer).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        let before = realtime_ns();
+        sender.write_all(b"hello").unwrap();
+        let after = realtime_ns();
+        // However late it is read.
+        std::thread::sleep(Duration::from_millis(20));
+        let (count, stamp) = receive_stamped(&receiver, &mut buffer).unwrap();
+        assert_eq!(&buffer[..count], b"hello");
+        assert!((before..=after).contains(&stamp.unwrap()), "{before} {stamp:?} {after}");
+    }
 }

@@ -29,6 +29,7 @@ cargo xtask bench [SCENARIO…] [options]      (or, in bench/: cargo run --relea
   --mode M         same-core (default): server and generator share one CPU; split: one CPU each, with latencies
   --rounds N       --duration-ms N
   --save NAME      keeps them as results/NAME.json and NAME.md (otherwise latest)
+  --into NAME      puts these scenarios into the run that is stored under that name, each with a line that says when and with what it was measured
   --list           what there is";
 
 struct Settings {
@@ -39,9 +40,10 @@ struct Settings {
     warm_up: Duration,
     servers: Option<Vec<String>>,
     save: String,
+    /// The stored run that the results become a part of.
+    into: Option<String>,
     root: PathBuf,
-    server_cpu: usize,
-    load_cpu: usize,
+    cpus: Vec<usize>,
 }
 
 fn main() -> ExitCode {
@@ -75,28 +77,38 @@ fn run() -> Result<()> {
     let (certificate, key) = settings.certificate();
     tls::make_certificate(&certificate, &key)?;
     let about = about(&settings)?;
-    let mut tables = headline(&about) + "\n";
-    println!("{tables}");
+    println!("{}\n", report::headline(&about));
     let started = Instant::now();
     let mut results = Vec::new();
     for scenario in scenarios {
         let result = measure(&settings, scenario)?;
-        let table = report::to_markdown(&result);
-        println!("{table}");
-        tables = tables + "\n" + &table;
+        println!("{}", report::to_markdown(&result));
         results.push(result);
     }
     let seconds = started.elapsed().as_secs();
     let count = results.len();
-    let results_folder = settings.root.join("results");
-    fs::create_dir_all(&results_folder)?;
-    let all = json!({ "about": about, "seconds": seconds, "results": results });
-    fs::write(results_folder.join(format!("{}.json", settings.save)), serde_json::to_string_pretty(&all)? + "\n")?;
-    fs::write(results_folder.join(format!("{}.md", settings.save)), tables)?;
+    let (name, all) = match &settings.into {
+        None => (&settings.save, json!({ "about": about, "seconds": seconds, "results": results })),
+        Some(into) => (into, report::merge(stored(&settings, into)?, results, &about)),
+    };
+    keep(&settings, name, &all)?;
     println!(
-        "{count} scenarios ran in {seconds} s; every round is in bench/results/{}.json, the tables in {0}.md",
-        settings.save
+        "{count} scenarios ran in {seconds} s; every round is in bench/results/{name}.json, the tables in {name}.md"
     );
+    Ok(())
+}
+
+fn stored(settings: &Settings, name: &str) -> Result<Value> {
+    let file = settings.root.join("results").join(format!("{name}.json"));
+    let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("{} is no stored run", file.display()))
+}
+
+fn keep(settings: &Settings, name: &str, run: &Value) -> Result<()> {
+    let folder = settings.root.join("results");
+    fs::create_dir_all(&folder)?;
+    fs::write(folder.join(format!("{name}.json")), serde_json::to_string_pretty(run)? + "\n")?;
+    fs::write(folder.join(format!("{name}.md")), report::run_to_markdown(run))?;
     Ok(())
 }
 
@@ -114,9 +126,7 @@ impl Settings {
         ensure!(mode == "same-core" || mode == "split", "--mode: '{mode}' is neither same-core nor split");
         let split = mode == "split";
         let cpus = sys::cpus()?;
-        // Interrupts usually go to the first CPU: measure on the last.
-        let last = *cpus.last().context("no CPU to run on")?;
-        let first = *cpus.first().context("no CPU to run on")?;
+        ensure!(!cpus.is_empty(), "no CPU to run on");
         ensure!(!split || cpus.len() > 1, "--mode split needs two CPUs");
         Ok(Self {
             quick,
@@ -126,10 +136,24 @@ impl Settings {
             warm_up: Duration::from_millis(if quick { 50 } else { 300 }),
             servers: args.optional::<String>("servers")?.map(|list| list.split(',').map(str::to_owned).collect()),
             save: args.or("save", "latest".to_owned())?,
+            into: args.optional("into")?,
             root: PathBuf::from(env!("CARGO_MANIFEST_DIR")),
-            server_cpu: if split { first } else { last },
-            load_cpu: last,
+            cpus,
         })
+    }
+
+    fn is_split(&self, scenario: &Scenario) -> bool {
+        self.split || scenario.split
+    }
+
+    /// Those of the server and of the generator. Interrupts usually go to the first CPU: what runs alone is measured on the last.
+    fn cpus(&self, scenario: &Scenario, server: &Server) -> (&[usize], &[usize]) {
+        let last = &self.cpus[self.cpus.len() - 1..];
+        match self.is_split(scenario) {
+            false => (last, last),
+            true if server.cpus > 1 => (&self.cpus, &self.cpus),
+            true => (&self.cpus[..1], last),
+        }
     }
 
     fn takes(&self, name: &str) -> bool {
@@ -248,7 +272,7 @@ fn load_args(settings: &Settings, scenario: &Scenario) -> Vec<String> {
         let (warm_up, duration) = (settings.warm_up.as_millis(), settings.duration.as_millis());
         load.extend(["--warm-up-ms".to_owned(), warm_up.to_string(), "--duration-ms".to_owned(), duration.to_string()]);
     }
-    if settings.split && scenario.load.first() == Some(&"echo") {
+    if settings.is_split(scenario) && scenario.load.first() == Some(&"echo") {
         load.push("--latency".to_owned());
     }
     load
@@ -260,17 +284,25 @@ fn one_round(settings: &Settings, scenario: &Scenario, server: &Server, load: &[
     fs::create_dir_all(&logs)?;
     let log = logs.join(format!("{}.log", server.name));
     let root = settings.root.to_string_lossy();
-    let mut args: Vec<String> = server.args.iter().map(|arg| arg.replace("{bench}", &root)).collect();
+    let data = settings.root.join("target/data");
+    if data.exists() {
+        fs::remove_dir_all(&data).with_context(|| format!("cannot remove {}", data.display()))?;
+    }
+    let filled = |arg: &&str| arg.replace("{bench}", &root).replace("{data}", &data.to_string_lossy());
+    let mut args: Vec<String> = server.args.iter().map(filled).collect();
     let (certificate, key) = settings.certificate();
     if scenario.tls {
         args.extend(["--tls-cert".to_owned(), certificate.to_string_lossy().into_owned()]);
         args.extend(["--tls-key".to_owned(), key.to_string_lossy().into_owned()]);
     }
-    let running = Running::start(&settings.program(server), &args, settings.server_cpu, !settings.split, &log)?;
+    let split = settings.is_split(scenario);
+    let (server_cpus, load_cpus) = settings.cpus(scenario, server);
+    let running = Running::start(&settings.program(server), &args, server_cpus, !split, &log)?;
     let mut command = Command::new(settings.target(&settings.root).join("load"));
-    command.args(load).args(["--path", server.path, "--mode", if settings.split { "split" } else { "same-core" }]);
+    command.args(load).args(["--path", server.path, "--mode", if split { "split" } else { "same-core" }]);
     command.args(["--addr", &running.addr.to_string(), "--pid", &running.pid().to_string()]);
-    command.args(["--cpu", &settings.load_cpu.to_string()]);
+    let load_cpus: Vec<String> = load_cpus.iter().map(ToString::to_string).collect();
+    command.args(["--cpus", &load_cpus.join(",")]);
     if scenario.tls {
         command.arg("--ca").arg(&certificate);
     }
@@ -305,30 +337,9 @@ fn about(settings: &Settings) -> Result<Value> {
         "duration_ms": settings.duration.as_millis() as u64,
         "profile": settings.profile().1,
         "commit": git(&["rev-parse", "--short", "HEAD"]),
+        "date": git(&["log", "-1", "--format=%cs"]),
         "uncommitted_changes": changed,
         "compiler": String::from_utf8_lossy(&compiler.stdout).trim(),
         "machine": machine::describe(),
     }))
-}
-
-fn headline(about: &Value) -> String {
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let machine = &about["machine"];
-    let mut line = format!(
-        "`{}` at {}{}: {} CPUs {}, Linux {}, {}, {} mode, {} rounds of {} ms",
-        text(&about["command"]),
-        text(&about["commit"]),
-        if about["uncommitted_changes"] == true { " and uncommitted changes" } else { "" },
-        machine["cpus"],
-        text(&machine["cpu"]),
-        text(&machine["kernel"]),
-        text(&about["compiler"]),
-        text(&about["mode"]),
-        about["rounds"],
-        about["duration_ms"],
-    );
-    if about["profile"] == "debug" {
-        line.push_str(" — unoptimised builds, one short round: the figures mean nothing");
-    }
-    line
 }

@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{Span, Target};
+use super::{Span, Target, percentiles::Percentiles};
 use crate::{
     client::{Client, SILENCE_MAX, Scratch, connect_all},
     sys::Epoll,
@@ -42,7 +42,7 @@ impl Echo {
         let mut span = Span::new(target.pid, self.warm_up, self.duration);
         self.drive(&script, &mut clients, &mut epoll, &mut latency, &mut span)?;
         let mut result = span.result();
-        if let Some(percentiles) = latency.percentiles_us() {
+        if let Some(percentiles) = latency.times.us() {
             result["latency_us"] = percentiles;
         }
         Ok(result)
@@ -91,19 +91,17 @@ impl Echo {
     }
 }
 
-/// Round-trip times, in nanoseconds, bounded in number.
+/// Round-trip times.
 #[derive(Debug)]
 struct Latency {
     sent_at: Vec<Instant>,
-    samples: Vec<u32>,
+    times: Percentiles,
     enabled: bool,
 }
 
-const SAMPLES_MAX: usize = 4_000_000;
-
 impl Latency {
     fn new(enabled: bool, connections: usize) -> Self {
-        Self { sent_at: vec![Instant::now(); connections], samples: Vec::new(), enabled }
+        Self { sent_at: vec![Instant::now(); connections], times: Percentiles::default(), enabled }
     }
 
     fn sent(&mut self, token: usize) {
@@ -113,14 +111,8 @@ impl Latency {
     }
 
     fn answered(&mut self, token: usize) {
-        if self.enabled && self.samples.len() < SAMPLES_MAX {
-            self.samples.push(u32::try_from(self.sent_at[token].elapsed().as_nanos()).unwrap_or(u32::MAX));
+        if self.enabled {
+            self.times.add(self.sent_at[token].elapsed().as_nanos() as u64);
         }
-    }
-
-    fn percentiles_us(&mut self) -> Option<Value> {
-        self.samples.sort_unstable();
-        let at = |share: f64| f64::from(self.samples[(self.samples.len() as f64 * share) as usize]) / 1000.0;
-        (!self.samples.is_empty()).then(|| json!({ "p50": at(0.5), "p99": at(0.99), "p999": at(0.999) }))
     }
 }

@@ -1,11 +1,20 @@
 //! The loads. Each runs against one server that is already listening, is bounded in time, and returns what it measured.
 
+pub mod beside;
 pub mod channel;
+pub mod channels;
 pub mod connect;
 pub mod deflate;
+pub mod durable;
 pub mod echo;
 pub mod fanout;
 pub mod idle;
+pub mod latency;
+mod percentiles;
+pub mod resume;
+mod room;
+mod speech;
+pub mod subscribed;
 
 use std::{
     net::SocketAddr,

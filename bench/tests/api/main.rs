@@ -1,5 +1,7 @@
 //! The load generator against small servers that behave, and that misbehave in one way each: it has to notice.
 
+mod native;
+
 use std::{
     io::{Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},

@@ -90,7 +90,7 @@ fn listen_address() -> io::Result<SocketAddr> {
 }
 
 /// What was given on the command line behind the name.
-fn option(name: &str) -> Option<String> {
+pub fn option(name: &str) -> Option<String> {
     let mut args = std::env::args();
     args.by_ref().any(|arg| arg == name).then(|| args.next().unwrap_or_default())
 }

@@ -104,7 +104,7 @@ function drawPlayer(player, now, width, height, ink, mine) {
   const margin = 22;
   const at = ({ x, y }) => [margin + x * (width - 2 * margin), margin + y * (height - 2 * margin)];
   const paint = (alpha) => `oklch(0.62 0.14 ${player.hue} / ${alpha})`;
-  pen.lineCap = "round";
+  pen.lineCap = "butt";
   for (let index = 1; index < player.trail.length; index += 1) {
     const age = (now - player.trail[index].at) / 700;
     pen.strokeStyle = paint(0.35 * (1 - age));

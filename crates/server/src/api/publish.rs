@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
-use switchboard_core::{ChannelName, Command, Outcome, Payload, Publish, RejectCode};
+use switchboard_core::{CacheRequest, ChannelName, Command, Outcome, Payload, Publish, RejectCode};
 
 /// The longest `event` or `key`, in bytes.
 const NAME_BYTES_MAX: usize = 200;
@@ -87,6 +87,7 @@ struct PublishBody<'a> {
     idempotency_key: Option<Box<str>>,
     #[serde(borrow)]
     if_position: Option<PositionBody<'a>>,
+    cache: Option<Box<str>>,
 }
 
 fn parse(body: &[u8], id: Option<&str>, data_bytes_max: usize) -> Result<(ChannelName, Publish), ApiError> {
@@ -112,8 +113,18 @@ impl PublishBody<'_> {
             key: name("key", self.key.as_deref(), NAME_BYTES_MAX)?,
             id: name("idempotency_key", id.or(self.idempotency_key.as_deref()), Publish::ID_BYTES_MAX)?,
             if_position: self.if_position.map(|position| position.position()),
+            cache: cache(self.cache.as_deref())?,
             ..Publish::new(payload)
         })
+    }
+}
+
+fn cache(asked: Option<&str>) -> Result<CacheRequest, ApiError> {
+    match asked {
+        None => Ok(CacheRequest::ByOptions),
+        Some("keep") => Ok(CacheRequest::Keep),
+        Some("clear") => Ok(CacheRequest::Clear),
+        Some(_) => Err(ApiError::bad_request("\"cache\" is neither \"keep\" nor \"clear\"")),
     }
 }
 
@@ -197,6 +208,8 @@ mod tests {
             (r#"{"channel":"c","data":1,"event":"a\nb"}"#, "bad_request"),
             (r#"{"channel":"c","data":1,"idempotency_key":""}"#, "bad_request"),
             (r#"{"channel":"c","data":1,"if_position":{"epoch":"e1"}}"#, "bad_request"),
+            (r#"{"channel":"c","data":1,"cache":"drop"}"#, "bad_request"),
+            (r#"{"channel":"c","data":1,"cache":true}"#, "bad_request"),
             (r#"{"channel":"c","data":1,"encoding":"base64"}"#, "bad_request"),
             (r#"{"channel":"c","data":"=","encoding":"base64"}"#, "bad_request"),
             (r#"{"channel":"c","data":"x","encoding":"hex"}"#, "bad_request"),

@@ -134,6 +134,26 @@ fn a_publication_is_made_once_and_on_its_condition() {
 }
 
 #[test]
+fn a_publication_is_kept_for_those_who_come_or_leaves_nothing() {
+    with_server(&configured(TWO_APPS), async |server| {
+        let address = server.address();
+        let cached = async |expected: bool| {
+            let channel = post(address, "channel", "", &json!({ "channel": "lamp" })).await.json();
+            assert_eq!(channel["cached"], expected, "{channel}");
+        };
+        for (cache, expected) in [(json!(null), false), (json!("keep"), true), (json!("clear"), false)] {
+            let body = json!({ "channel": "lamp", "data": "on", "cache": cache });
+            let answer = post(address, "publish", "", &body).await;
+            assert_eq!(answer.status, 200, "{answer:?}");
+            cached(expected).await;
+        }
+        let body = json!({ "channels": ["lamp"], "data": "on", "cache": "keep" });
+        assert_eq!(post(address, "broadcast", "", &body).await.status, 200);
+        cached(true).await;
+    });
+}
+
+#[test]
 fn a_broadcast_reaches_each_channel_by_itself_and_history_is_read_both_ways() {
     with_server(&configured(TWO_APPS), async |server| {
         let address = server.address();

@@ -28,8 +28,12 @@ export async function test({ start, newPage, check, until, shots, assert }) {
     assert.equal(await ann.locator("#typing").textContent(), "");
   });
   await check("who comes later has the history", async () => {
-    const cleo = await newPage("?user=cleo");
+    const cleo = await newPage("?user=cleo", { hold: true });
     await until(async () => (await said(cleo)).length === 4, "the history is there");
+    await says(ann, "And the basil?");
+    await bob.getByText("And the basil?").waitFor();
+    await cleo.release();
+    await cleo.getByText("And the basil?").waitFor();
     assert.deepEqual(await said(cleo), await said(ann));
     await cleo.context().close();
     await ann.getByText("cleo left").waitFor();

@@ -45,6 +45,19 @@ export async function test({ start, newPage, check, until, shots, assert }) {
     assert.deepEqual(await lines(other), STEPS);
     assert.equal(await other.getByRole("button", { name: "Cancel" }).isVisible(), false);
   });
+  await check("what happens between reading and listening is not missed", async () => {
+    await owner.getByLabel("Film", { exact: true }).selectOption("The old bridge");
+    await owner.getByRole("button", { name: "Export" }).click();
+    await is(owner, "waits for you");
+    const late = await newPage(new URL(owner.url()).hash, { hold: true });
+    await until(async () => (await lines(late)).length === READY, "it has read");
+    await owner.getByRole("button", { name: "Upload it" }).click();
+    await is(owner, "done");
+    assert.equal((await lines(late)).length, READY);
+    await late.release();
+    await is(late, "done");
+    assert.deepEqual(await lines(late), STEPS);
+  });
   await check("a failure is told, with what was done before it", async () => {
     await owner.getByLabel("Film", { exact: true }).selectOption("A damaged tape");
     await owner.getByRole("button", { name: "Export" }).click();

@@ -34,9 +34,13 @@ export async function test({ start, newPage, check, until, shots, assert }) {
   await check("whoever is away finds it later", async () => {
     await sends(bob, "carl", "Welcome, Carl.");
     await bob.getByText("Sent: carl is away, and will find it.").waitFor();
-    const carl = await newPage("?user=carl");
+    const carl = await newPage("?user=carl", { hold: true });
     await carl.getByRole("button", { name: /Welcome, Carl/ }).waitFor();
-    assert.deepEqual([await texts(carl), await unread(carl)], [["Welcome, Carl."], 1]);
+    await sends(bob, "carl", "The plan is in the usual folder.");
+    await until(async () => (await running.call("history", { user: "carl" })).publications.length === 2, "it has been sent");
+    await carl.release();
+    await until(async () => (await unread(carl)) === 2, "two are unread");
+    assert.deepEqual(await texts(carl), ["The plan is in the usual folder.", "Welcome, Carl."]);
     await carl.context().close();
   });
   await check("it looks well", async () => {

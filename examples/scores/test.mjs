@@ -20,11 +20,18 @@ export async function test({ start, newPage, check, until, shots, assert }) {
     }
   });
   await check("whoever changes the way misses and repeats nothing", async () => {
+    let go;
+    const held = new Promise((resolve) => (go = resolve));
+    await events.route("**/sse?**", (route) => held.then(() => route.continue()));
     for (const [way, team] of [["WebSocket", "Old Mill"], ["EventSource", "Riverside"], ["WebSocket", "Riverside"]]) {
       await events.getByRole("button", { name: way, exact: true }).click();
       // While it is between the two.
+      const before = (await ticker(socket)).length;
       await scores(socket, team);
+      await until(async () => (await ticker(socket)).length > before, "the other page knows");
+      if (way === "EventSource") go();
       await events.getByText(`connected by ${way}`).waitFor();
+      await until(async () => (await ticker(events)).join() === (await ticker(socket)).join(), "both know the same");
     }
     await until(async () => (await score(events, 1)) === "1:2", "1:2");
     assert.deepEqual(await ticker(events), ["Riverside", "Riverside", "Old Mill", "Harbour City", "Northbridge"]);

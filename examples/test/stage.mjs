@@ -6,8 +6,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { start } from "../frame/start.mjs";
 
-const CHECK_S_MAX = 45;
-const WAIT_MS_MAX = 15_000;
+const CHECK_S_MAX = 90;
+const WAIT_MS_MAX = 30_000;
 const WIDE = { width: 1180, height: 820 };
 const PHONE = { width: 390, height: 780 };
 
@@ -59,12 +59,15 @@ export class Stage {
 
   /**
    * A page of the example, in a browser of its own: `await newPage("?user=ann")`. With `beside`, an earlier page, it is another tab of that one's browser.
-   * `scheme`, `viewport` and `prepare` (a function that is run in the page before its own scripts) are optional.
+   * `scheme`, `viewport` and `prepare` (a function that is run in the page before its own scripts) are optional. With `hold` the page's subscriptions by WebSocket
+   * do not leave it before `await page.release()`: what happens between reading and listening happens then.
    */
-  async newPage(path = "", { beside, scheme = "light", viewport = WIDE, prepare } = {}) {
+  async newPage(path = "", { beside, scheme = "light", viewport = WIDE, prepare, hold = false } = {}) {
     const context = beside?.context() ?? (await this.browser.newContext({ colorScheme: scheme, viewport, reducedMotion: "reduce" }));
     if (prepare) await context.addInitScript(prepare);
     const page = await context.newPage();
+    if (hold) await page.addInitScript(holdSubscriptions);
+    page.release = () => page.evaluate(() => globalThis.release());
     page.setDefaultTimeout(WAIT_MS_MAX);
     page.on("pageerror", (error) => this.errors.push(`${path || "the page"}: ${error.message}`));
     this.pages.push({ page, context });
@@ -113,6 +116,20 @@ export class Stage {
     assert.equal(width, PHONE.width, "on a phone nothing reaches past the edge");
     await page.setViewportSize(before);
   }
+}
+
+/** Runs in the page. */
+function holdSubscriptions() {
+  const { send } = WebSocket.prototype;
+  const held = [];
+  WebSocket.prototype.send = function (frame) {
+    if (typeof frame === "string" && frame.includes('"type":"subscribe"')) held.push(() => send.call(this, frame));
+    else send.call(this, frame);
+  };
+  globalThis.release = () => {
+    WebSocket.prototype.send = send;
+    for (const go of held) go();
+  };
 }
 
 /** Its scripts have run to their end: what is pressed now is heard. */

@@ -13,7 +13,8 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use switchboard_client::ws::Connector;
 use switchboard_client::{
-    Client, Config, ConnectionEvent, Ended, Events, RequestError, Subscription, SubscriptionEvent,
+    Cache, Client, Config, ConnectionEvent, Ended, Events, RequestError, SubscribeError, Subscription,
+    SubscriptionEvent,
 };
 use switchboard_core::{App, AppId, ChannelMatch, Grant, Identity, Limits, Operations, Time, UserId};
 use switchboard_net::{Server, Settings};
@@ -178,8 +179,8 @@ fn everything_that_a_client_can_ask() {
             panic!("{messages:?}")
         };
         assert_eq!(
-            (one.event.as_deref(), one.data.as_bytes(), &one.position),
-            (Some("count"), &b"1"[..], &first.position)
+            (one.event.as_deref(), one.data.as_bytes(), one.position.as_ref()),
+            (Some("count"), &b"1"[..], Some(&first.position))
         );
         assert!(one.publisher.as_deref().is_some_and(|user| user.starts_with("guest-")) && one.timestamp_ms > 0);
         assert_eq!(two.data.as_bytes(), b"\x00\xff");
@@ -203,6 +204,44 @@ fn everything_that_a_client_can_ask() {
         ann.close().await;
         assert!(matches!(room.next().await, Some(SubscriptionEvent::Unsubscribed(_))));
         bob.close().await;
+    });
+    server.stop();
+}
+
+#[test]
+fn patterns_rates_and_kept_values() {
+    let server = start(any_port(), 7, &[]).unwrap();
+    block_on(async {
+        let reader = builder(server.local_addr(), "/ws").connect().unwrap();
+        let writer = builder(server.local_addr(), "/ws").connect().unwrap();
+        let mut sensors = reader.subscribe_pattern("sensors/+/temp").await.unwrap();
+        assert_eq!((sensors.name(), sensors.position()), ("sensors/+/temp", None));
+        let refused = reader.subscribe_pattern("sensors/#/temp").await;
+        assert!(matches!(refused, Err(SubscribeError::Refused(refusal)) if refusal.code == "bad_channel"));
+        writer.publish("sensors/7/humidity", &60).await.unwrap();
+        let published = writer.publish("sensors/7/temp", &21).await.unwrap();
+        let Some(SubscriptionEvent::Message(shown)) = sensors.next().await else { panic!("not shown") };
+        assert_eq!((&*shown.channel, shown.data.as_bytes()), ("sensors/7/temp", &b"21"[..]));
+        assert_eq!((shown.offset, shown.position), (published.position.offset, None));
+
+        writer.publish("lamp", &"on").cache(Cache::Keep).await.unwrap();
+        let mut lamp = reader.subscribe("lamp").cached().await.unwrap();
+        let Some(SubscriptionEvent::Message(kept)) = lamp.next().await else { panic!("nothing was kept") };
+        assert!(kept.cached && kept.data.as_bytes() == br#""on""#, "{kept:?}");
+
+        let mut prices = reader.subscribe("prices").rate(20).await.unwrap();
+        for price in 1..=4 {
+            writer.publish("prices", &price).key("ACME").await.unwrap();
+        }
+        let mut accounted = 0;
+        while accounted < 4 {
+            let Some(SubscriptionEvent::Message(message)) = prices.next().await else { panic!("no price") };
+            assert_eq!(message.key.as_deref(), Some("ACME"));
+            accounted += 1 + message.conflated;
+            assert_eq!(message.offset, accounted, "the latest, and how many it stands for");
+        }
+        let nobody_listed = writer.presence("prices").limit(0).await.unwrap();
+        assert_eq!((nobody_listed.users.len(), nobody_listed.total), (0, 1));
     });
     server.stop();
 }
@@ -307,7 +346,7 @@ fn a_server_that_restarts_without_its_history() {
             }
         };
         let Some(SubscriptionEvent::Lost { position, .. }) = scores.next().await else { panic!("nothing was lost") };
-        assert_eq!(position.offset, 0);
+        assert_eq!(position.map(|position| position.offset), Some(0));
         assert_eq!(waiting.await.unwrap().unwrap().position.offset, 1, "what waited was sent");
         read_all(&mut scores, 2, 2).await;
         client.close().await;

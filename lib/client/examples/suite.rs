@@ -12,8 +12,8 @@ use futures_util::FutureExt;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use switchboard_client::{
-    Cause, Client, Config, ConnectionEvent, Data, Ended, Message, Position, QueueOverflow, Receiver, RequestError,
-    Subscribe, SubscribeError, Subscription, SubscriptionEvent, TokenError, Unsubscribed, User,
+    Cache, Cause, Client, Config, ConnectionEvent, Data, Ended, Message, Position, QueueOverflow, Receiver,
+    RequestError, Subscribe, SubscribeError, Subscription, SubscriptionEvent, TokenError, Unsubscribed, User,
 };
 use tokio::io::{AsyncBufReadExt, BufReader, stdin};
 use tokio::sync::Notify;
@@ -30,10 +30,13 @@ struct Order {
     token: Option<String>,
     tokens: Vec<Token>,
     channel: String,
+    pattern: Option<String>,
     since: Option<Position>,
     before: Option<Position>,
     limit: Option<u32>,
     presence: bool,
+    rate: Option<u32>,
+    cached: bool,
     hold: bool,
     data: Value,
     bytes: Option<String>,
@@ -44,6 +47,7 @@ struct Order {
     exclude_self: bool,
     idempotency_key: Option<String>,
     if_position: Option<Position>,
+    cache: Option<String>,
 }
 
 /// What the callback for tokens answers.
@@ -111,10 +115,14 @@ impl Stage {
             }
             "publish" => self.publish(order),
             "presence" => {
-                let client = self.client()?.clone();
+                let mut asking = self.client()?.presence(order.channel);
+                if let Some(limit) = order.limit {
+                    asking = asking.limit(limit);
+                }
                 self.ask(order.name_of_it, async move {
-                    let presence = client.presence(order.channel).await?;
-                    Ok(json!({"users": users(&presence.users), "connections": presence.connections}))
+                    let presence = asking.await?;
+                    let (total, connections) = (presence.total, presence.connections);
+                    Ok(json!({"users": users(&presence.users), "total": total, "connections": connections}))
                 });
                 Ok(())
             }
@@ -152,20 +160,17 @@ impl Stage {
     }
 
     fn subscribe(&mut self, order: Order) -> Result<()> {
-        let mut subscribe: Subscribe = self.client()?.subscribe(order.channel);
-        if let Some(since) = order.since {
-            subscribe = subscribe.since(since);
-        }
-        if order.presence {
-            subscribe = subscribe.presence();
-        }
+        let client = self.client()?;
+        let mut subscribing = match &order.pattern {
+            Some(pattern) => client.subscribe_pattern(pattern).into_future(),
+            None => subscribe_by_name(client, &order).into_future(),
+        };
         let read = Arc::new(Notify::new());
         if !order.hold {
             read.notify_one();
         }
         let may_read = Arc::clone(&read);
         let name = order.name_of_it.clone();
-        let mut subscribing = Box::pin(subscribe.into_future());
         // The client has the order when this is done.
         let at_once = (&mut subscribing).now_or_never();
         let task = tokio::spawn(async move {
@@ -202,6 +207,12 @@ impl Stage {
         }
         if let Some(position) = order.if_position {
             publish = publish.if_position(position);
+        }
+        match order.cache.as_deref() {
+            Some("keep") => publish = publish.cache(Cache::Keep),
+            Some("clear") => publish = publish.cache(Cache::Clear),
+            Some(other) => bail!("nothing is cached by {other:?}"),
+            None => {}
         }
         self.ask(order.name_of_it, async move {
             let published = publish.await?;
@@ -257,6 +268,17 @@ impl Stage {
             say(&told);
         }));
     }
+}
+
+fn subscribe_by_name(client: &Client, order: &Order) -> Subscribe {
+    let mut subscribe = client.subscribe(&order.channel).since(order.since.clone());
+    if order.presence {
+        subscribe = subscribe.presence();
+    }
+    if let Some(rate) = order.rate {
+        subscribe = subscribe.rate(rate);
+    }
+    if order.cached { subscribe.cached() } else { subscribe }
 }
 
 async fn stop(task: JoinHandle<()>) {
@@ -385,7 +407,9 @@ fn subscription_event(event: &SubscriptionEvent) -> Value {
             json!({"event": "lost", "position": position, "users": users(present)})
         }
         SubscriptionEvent::CaughtUp => json!({"event": "caught_up"}),
-        SubscriptionEvent::Gap { from, to } => json!({"event": "gap", "from": from, "to": to}),
+        SubscriptionEvent::Gap { channel, from, to } => {
+            json!({"event": "gap", "channel": channel, "from": from, "to": to})
+        }
         SubscriptionEvent::Signal(signal) => {
             let from = signal.from.as_ref().map(|from| json!({"user": from.user, "session": from.session}));
             with(payload(&signal.data), json!({"event": "signal", "name": signal.event, "from": from}))
@@ -407,10 +431,15 @@ fn subscription_event(event: &SubscriptionEvent) -> Value {
 
 fn message(message: &Message) -> Value {
     let told = json!({
+        "channel": message.channel,
         "position": message.position,
+        "offset": message.offset,
         "timestamp": message.timestamp_ms,
         "name": message.event,
+        "key": message.key,
         "publisher": message.publisher,
+        "conflated": message.conflated,
+        "cached": message.cached,
     });
     with(told, payload(&message.data))
 }

@@ -38,13 +38,13 @@ mod types;
 pub use crate::core::config::{Config, QueueOverflow};
 pub use driver::builder::{Builder, StartError, TokenError};
 pub use driver::client::{Client, Events};
-pub use driver::requests::{History, Publish, SendSignal, Subscribe};
+pub use driver::requests::{AskPresence, History, Publish, SendSignal, Subscribe, SubscribePattern};
 pub use driver::subscription::Subscription;
 pub use error::{Cause, Ended, Refusal, RequestError, SubscribeError};
 pub use switchboard_ws as ws;
 pub use types::{
-    ConnectionEvent, Data, HistoryPage, Member, Message, Position, Presence, Published, Receiver, Sender, Signal,
-    Subscribed, SubscriptionEvent, Unsubscribed, User,
+    Cache, ConnectionEvent, Data, HistoryPage, Member, Message, Position, Presence, Published, Receiver, Sender,
+    Signal, Subscribed, SubscriptionEvent, Unsubscribed, User,
 };
 
 /// The snippets of the page that shows how to use it, compiled with the examples of the documentation.

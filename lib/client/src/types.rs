@@ -106,24 +106,52 @@ impl Data {
 /// ```
 /// fn show(message: &switchboard_client::Message) {
 ///     let who = message.publisher.as_deref().unwrap_or("the server");
-///     println!("{}: {:?} says {:?}", message.position.offset, who, message.data);
+///     println!("{} {}: {:?} says {:?}", message.channel, message.offset, who, message.data);
 /// }
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Message {
+    /// Where.
+    pub channel: Arc<str>,
     /// What was published.
     pub data: Data,
-    /// Its own position. Subscribing `since` it brings what came after it.
-    pub position: Position,
+    /// Its own position: subscribing `since` it brings what came after it. `None` if it came by a pattern, which cannot be resumed.
+    pub position: Option<Position>,
+    /// Its number on the channel.
+    pub offset: u64,
     /// When the server took it, in milliseconds since 1970.
     pub timestamp_ms: u64,
     /// The publisher's name for this kind of message.
     pub event: Option<String>,
+    /// Which earlier message it replaces, on channels that keep the latest.
+    pub key: Option<String>,
     /// The user who published it; `None` if it was the backend.
     pub publisher: Option<String>,
+    /// How many earlier messages it stands for, which are not delivered: where the channel keeps the latest of each key, or a
+    /// [`rate`](crate::Subscribe::rate) holds.
+    pub conflated: u64,
     /// It is the value that the channel kept for those who come, and may be older than the subscription's position.
     pub cached: bool,
+}
+
+/// What a publication leaves to those who come.
+///
+/// ```no_run
+/// # async fn run(client: switchboard_client::Client) -> Result<(), switchboard_client::RequestError> {
+/// use switchboard_client::Cache;
+///
+/// client.publish("lamp", &"on").cache(Cache::Keep).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cache {
+    /// Itself, to those who subscribe [`cached`](crate::Subscribe::cached), until another takes its place.
+    Keep,
+    /// Nothing.
+    Clear,
 }
 
 /// What became of a publication.
@@ -244,6 +272,8 @@ pub struct Member {
 pub struct Presence {
     /// Each once.
     pub users: Vec<User>,
+    /// All users, whether or not they are listed.
+    pub total: u64,
     /// Of all of them together.
     pub connections: u64,
 }
@@ -280,8 +310,8 @@ pub struct HistoryPage {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Subscribed {
-    /// The channel's position at that moment.
-    pub position: Position,
+    /// The channel's position at that moment; `None` for a pattern.
+    pub position: Option<Position>,
     /// Whether everything after `since` follows; `None` without `since`.
     pub recovered: Option<bool>,
     /// Who is there, if the subscription asked for presence.
@@ -305,17 +335,18 @@ pub struct Subscribed {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum SubscriptionEvent {
-    /// A publication. In the order of positions, each once.
+    /// A publication. Of each channel in the order of positions, each once.
     Message(Message),
     /// After a `since` or a reconnection: everything that was missed follows, then [`CaughtUp`](Self::CaughtUp).
     Recovered {
         /// Who is there now, if the subscription asked for presence.
         users: Vec<User>,
     },
-    /// After a `since` or a reconnection: messages were missed that the server has no more. Only newer ones than `position` follow.
+    /// After a `since` or a reconnection: messages were missed that the server has no more. Only newer ones than `position` follow. With a pattern,
+    /// after each reconnection: something may have been missed.
     Lost {
-        /// The channel's present position.
-        position: Position,
+        /// The channel's present position; `None` for a pattern.
+        position: Option<Position>,
         /// Who is there now, if the subscription asked for presence.
         users: Vec<User>,
     },
@@ -323,6 +354,8 @@ pub enum SubscriptionEvent {
     CaughtUp,
     /// Messages with these offsets will not come. The channel's history may have them.
     Gap {
+        /// Where.
+        channel: Arc<str>,
         /// The first.
         from: u64,
         /// The last.

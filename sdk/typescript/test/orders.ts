@@ -56,7 +56,7 @@ export async function obey(order: Order): Promise<void> {
     case "signal":
       return answer(ref, client?.signal(channel, order.session === undefined ? { user: order.user } : { session: order.session }, order.data, { event: order.name }), (told) => told);
     case "presence":
-      return answer(ref, client?.presence(channel), (presence) => presence);
+      return answer(ref, client?.presence(channel, { limit }), (presence) => presence);
     case "history":
       return answer(ref, client?.history(channel, { since, before, limit }), ({ messages, ...more }) => ({ ...more, messages: messages.map(shown) }));
     default:
@@ -108,10 +108,10 @@ function about(event: ConnectionEvent): object {
   }
 }
 
-function subscribe({ ref, channel, since, presence, hold }: Order): void {
+function subscribe({ ref, channel, pattern, since, presence, rate, cached, hold }: Order): void {
   const own = generation;
   try {
-    const subscription = client?.subscribe(channel, { since, presence });
+    const subscription = pattern ? client?.subscribePattern(pattern) : client?.subscribe(channel, { since, presence, rate, cached });
     if (!subscription) return;
     subscriptions.set(ref, subscription);
     subscription.ready.then(
@@ -154,9 +154,9 @@ function payload(data: Data): object {
 }
 
 function publish(order: Order): void {
-  const { ref, channel, data, bytes, name, key, exclude_self, idempotency_key, if_position } = order;
+  const { ref, channel, data, bytes, name, key, exclude_self, idempotency_key, if_position, cache } = order;
   const payload = bytes === undefined ? data : Uint8Array.from((bytes as string).match(/../g) ?? [], (pair) => parseInt(pair, 16));
-  const more = { event: name, key, excludeSelf: exclude_self, idempotencyKey: idempotency_key, ifPosition: if_position };
+  const more = { event: name, key, excludeSelf: exclude_self, idempotencyKey: idempotency_key, ifPosition: if_position, cache };
   answer(ref, client?.publish(channel, payload, more), (published) => published);
 }
 

@@ -118,16 +118,16 @@ impl Core {
         self.link = Link::Ended(ended);
     }
 
-    pub(super) fn on_no_answer(&mut self, now: Time, id: u64, kind: Kind) {
+    pub(super) fn on_no_answer(&mut self, now: Time, id: u64, kind: &Kind) {
         match kind {
-            Kind::Publish { .. } | Kind::Signal | Kind::Presence | Kind::History => {
+            Kind::Publish { .. } | Kind::Signal | Kind::Presence | Kind::History { .. } => {
                 self.answer(id, Err(RequestError::TimedOut));
             }
             Kind::Authenticate => self.on_refresh_refused(now, "no answer".into()),
             // What the server made of it is unknown; a new connection is a clean start.
             Kind::Subscribe(subscription_id) => {
                 let asked = |subscription: &mut Subscription| subscription.state == State::Asked(id);
-                if self.is_online() && self.subscriptions.get(subscription_id).is_some_and(asked) {
+                if self.is_online() && self.subscriptions.get(*subscription_id).is_some_and(asked) {
                     self.output.push_back(Output::Abort);
                     self.lose(now, Cause::NoAnswer, Next::Backoff);
                 }

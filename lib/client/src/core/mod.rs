@@ -2,12 +2,12 @@
 //! a close means, from where a subscription resumes. It has no socket, no clock and no randomness; time is an argument, and a seed is given once.
 //!
 //! ```
-//! use switchboard_client::core::{Core, Output, Tokens};
+//! use switchboard_client::core::{Core, Output, Tokens, Wanted};
 //! use switchboard_client::{Config, ConnectionEvent, ws::proto::Time};
 //!
 //! let now = Time::ZERO;
 //! let mut core = Core::new(Config::default(), Tokens::None, 1);
-//! core.subscribe("room:lobby", None, false)?;
+//! core.subscribe(Wanted::channel("room:lobby"))?;
 //! core.connect(now);
 //! assert!(matches!(core.poll_output(), Some(Output::Connection(ConnectionEvent::Connecting))));
 //! assert!(matches!(core.poll_output(), Some(Output::Connect { token: None })));
@@ -29,16 +29,16 @@ mod read;
 mod receive;
 mod requests;
 mod subscriptions;
+mod wanted;
 mod write;
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::Arc;
 
 use switchboard_ws::Message as Frame;
 use switchboard_ws::proto::Time;
 
-use crate::types::{ConnectionEvent, Position};
+use crate::types::ConnectionEvent;
 use crate::{Cause, Config, Ended, RequestError, SubscribeError};
 use backoff::Random;
 use link::{Link, Next, Refresh};
@@ -46,6 +46,7 @@ pub use output::{Answer, ConnectFailure, Output, RequestId, TokenFailure, Tokens
 use requests::{Kind, Requests};
 pub use subscriptions::SubscriptionId;
 use subscriptions::{State, Subscription, Subscriptions};
+pub use wanted::{Name, Wanted};
 pub use write::Request;
 
 /// The state machine. See the [module](self).
@@ -81,7 +82,7 @@ pub struct Core {
 #[derive(Debug)]
 enum Control {
     Subscribe(SubscriptionId),
-    Unsubscribe(Arc<str>),
+    Unsubscribe(Name),
     Authenticate(String),
     Ping,
 }
@@ -239,37 +240,34 @@ impl Core {
         }
     }
 
-    /// Subscribes to a channel, now or as soon as there is a connection; behind `since` if that is given. [`Output::Subscribed`] tells the first
-    /// answer; later connections subscribe again by themselves.
+    /// Subscribes to a channel or a pattern, now or as soon as there is a connection. [`Output::Subscribed`] tells the first answer; later
+    /// connections subscribe again by themselves.
     ///
     /// ```
     /// # use switchboard_client::{core::{Core, Tokens}, ws::proto::Time, Position};
     /// # let mut core = Core::new(switchboard_client::Config::default(), Tokens::None, 7);
-    /// core.subscribe("scores", Some(Position::new("e1", 7)), false)?;
-    /// assert!(core.subscribe("scores", None, false).is_err(), "one for each channel");
+    /// use switchboard_client::core::Wanted;
+    ///
+    /// core.subscribe(Wanted { since: Some(Position::new("e1", 7)), ..Wanted::channel("scores") })?;
+    /// assert!(core.subscribe(Wanted::channel("scores")).is_err(), "one for each channel");
     /// # Ok::<(), switchboard_client::SubscribeError>(())
     /// ```
     ///
     /// # Errors
     /// [`SubscribeError::Ended`], [`SubscribeError::AlreadySubscribed`], and [`SubscribeError::Refused`] for names that no channel can have.
-    pub fn subscribe(
-        &mut self,
-        channel: &str,
-        since: Option<Position>,
-        presence: bool,
-    ) -> Result<SubscriptionId, SubscribeError> {
+    pub fn subscribe(&mut self, wanted: Wanted) -> Result<SubscriptionId, SubscribeError> {
         self.check_open()?;
-        write::check_channel(channel).map_err(SubscribeError::Refused)?;
-        let id = SubscriptionId(self.next_id());
-        let subscription = Subscription {
-            channel: channel.into(),
-            presence,
-            state: State::Detached,
-            position: since,
-            replay_end: None,
-            attempt: 0,
-            told: false,
+        // The server's word on patterns comes soon enough.
+        let position = match &wanted.name {
+            Name::Channel(channel) => {
+                write::check_channel(channel).map_err(SubscribeError::Refused)?;
+                wanted.since.clone()
+            }
+            Name::Pattern(_) => None,
         };
+        let id = SubscriptionId(self.next_id());
+        let subscription =
+            Subscription { wanted, state: State::Detached, position, replay_end: None, attempt: 0, told: false };
         if !self.subscriptions.insert(id, subscription) {
             return Err(SubscribeError::AlreadySubscribed);
         }
@@ -280,27 +278,27 @@ impl Core {
     /// Ends a subscription. It says nothing more.
     ///
     /// ```
-    /// # use switchboard_client::{core::{Core, Tokens}, ws::proto::Time};
+    /// # use switchboard_client::{core::{Core, Tokens, Wanted}, ws::proto::Time};
     /// # let mut core = Core::new(switchboard_client::Config::default(), Tokens::None, 7);
-    /// let scores = core.subscribe("scores", None, false)?;
+    /// let scores = core.subscribe(Wanted::channel("scores"))?;
     /// core.unsubscribe(scores);
-    /// core.subscribe("scores", None, false)?;
+    /// core.subscribe(Wanted::channel("scores"))?;
     /// # Ok::<(), switchboard_client::SubscribeError>(())
     /// ```
     pub fn unsubscribe(&mut self, id: SubscriptionId) {
         let Some(subscription) = self.subscriptions.remove(id) else { return };
         self.control.retain(|control| !matches!(control, Control::Subscribe(other) if *other == id));
         if matches!(subscription.state, State::Asked(_) | State::Live) {
-            self.control.push_back(Control::Unsubscribe(subscription.channel));
+            self.control.push_back(Control::Unsubscribe(subscription.wanted.name));
         }
     }
 
     /// The reader of a subscription has fallen behind: nothing more is taken for it.
     ///
     /// ```
-    /// # use switchboard_client::{core::{Core, Tokens}, ws::proto::Time};
+    /// # use switchboard_client::{core::{Core, Tokens, Wanted}, ws::proto::Time};
     /// # let mut core = Core::new(switchboard_client::Config::default(), Tokens::None, 7);
-    /// # let scores = core.subscribe("scores", None, false)?;
+    /// # let scores = core.subscribe(Wanted::channel("scores"))?;
     /// core.fall_behind(scores);
     /// core.catch_up(scores);
     /// # Ok::<(), switchboard_client::SubscribeError>(())
@@ -309,19 +307,19 @@ impl Core {
         let Some(subscription) = self.subscriptions.get(id) else { return };
         let was = std::mem::replace(&mut subscription.state, State::Behind);
         subscription.replay_end = None;
-        let channel = Arc::clone(&subscription.channel);
+        let name = subscription.wanted.name.clone();
         self.control.retain(|control| !matches!(control, Control::Subscribe(other) if *other == id));
         if matches!(was, State::Asked(_) | State::Live) {
-            self.control.push_back(Control::Unsubscribe(channel));
+            self.control.push_back(Control::Unsubscribe(name));
         }
     }
 
     /// The reader has room again: the subscription resumes behind what was handed over.
     ///
     /// ```
-    /// # use switchboard_client::{core::{Core, Tokens}, ws::proto::Time};
+    /// # use switchboard_client::{core::{Core, Tokens, Wanted}, ws::proto::Time};
     /// # let mut core = Core::new(switchboard_client::Config::default(), Tokens::None, 7);
-    /// # let scores = core.subscribe("scores", None, false)?;
+    /// # let scores = core.subscribe(Wanted::channel("scores"))?;
     /// core.fall_behind(scores);
     /// core.catch_up(scores);
     /// # Ok::<(), switchboard_client::SubscribeError>(())
@@ -340,7 +338,7 @@ impl Core {
     /// ```
     /// # use switchboard_client::{core::{Core, Request, Tokens}, ws::proto::Time};
     /// # let mut core = Core::new(switchboard_client::Config::default(), Tokens::None, 7);
-    /// core.request(Time::ZERO, &Request::Presence { channel: "room:lobby".into() })?;
+    /// core.request(Time::ZERO, &Request::Presence { channel: "room:lobby".into(), limit: None })?;
     /// # Ok::<(), switchboard_client::RequestError>(())
     /// ```
     ///
@@ -354,7 +352,7 @@ impl Core {
             Request::Publish { idempotency_key, .. } => Kind::Publish { once: idempotency_key.is_some() },
             Request::Signal { .. } => Kind::Signal,
             Request::Presence { .. } => Kind::Presence,
-            Request::History { .. } => Kind::History,
+            Request::History { channel, .. } => Kind::History { channel: channel.as_str().into() },
         };
         if matches!(self.link, Link::Online(_)) && frame.len() > self.bytes_max {
             return Err(RequestError::TooLarge { bytes: frame.len(), bytes_max: self.bytes_max });
@@ -425,12 +423,12 @@ impl Core {
                     return None;
                 }
                 let since = subscription.position.as_ref();
-                let frame = write::subscribe(id, &subscription.channel, since, subscription.presence).ok()?;
+                let frame = write::subscribe(id, &subscription.wanted, since).ok()?;
                 subscription.state = State::Asked(id);
                 self.requests.sent(&self.config, now, id, Kind::Subscribe(subscription_id));
                 Some(frame)
             }
-            Control::Unsubscribe(channel) => write::unsubscribe(&channel).ok(),
+            Control::Unsubscribe(name) => write::unsubscribe(&name).ok(),
             Control::Authenticate(token) => {
                 let id = self.next_id();
                 self.requests.sent(&self.config, now, id, Kind::Authenticate);
@@ -487,7 +485,7 @@ impl Core {
             self.answer(id, Err(RequestError::NotSent));
         }
         while let Some(sent) = self.requests.expire_sent(now) {
-            self.on_no_answer(now, sent.id, sent.kind);
+            self.on_no_answer(now, sent.id, &sent.kind);
         }
         if self.closing.is_some_and(|deadline| deadline <= now) {
             self.say_goodbye();

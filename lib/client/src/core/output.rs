@@ -14,8 +14,8 @@ use super::subscriptions::SubscriptionId;
 /// use switchboard_client::{Config, ws::proto::Time};
 ///
 /// let mut core = Core::new(Config::default(), Tokens::None, 1);
-/// let lobby = core.request(Time::ZERO, &Request::Presence { channel: "room:lobby".into() })?;
-/// assert_ne!(lobby, core.request(Time::ZERO, &Request::Presence { channel: "scores".into() })?);
+/// let lobby = core.request(Time::ZERO, &Request::Presence { channel: "room:lobby".into(), limit: None })?;
+/// assert_ne!(lobby, core.request(Time::ZERO, &Request::Presence { channel: "scores".into(), limit: None })?);
 /// # Ok::<(), switchboard_client::RequestError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

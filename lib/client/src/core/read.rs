@@ -20,6 +20,8 @@ pub(super) struct Incoming<'a> {
     #[serde(borrow)]
     pub(super) channel: Cow<'a, str>,
     #[serde(borrow)]
+    pub(super) pattern: Cow<'a, str>,
+    #[serde(borrow)]
     pub(super) id: Option<&'a RawValue>,
     #[serde(borrow, deserialize_with = "even_null")]
     data: Option<&'a RawValue>,
@@ -28,12 +30,15 @@ pub(super) struct Incoming<'a> {
     offset: Option<u64>,
     timestamp: u64,
     event: Option<String>,
+    key: Option<String>,
     publisher: Option<Publisher>,
+    conflated: Option<u64>,
     pub(super) cached: bool,
     pub(super) position: Option<Position>,
     pub(super) duplicate: bool,
     pub(super) recovered: Option<bool>,
     pub(super) users: Vec<User>,
+    pub(super) total: Option<u64>,
     pub(super) connections: u64,
     #[serde(borrow)]
     pub(super) publications: Vec<&'a RawValue>,
@@ -133,20 +138,29 @@ impl<'a> Incoming<'a> {
         Ok(Signal { data, event: self.event, from: from.flatten() })
     }
 
-    /// A publication of this epoch. `payload` is a binary frame's.
-    pub(super) fn publication(self, epoch: Arc<str>, payload: Option<Bytes>) -> Result<Message, String> {
-        let position = Position { epoch, offset: self.offset()? };
+    /// A publication; of this epoch, or of none if nothing can be resumed behind it. `payload` is a binary frame's.
+    pub(super) fn publication(
+        self,
+        channel: Arc<str>,
+        epoch: Option<Arc<str>>,
+        payload: Option<Bytes>,
+    ) -> Result<Message, String> {
+        let offset = self.offset()?;
         let data = match (payload, self.data) {
             (Some(payload), _) => Data::Bytes(payload),
             (None, Some(data)) => json_or_base64(data, &self.encoding)?,
             (None, None) => return Err("a message without data".into()),
         };
         Ok(Message {
+            channel,
             data,
-            position,
+            position: epoch.map(|epoch| Position { epoch, offset }),
+            offset,
             timestamp_ms: self.timestamp,
             event: self.event,
+            key: self.key,
             publisher: self.publisher.map(|publisher| publisher.user),
+            conflated: self.conflated.unwrap_or_default(),
             cached: self.cached,
         })
     }
@@ -182,7 +196,7 @@ mod tests {
             ),
         ];
         for (frame, expected) in table {
-            let message = text(frame).unwrap().publication("e".into(), None).unwrap();
+            let message = text(frame).unwrap().publication("a".into(), None, None).unwrap();
             assert_eq!(String::from_utf8_lossy(message.data.as_bytes()), expected);
         }
     }
@@ -193,7 +207,7 @@ mod tests {
             assert!(text(bad).is_err(), "{bad}");
         }
         for bad in [r#"{"offset":1}"#, r#"{"data":1}"#, r#"{"offset":1,"data":1,"encoding":"x"}"#] {
-            assert!(text(bad).unwrap().publication("e".into(), None).is_err(), "{bad}");
+            assert!(text(bad).unwrap().publication("a".into(), None, None).is_err(), "{bad}");
         }
         for bad in [&b""[..], b"\0", b"\0\x05{}", b"\0\x01\xff"] {
             assert!(binary(&Bytes::copy_from_slice(bad)).is_err(), "{bad:?}");

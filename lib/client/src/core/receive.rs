@@ -11,6 +11,7 @@ use super::link::{Link, Next, Online, Refresh, TOKEN_EXPIRED};
 use super::read::{self, Incoming};
 use super::requests::Kind;
 use super::subscriptions::{State, SubscriptionId};
+use super::wanted::Name;
 use super::{Answer, Core, Output, Tokens};
 use crate::types::{
     ConnectionEvent, HistoryPage, Member, Position, Presence, Published, Subscribed, SubscriptionEvent, Unsubscribed,
@@ -117,23 +118,39 @@ impl Core {
     }
 
     fn on_message(&mut self, incoming: Incoming<'_>, payload: Option<Bytes>) -> Handled {
-        let Some((id, subscription)) = self.subscriptions.by_channel(&incoming.channel) else { return Ok(()) };
+        let Some((id, subscription)) = self.subscriptions.by_channel(&incoming.channel) else {
+            return self.on_message_of_pattern(incoming, payload);
+        };
         // Of a subscription that has ended or is stopped: the resumed one gets it again.
         if subscription.state != State::Live {
             return Ok(());
         }
+        let Name::Channel(channel) = &subscription.wanted.name else { return Ok(()) };
         let Some(position) = &mut subscription.position else { return Ok(()) };
         let known = incoming.offset()? <= position.offset;
         // The kept value that greets who comes is not newer than the position that the answer named.
         if known && !incoming.cached {
             return Ok(());
         }
-        let message = incoming.publication(position.epoch.clone(), payload)?;
+        let message = incoming.publication(Arc::clone(channel), Some(Arc::clone(&position.epoch)), payload)?;
         if !known {
-            *position = message.position.clone();
+            position.offset = message.offset;
         }
         let position = Some(position.clone());
         self.output.push_back(Output::Subscription { id, event: SubscriptionEvent::Message(message), position });
+        Ok(())
+    }
+
+    /// The server sends each publication once, however many patterns stand for its channel.
+    fn on_message_of_pattern(&mut self, incoming: Incoming<'_>, payload: Option<Bytes>) -> Handled {
+        let channel: Arc<str> = incoming.channel.as_ref().into();
+        let mut matching = self.subscriptions.matching(&channel).peekable();
+        if matching.peek().is_none() {
+            return Ok(());
+        }
+        let message = incoming.publication(Arc::clone(&channel), None, payload)?;
+        let told = |id| Output::Subscription { id, event: SubscriptionEvent::Message(message.clone()), position: None };
+        self.output.extend(matching.map(told));
         Ok(())
     }
 
@@ -152,8 +169,11 @@ impl Core {
                 Answer::Published(Published { position, duplicate: incoming.duplicate })
             }
             Kind::Signal => Answer::Signalled(incoming.sessions),
-            Kind::Presence => Answer::Presence(Presence { users: incoming.users, connections: incoming.connections }),
-            Kind::History => Answer::History(history(incoming)?),
+            Kind::Presence => {
+                let total = incoming.total.unwrap_or(incoming.users.len() as u64);
+                Answer::Presence(Presence { users: incoming.users, total, connections: incoming.connections })
+            }
+            Kind::History { channel } => Answer::History(history(&channel, incoming)?),
         };
         self.answer(id, Ok(answer));
         Ok(())
@@ -164,7 +184,10 @@ impl Core {
         if subscription.state != State::Asked(request) {
             return Ok(());
         }
-        let now_at = incoming.position.ok_or("an answer without a position")?;
+        let now_at = match subscription.wanted.name {
+            Name::Channel(_) => Some(incoming.position.ok_or("an answer without a position")?),
+            Name::Pattern(_) => None,
+        };
         let users = incoming.users;
         subscription.state = State::Live;
         subscription.attempt = 0;
@@ -172,17 +195,19 @@ impl Core {
         let recovered = subscription.position.as_ref().map(|_| incoming.recovered == Some(true));
         // The first answer tells the users; later ones tell them with the event.
         let subscribed = first.then(|| Subscribed { position: now_at.clone(), recovered, users: users.clone() });
-        let event = match (recovered, &mut subscription.position) {
-            (Some(true), Some(position)) => {
+        let event = match (&mut subscription.position, &now_at) {
+            (Some(position), Some(now_at)) if recovered == Some(true) => {
                 position.epoch = Arc::clone(&now_at.epoch);
                 subscription.replay_end = Some(now_at.offset);
                 Some(SubscriptionEvent::Recovered { users })
             }
-            (Some(_), _) => Some(SubscriptionEvent::Lost { position: now_at.clone(), users }),
+            // Between two answers about a pattern something may have been published.
+            (None, None) if !first => Some(SubscriptionEvent::Lost { position: None, users }),
             (None, _) => None,
+            (Some(_), _) => Some(SubscriptionEvent::Lost { position: now_at.clone(), users }),
         };
         if recovered != Some(true) {
-            subscription.position = Some(now_at);
+            subscription.position = now_at;
         }
         let position = subscription.position.clone();
         if let Some(subscribed) = subscribed {
@@ -206,7 +231,7 @@ impl Core {
         match kind {
             Kind::Subscribe(subscription) => self.on_subscription_refused(now, id, subscription, refusal),
             Kind::Authenticate => self.on_refresh_refused(now, refusal.to_string()),
-            Kind::Publish { .. } | Kind::Signal | Kind::Presence | Kind::History => {
+            Kind::Publish { .. } | Kind::Signal | Kind::Presence | Kind::History { .. } => {
                 self.answer(id, Err(RequestError::Refused(refusal)));
             }
         }
@@ -240,7 +265,12 @@ impl Core {
 
     fn on_unsubscribed(&mut self, now: Time, incoming: &Incoming<'_>) {
         let code = incoming.code_word();
-        let Some((id, subscription)) = self.subscriptions.by_channel(&incoming.channel) else { return };
+        let Some((id, subscription)) = (match &*incoming.pattern {
+            "" => self.subscriptions.by_channel(&incoming.channel),
+            pattern => self.subscriptions.by_pattern(pattern),
+        }) else {
+            return;
+        };
         // An older subscription's, which was ended from here already.
         if subscription.state != State::Live {
             return;
@@ -266,9 +296,16 @@ impl Core {
 
     fn on_gap(&mut self, incoming: &Incoming<'_>) -> Handled {
         let (from, to) = (incoming.gap_start()?, incoming.to);
-        self.tell(&incoming.channel, |_, position| {
+        let channel: Arc<str> = incoming.channel.as_ref().into();
+        let gap = SubscriptionEvent::Gap { channel: Arc::clone(&channel), from, to };
+        if self.subscriptions.by_channel(&channel).is_none() {
+            let told = |id| Output::Subscription { id, event: gap.clone(), position: None };
+            self.output.extend(self.subscriptions.matching(&channel).map(told));
+            return Ok(());
+        }
+        self.tell(&channel, |_, position| {
             position.offset = position.offset.max(to);
-            SubscriptionEvent::Gap { from, to }
+            gap
         });
         Ok(())
     }
@@ -302,9 +339,11 @@ impl Core {
     }
 }
 
-fn history(incoming: Incoming<'_>) -> Result<HistoryPage, String> {
+fn history(channel: &Arc<str>, incoming: Incoming<'_>) -> Result<HistoryPage, String> {
     let position = incoming.position.ok_or("an answer without a position")?;
-    let parse = |raw: &&serde_json::value::RawValue| read::text(raw.get())?.publication(position.epoch.clone(), None);
+    let parse = |raw: &&serde_json::value::RawValue| {
+        read::text(raw.get())?.publication(Arc::clone(channel), Some(Arc::clone(&position.epoch)), None)
+    };
     let messages = incoming.publications.iter().map(parse).collect::<Result<_, _>>()?;
     Ok(HistoryPage { messages, more: incoming.more, position })
 }

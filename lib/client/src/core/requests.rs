@@ -1,6 +1,7 @@
 //! Requests that wait: to be sent, and for their answer. Owns the bounds of both; knows nothing of connections.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use switchboard_ws::Message as Frame;
 use switchboard_ws::proto::Time;
@@ -9,7 +10,7 @@ use super::config::{Config, QueueOverflow};
 use super::subscriptions::SubscriptionId;
 use crate::RequestError;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Publish {
         /// The server does it only once, however often it is sent.
@@ -17,20 +18,22 @@ pub(super) enum Kind {
     },
     Signal,
     Presence,
-    History,
+    History {
+        channel: Arc<str>,
+    },
     Subscribe(SubscriptionId),
     Authenticate,
 }
 
 impl Kind {
     /// The application waits for it.
-    pub(super) fn is_asked(self) -> bool {
-        matches!(self, Self::Publish { .. } | Self::Signal | Self::Presence | Self::History)
+    pub(super) fn is_asked(&self) -> bool {
+        matches!(self, Self::Publish { .. } | Self::Signal | Self::Presence | Self::History { .. })
     }
 
     /// Doing it twice is doing it once.
-    fn repeats(self) -> bool {
-        matches!(self, Self::Presence | Self::History | Self::Publish { once: true })
+    fn repeats(&self) -> bool {
+        matches!(self, Self::Presence | Self::History { .. } | Self::Publish { once: true })
     }
 }
 

@@ -5,17 +5,18 @@ use std::sync::Arc;
 
 use switchboard_ws::proto::Time;
 
+use super::wanted::{Name, Wanted, stands_for};
 use crate::types::Position;
 
 /// Names a subscription for as long as the client lives.
 ///
 /// ```
-/// use switchboard_client::core::{Core, Tokens};
+/// use switchboard_client::core::{Core, Tokens, Wanted};
 /// use switchboard_client::Config;
 ///
 /// let mut core = Core::new(Config::default(), Tokens::None, 1);
-/// let lobby = core.subscribe("room:lobby", None, false)?;
-/// assert_ne!(lobby, core.subscribe("scores", None, false)?);
+/// let lobby = core.subscribe(Wanted::channel("room:lobby"))?;
+/// assert_ne!(lobby, core.subscribe(Wanted::channel("scores"))?);
 /// # Ok::<(), switchboard_client::SubscribeError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,10 +39,10 @@ pub(super) enum State {
 
 #[derive(Debug)]
 pub(super) struct Subscription {
-    pub(super) channel: Arc<str>,
-    pub(super) presence: bool,
+    /// Its `since` is where it began; where it is now is `position`.
+    pub(super) wanted: Wanted,
     pub(super) state: State,
-    /// The last publication that was handed over. What it is before the server's first answer, the application chose.
+    /// The last publication that was handed over. What it is before the server's first answer, the application chose. A pattern has none.
     pub(super) position: Option<Position>,
     /// While missed publications come: where they end.
     pub(super) replay_end: Option<u64>,
@@ -55,22 +56,32 @@ pub(super) struct Subscription {
 pub(super) struct Subscriptions {
     all: BTreeMap<SubscriptionId, Subscription>,
     by_channel: BTreeMap<Arc<str>, SubscriptionId>,
+    by_pattern: BTreeMap<Arc<str>, SubscriptionId>,
 }
 
 impl Subscriptions {
-    /// `false` if there is one for the channel.
+    /// `false` if there is one for the channel or pattern.
     pub(super) fn insert(&mut self, id: SubscriptionId, subscription: Subscription) -> bool {
-        if self.by_channel.contains_key(&subscription.channel) {
+        let (names, name) = self.names(&subscription.wanted.name);
+        if names.contains_key(name) {
             return false;
         }
-        self.by_channel.insert(Arc::clone(&subscription.channel), id);
+        names.insert(Arc::clone(name), id);
         self.all.insert(id, subscription);
         true
     }
 
+    fn names<'a>(&mut self, name: &'a Name) -> (&mut BTreeMap<Arc<str>, SubscriptionId>, &'a Arc<str>) {
+        match name {
+            Name::Channel(channel) => (&mut self.by_channel, channel),
+            Name::Pattern(pattern) => (&mut self.by_pattern, pattern),
+        }
+    }
+
     pub(super) fn remove(&mut self, id: SubscriptionId) -> Option<Subscription> {
         let subscription = self.all.remove(&id)?;
-        self.by_channel.remove(&subscription.channel);
+        let (names, name) = self.names(&subscription.wanted.name);
+        names.remove(name);
         Some(subscription)
     }
 
@@ -81,6 +92,18 @@ impl Subscriptions {
     pub(super) fn by_channel(&mut self, channel: &str) -> Option<(SubscriptionId, &mut Subscription)> {
         let id = *self.by_channel.get(channel)?;
         Some((id, self.all.get_mut(&id)?))
+    }
+
+    pub(super) fn by_pattern(&mut self, pattern: &str) -> Option<(SubscriptionId, &mut Subscription)> {
+        let id = *self.by_pattern.get(pattern)?;
+        Some((id, self.all.get_mut(&id)?))
+    }
+
+    /// The live subscriptions to patterns that stand for this channel.
+    pub(super) fn matching<'a>(&'a self, channel: &'a str) -> impl Iterator<Item = SubscriptionId> + 'a {
+        let matching = self.by_pattern.iter().filter(move |(pattern, _)| stands_for(pattern, channel));
+        let live = |id: &SubscriptionId| self.all.get(id).is_some_and(|subscription| subscription.state == State::Live);
+        matching.map(|(_, id)| *id).filter(live)
     }
 
     /// The connection is lost. Whoever is behind stays behind: the reader decides.
@@ -118,6 +141,7 @@ impl Subscriptions {
 
     pub(super) fn take_all(&mut self) -> impl Iterator<Item = (SubscriptionId, Subscription)> + use<> {
         self.by_channel.clear();
+        self.by_pattern.clear();
         std::mem::take(&mut self.all).into_iter()
     }
 }

@@ -5,7 +5,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use switchboard_ws::Message as Frame;
 
-use crate::types::{Data, Position, Receiver};
+use super::wanted::{Name, Wanted};
+use crate::types::{Cache, Data, Position, Receiver};
 use crate::{Refusal, RequestError};
 
 /// What an application asks of the server.
@@ -13,7 +14,7 @@ use crate::{Refusal, RequestError};
 /// ```
 /// use switchboard_client::core::Request;
 ///
-/// let request = Request::Presence { channel: "room:lobby".into() };
+/// let request = Request::Presence { channel: "room:lobby".into(), limit: None };
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -34,6 +35,8 @@ pub enum Request {
         idempotency_key: Option<String>,
         /// Only if the channel is there.
         if_position: Option<Position>,
+        /// What it leaves to those who come.
+        cache: Option<Cache>,
     },
     /// Send something to one client, past the channel's history.
     Signal {
@@ -50,6 +53,8 @@ pub enum Request {
     Presence {
         /// Where.
         channel: String,
+        /// How many users at most are listed.
+        limit: Option<u32>,
     },
     /// What was published to a channel.
     History {
@@ -74,6 +79,8 @@ struct Outgoing<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     channel: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pattern: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     event: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<&'a str>,
@@ -91,8 +98,14 @@ struct Outgoing<'a> {
     idempotency_key: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     if_position: Option<&'a Position>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache: Option<Cache>,
     #[serde(skip_serializing_if = "is_false")]
     presence: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rate: Option<u32>,
+    #[serde(skip_serializing_if = "is_false")]
+    cached: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -104,7 +117,7 @@ struct Outgoing<'a> {
 pub(super) fn request(id: u64, request: &Request) -> Result<Frame, RequestError> {
     let id = Some(id);
     let outgoing = match request {
-        Request::Publish { channel, data, event, key, exclude_self, idempotency_key, if_position } => {
+        Request::Publish { channel, data, event, key, exclude_self, idempotency_key, if_position, cache } => {
             let publish = Outgoing {
                 kind: "publish",
                 id,
@@ -114,6 +127,7 @@ pub(super) fn request(id: u64, request: &Request) -> Result<Frame, RequestError>
                 exclude_self: *exclude_self,
                 idempotency_key: idempotency_key.as_deref(),
                 if_position: if_position.as_ref(),
+                cache: *cache,
                 ..Outgoing::default()
             };
             match data {
@@ -130,8 +144,8 @@ pub(super) fn request(id: u64, request: &Request) -> Result<Frame, RequestError>
             let (channel, data) = (Some(&**channel), Some(&**data));
             Outgoing { kind: "signal", id, channel, user, session, event, data, ..Outgoing::default() }
         }
-        Request::Presence { channel } => {
-            Outgoing { kind: "presence", id, channel: Some(channel), ..Outgoing::default() }
+        Request::Presence { channel, limit } => {
+            Outgoing { kind: "presence", id, channel: Some(channel), limit: *limit, ..Outgoing::default() }
         }
         Request::History { channel, since, before, limit } => {
             let (since, before, limit) = (since.as_ref(), before.as_ref(), *limit);
@@ -152,17 +166,18 @@ fn binary(header: &Outgoing<'_>, payload: &[u8]) -> Result<Frame, RequestError> 
     Ok(frame.freeze().into())
 }
 
-pub(super) fn subscribe(
-    id: u64,
-    channel: &str,
-    since: Option<&Position>,
-    presence: bool,
-) -> Result<Frame, RequestError> {
-    Outgoing { kind: "subscribe", id: Some(id), channel: Some(channel), since, presence, ..Outgoing::default() }.text()
+/// Behind `since`, whatever was wanted first.
+pub(super) fn subscribe(id: u64, wanted: &Wanted, since: Option<&Position>) -> Result<Frame, RequestError> {
+    let subscribe = Outgoing { kind: "subscribe", id: Some(id), ..Outgoing::named(&wanted.name) };
+    if matches!(wanted.name, Name::Pattern(_)) {
+        return subscribe.text();
+    }
+    let Wanted { presence, rate, cached, .. } = *wanted;
+    Outgoing { since, presence, rate, cached, ..subscribe }.text()
 }
 
-pub(super) fn unsubscribe(channel: &str) -> Result<Frame, RequestError> {
-    Outgoing { kind: "unsubscribe", channel: Some(channel), ..Outgoing::default() }.text()
+pub(super) fn unsubscribe(name: &Name) -> Result<Frame, RequestError> {
+    Outgoing { kind: "unsubscribe", ..Outgoing::named(name) }.text()
 }
 
 pub(super) fn authenticate(id: u64, token: &str) -> Result<Frame, RequestError> {
@@ -185,7 +200,14 @@ pub(super) fn check_channel(name: &str) -> Result<(), Refusal> {
     Err(Refusal::new("bad_channel", what))
 }
 
-impl Outgoing<'_> {
+impl<'a> Outgoing<'a> {
+    fn named(name: &'a Name) -> Self {
+        match name {
+            Name::Channel(channel) => Self { channel: Some(channel), ..Self::default() },
+            Name::Pattern(pattern) => Self { pattern: Some(pattern), ..Self::default() },
+        }
+    }
+
     fn json(&self) -> Result<String, RequestError> {
         serde_json::to_string(self).map_err(|error| RequestError::Json(error.to_string()))
     }

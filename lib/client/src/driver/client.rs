@@ -12,9 +12,8 @@ use serde::Serialize;
 use super::Handle;
 use super::builder::Builder;
 use super::inbox::{EVENTS_MAX, Inbox};
-use super::requests::{History, Publish, SendSignal, Subscribe};
-use crate::core::{Answer, Request};
-use crate::types::{ConnectionEvent, Data, Presence, Receiver};
+use super::requests::{AskPresence, History, Publish, SendSignal, Subscribe, SubscribePattern};
+use crate::types::{ConnectionEvent, Data, Receiver};
 use crate::{Config, Ended, RequestError};
 
 /// A client that stays connected. Cheap to clone; all clones are the same client.
@@ -52,7 +51,8 @@ impl Client {
         Builder::new(url.into())
     }
 
-    /// Subscribes to a channel: await the result, after choosing [`since`](Subscribe::since) and [`presence`](Subscribe::presence).
+    /// Subscribes to a channel: await the result, after choosing [`since`](Subscribe::since), [`presence`](Subscribe::presence),
+    /// [`rate`](Subscribe::rate) and [`cached`](Subscribe::cached).
     ///
     /// ```no_run
     /// # async fn run(client: switchboard_client::Client) -> Result<(), switchboard_client::SubscribeError> {
@@ -65,6 +65,29 @@ impl Client {
     /// ```
     pub fn subscribe(&self, channel: impl Into<String>) -> Subscribe {
         Subscribe::new(self.clone(), channel.into())
+    }
+
+    /// Subscribes to all channels that a pattern stands for, as far as the client's rights go: `+` is any one level between `/`, a final `#` the
+    /// rest. Await the result.
+    ///
+    /// Its messages are live only: it has no position, and after each reconnection it tells [`Lost`](crate::SubscriptionEvent::Lost). A channel that
+    /// the client also subscribes to by name comes to that subscription alone.
+    ///
+    /// ```no_run
+    /// # async fn run(client: switchboard_client::Client) -> Result<(), switchboard_client::SubscribeError> {
+    /// use switchboard_client::SubscriptionEvent;
+    ///
+    /// let mut sensors = client.subscribe_pattern("sensors/+/temp").await?;
+    /// while let Some(event) = sensors.next().await {
+    ///     if let SubscriptionEvent::Message(message) = event {
+    ///         println!("{}: {:?}", message.channel, message.data);
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn subscribe_pattern(&self, pattern: impl Into<String>) -> SubscribePattern {
+        SubscribePattern::new(self.clone(), pattern.into())
     }
 
     /// Publishes a value as JSON: await the result, which is its position.
@@ -121,7 +144,7 @@ impl Client {
         SendSignal::new(self.clone(), channel.into(), to, data)
     }
 
-    /// Who is on a channel.
+    /// Who is on a channel: await the result, after choosing a [`limit`](AskPresence::limit).
     ///
     /// ```no_run
     /// # async fn run(client: switchboard_client::Client) -> Result<(), switchboard_client::RequestError> {
@@ -129,18 +152,8 @@ impl Client {
     /// # Ok(())
     /// # }
     /// ```
-    ///
-    /// # Errors
-    /// [`RequestError`], but not [`Interrupted`](RequestError::Interrupted): it is asked again after a lost connection.
-    ///
-    /// # Cancel safety
-    /// Dropping the future loses only the answer.
-    pub async fn presence(&self, channel: impl Into<String>) -> Result<Presence, RequestError> {
-        match self.handle.0.ask(&Request::Presence { channel: channel.into() }).await? {
-            Answer::Presence(presence) => Ok(presence),
-            // An answer is read by what was asked for.
-            _ => Err(RequestError::Interrupted),
-        }
+    pub fn presence(&self, channel: impl Into<String>) -> AskPresence {
+        AskPresence::new(self.clone(), channel.into())
     }
 
     /// What happens to the connection from now on. A listener that does not keep up misses the oldest of 64.

@@ -10,8 +10,8 @@ use tokio::sync::oneshot;
 use super::client::Client;
 use super::inbox::Inbox;
 use super::subscription::Subscription;
-use crate::core::{Answer, Request};
-use crate::types::{Data, HistoryPage, Position, Published, Receiver};
+use crate::core::{Answer, Request, Wanted};
+use crate::types::{Cache, Data, HistoryPage, Position, Presence, Published, Receiver};
 use crate::{Ended, RequestError, SubscribeError};
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -38,14 +38,12 @@ type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 #[must_use = "nothing happens before it is awaited"]
 pub struct Subscribe {
     client: Client,
-    channel: String,
-    since: Option<Position>,
-    presence: bool,
+    wanted: Wanted,
 }
 
 impl Subscribe {
     pub(super) fn new(client: Client, channel: String) -> Self {
-        Self { client, channel, since: None, presence: false }
+        Self { client, wanted: Wanted::channel(channel) }
     }
 
     /// Begins behind this position: what came since then is told first, or that it is [`Lost`](crate::SubscriptionEvent::Lost).
@@ -56,8 +54,8 @@ impl Subscribe {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn since(mut self, position: Position) -> Self {
-        self.since = Some(position);
+    pub fn since(mut self, position: impl Into<Option<Position>>) -> Self {
+        self.wanted.since = position.into();
         self
     }
 
@@ -71,26 +69,34 @@ impl Subscribe {
     /// # }
     /// ```
     pub fn presence(mut self) -> Self {
-        self.presence = true;
+        self.wanted.presence = true;
         self
     }
 
-    async fn run(self) -> Result<Subscription, SubscribeError> {
-        let Self { client, channel, since, presence } = self;
-        let config = &client.config;
-        let inbox = Arc::new(Inbox::new(config.inbox_events_max, config.inbox_bytes_max));
-        let (sender, receiver) = oneshot::channel();
-        let first = since.clone();
-        let id = client.handle.0.change(|state, _| {
-            let id = state.core.subscribe(&channel, since, presence)?;
-            state.subscribing.insert(id, sender);
-            state.inboxes.insert(id, Arc::clone(&inbox));
-            Ok::<_, SubscribeError>(id)
-        })?;
-        // From here on, dropping it ends the subscription.
-        let pending = Subscription::pending(client.handle, id, channel, inbox, first);
-        let subscribed = receiver.await.unwrap_or(Err(SubscribeError::Ended(Ended::Runtime)))?;
-        Ok(pending.begin(subscribed))
+    /// At most so many messages of each [`key`](Publish::key) in a second, 1 to 1,000: the latest that came in the meantime.
+    ///
+    /// ```no_run
+    /// # async fn run(client: switchboard_client::Client) -> Result<(), switchboard_client::SubscribeError> {
+    /// let market = client.subscribe("market").rate(10).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn rate(mut self, messages_per_second: u32) -> Self {
+        self.wanted.rate = Some(messages_per_second);
+        self
+    }
+
+    /// Begins with the value that the channel keeps for those who come, if there is one: a [`Message`](crate::Message) with `cached`.
+    ///
+    /// ```no_run
+    /// # async fn run(client: switchboard_client::Client) -> Result<(), switchboard_client::SubscribeError> {
+    /// let lamp = client.subscribe("lamp").cached().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn cached(mut self) -> Self {
+        self.wanted.cached = true;
+        self
     }
 }
 
@@ -99,8 +105,61 @@ impl IntoFuture for Subscribe {
     type IntoFuture = BoxFuture<Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.run())
+        Box::pin(subscribe(self.client, self.wanted))
     }
+}
+
+/// A subscription to a pattern to be. Await it, as [`Subscribe`].
+///
+/// # Errors
+/// [`SubscribeError`].
+///
+/// # Cancel safety
+/// Dropping the future ends the subscription.
+///
+/// ```no_run
+/// # async fn run(client: switchboard_client::Client) -> Result<(), switchboard_client::SubscribeError> {
+/// let sensors = client.subscribe_pattern("sensors/+/temp").await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+#[must_use = "nothing happens before it is awaited"]
+pub struct SubscribePattern {
+    client: Client,
+    pattern: String,
+}
+
+impl SubscribePattern {
+    pub(super) fn new(client: Client, pattern: String) -> Self {
+        Self { client, pattern }
+    }
+}
+
+impl IntoFuture for SubscribePattern {
+    type Output = Result<Subscription, SubscribeError>;
+    type IntoFuture = BoxFuture<Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(subscribe(self.client, Wanted::pattern(self.pattern)))
+    }
+}
+
+async fn subscribe(client: Client, wanted: Wanted) -> Result<Subscription, SubscribeError> {
+    let config = &client.config;
+    let inbox = Arc::new(Inbox::new(config.inbox_events_max, config.inbox_bytes_max));
+    let (sender, receiver) = oneshot::channel();
+    let (name, since) = (wanted.name.clone(), wanted.since.clone());
+    let id = client.handle.0.change(|state, _| {
+        let id = state.core.subscribe(wanted)?;
+        state.subscribing.insert(id, sender);
+        state.inboxes.insert(id, Arc::clone(&inbox));
+        Ok::<_, SubscribeError>(id)
+    })?;
+    // From here on, dropping it ends the subscription.
+    let pending = Subscription::pending(client.handle, id, name, inbox, since);
+    let subscribed = receiver.await.unwrap_or(Err(SubscribeError::Ended(Ended::Runtime)))?;
+    Ok(pending.begin(subscribed))
 }
 
 /// A publication to be. Await it: it resolves with its position.
@@ -132,6 +191,7 @@ pub struct Publish {
     exclude_self: bool,
     idempotency_key: Option<String>,
     if_position: Option<Position>,
+    cache: Option<Cache>,
 }
 
 impl Publish {
@@ -145,6 +205,7 @@ impl Publish {
             exclude_self: false,
             idempotency_key: None,
             if_position: None,
+            cache: None,
         }
     }
 
@@ -212,9 +273,22 @@ impl Publish {
         self
     }
 
+    /// What it leaves to those who come, on channels whose publishers decide that.
+    ///
+    /// ```no_run
+    /// # fn run(client: switchboard_client::Client) {
+    /// let publish = client.publish("lamp", &"on").cache(switchboard_client::Cache::Keep);
+    /// # }
+    /// ```
+    pub fn cache(mut self, cache: Cache) -> Self {
+        self.cache = Some(cache);
+        self
+    }
+
     async fn run(self) -> Result<Published, RequestError> {
-        let Self { client, channel, data, event, key, exclude_self, idempotency_key, if_position } = self;
-        let request = Request::Publish { channel, data: data?, event, key, exclude_self, idempotency_key, if_position };
+        let Self { client, channel, data, event, key, exclude_self, idempotency_key, if_position, cache } = self;
+        let data = data?;
+        let request = Request::Publish { channel, data, event, key, exclude_self, idempotency_key, if_position, cache };
         match client.handle.0.ask(&request).await? {
             Answer::Published(published) => Ok(published),
             // An answer is read by what was asked for.
@@ -299,6 +373,64 @@ impl IntoFuture for SendSignal {
     }
 }
 
+/// A look at who is on a channel. Await it.
+///
+/// # Errors
+/// [`RequestError`], but not [`Interrupted`](RequestError::Interrupted): it is asked again after a lost connection.
+///
+/// # Cancel safety
+/// Dropping the future loses only the answer.
+///
+/// ```no_run
+/// # async fn run(client: switchboard_client::Client) -> Result<(), switchboard_client::RequestError> {
+/// println!("{} users", client.presence("room:lobby").limit(0).await?.total);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+#[must_use = "nothing is asked before it is awaited"]
+pub struct AskPresence {
+    client: Client,
+    channel: String,
+    limit: Option<u32>,
+}
+
+impl AskPresence {
+    pub(super) fn new(client: Client, channel: String) -> Self {
+        Self { client, channel, limit: None }
+    }
+
+    /// So many users at most are listed; [`total`](Presence::total) counts all of them.
+    ///
+    /// ```no_run
+    /// # fn run(client: switchboard_client::Client) {
+    /// let presence = client.presence("room:lobby").limit(10);
+    /// # }
+    /// ```
+    pub fn limit(mut self, users: u32) -> Self {
+        self.limit = Some(users);
+        self
+    }
+
+    async fn run(self) -> Result<Presence, RequestError> {
+        let Self { client, channel, limit } = self;
+        match client.handle.0.ask(&Request::Presence { channel, limit }).await? {
+            Answer::Presence(presence) => Ok(presence),
+            // An answer is read by what was asked for.
+            _ => Err(RequestError::Interrupted),
+        }
+    }
+}
+
+impl IntoFuture for AskPresence {
+    type Output = Result<Presence, RequestError>;
+    type IntoFuture = BoxFuture<Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}
+
 /// A look into a channel's history. Await it.
 ///
 /// # Errors
@@ -335,8 +467,8 @@ impl History {
     /// let history = client.history("scores").since(switchboard_client::Position::new("e1", 7));
     /// # }
     /// ```
-    pub fn since(mut self, position: Position) -> Self {
-        self.since = Some(position);
+    pub fn since(mut self, position: impl Into<Option<Position>>) -> Self {
+        self.since = position.into();
         self
     }
 
@@ -351,8 +483,8 @@ impl History {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn before(mut self, position: Position) -> Self {
-        self.before = Some(position);
+    pub fn before(mut self, position: impl Into<Option<Position>>) -> Self {
+        self.before = position.into();
         self
     }
 

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::Handle;
 use super::inbox::Inbox;
-use crate::core::SubscriptionId;
+use crate::core::{Name, SubscriptionId};
 use crate::types::{Position, Subscribed, SubscriptionEvent, User};
 
 /// An event and how far the reader is with it.
@@ -20,7 +20,7 @@ pub(super) struct Item {
     pub(super) position: Option<Position>,
 }
 
-/// A subscription to one channel; a [`Stream`] of [`SubscriptionEvent`]s. Dropping it unsubscribes.
+/// A subscription to one channel, or to a pattern; a [`Stream`] of [`SubscriptionEvent`]s. Dropping it unsubscribes.
 ///
 /// Events wait in a queue of bounded size ([`inbox_events_max`](crate::Config::inbox_events_max),
 /// [`inbox_bytes_max`](crate::Config::inbox_bytes_max)). A reader that lets it fill up is unsubscribed from the server, and subscribed again behind
@@ -47,7 +47,7 @@ pub struct Subscription {
 pub(super) struct Pending {
     handle: Arc<Handle>,
     id: SubscriptionId,
-    channel: String,
+    name: Name,
     inbox: Arc<Inbox<Item>>,
     position: Option<Position>,
 }
@@ -55,7 +55,9 @@ pub(super) struct Pending {
 impl Pending {
     pub(super) fn begin(mut self, subscribed: Subscribed) -> Subscription {
         // With `since`, the position is where the reader said it is, until the next event says where that is now.
-        self.position.get_or_insert_with(|| subscribed.position.clone());
+        if self.position.is_none() {
+            self.position.clone_from(&subscribed.position);
+        }
         Subscription { pending: self, subscribed }
     }
 }
@@ -64,36 +66,37 @@ impl Subscription {
     pub(super) fn pending(
         handle: Arc<Handle>,
         id: SubscriptionId,
-        channel: String,
+        name: Name,
         inbox: Arc<Inbox<Item>>,
         since: Option<Position>,
     ) -> Pending {
-        Pending { handle, id, channel, inbox, position: since }
+        Pending { handle, id, name, inbox, position: since }
     }
 
-    /// The channel's name.
+    /// The channel's name, or the pattern.
     ///
     /// ```no_run
     /// # fn run(scores: switchboard_client::Subscription) {
-    /// assert_eq!(scores.channel(), "scores");
+    /// assert_eq!(scores.name(), "scores");
     /// # }
     /// ```
-    pub fn channel(&self) -> &str {
-        &self.pending.channel
+    pub fn name(&self) -> &str {
+        self.pending.name.as_str()
     }
 
     /// The server's first answer.
     ///
     /// ```no_run
     /// # fn run(scores: switchboard_client::Subscription) {
-    /// println!("it began at {}", scores.subscribed().position.offset);
+    /// println!("it began at {:?}", scores.subscribed().position);
     /// # }
     /// ```
     pub fn subscribed(&self) -> &Subscribed {
         &self.subscribed
     }
 
-    /// How far the events that were taken go. Stored, and given to [`Subscribe::since`](crate::Subscribe::since) by a later process, it goes on there.
+    /// How far the events that were taken go. Stored, and given to [`Subscribe::since`](crate::Subscribe::since) by a later process, it goes on
+    /// there. `None` for a pattern, which cannot be resumed.
     ///
     /// ```no_run
     /// # fn run(scores: switchboard_client::Subscription) -> Result<(), Box<dyn std::error::Error>> {
@@ -101,8 +104,8 @@ impl Subscription {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn position(&self) -> Position {
-        self.pending.position.clone().unwrap_or_else(|| self.subscribed.position.clone())
+    pub fn position(&self) -> Option<Position> {
+        self.pending.position.clone()
     }
 
     /// The next event; `None` behind [`Unsubscribed`](SubscriptionEvent::Unsubscribed).
@@ -169,7 +172,8 @@ pub(super) fn size(event: &SubscriptionEvent) -> usize {
     };
     let more = match event {
         SubscriptionEvent::Message(message) => {
-            message.data.as_bytes().len() + text(&message.event) + text(&message.publisher)
+            let words = text(&message.event) + text(&message.key) + text(&message.publisher);
+            message.data.as_bytes().len() + message.channel.len() + words
         }
         SubscriptionEvent::Signal(signal) => {
             let from = signal.from.as_ref().map_or(0, |from| text(&from.user) + text(&from.session));

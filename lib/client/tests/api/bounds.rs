@@ -2,7 +2,7 @@
 
 use crate::support::Script;
 use core::time::Duration;
-use switchboard_client::core::{Output, Request, RequestId};
+use switchboard_client::core::{Output, Request, RequestId, Wanted};
 use switchboard_client::{Data, QueueOverflow, RequestError};
 
 fn publish(script: &mut Script, data: usize) -> Result<RequestId, RequestError> {
@@ -15,6 +15,7 @@ fn publish(script: &mut Script, data: usize) -> Result<RequestId, RequestError> 
         exclude_self: false,
         idempotency_key: None,
         if_position: None,
+        cache: None,
     };
     script.core.request(script.now, &request)
 }
@@ -68,6 +69,7 @@ fn bytes_are_bounded_too() {
         exclude_self: false,
         idempotency_key: None,
         if_position: None,
+        cache: None,
     };
     script.core.request(script.now, &large(data)).unwrap();
     assert_eq!(failed(&mut script), [(first, RequestError::Dropped)]);
@@ -93,7 +95,7 @@ fn only_so_many_are_on_their_way() {
 fn a_lost_connection_repeats_questions_and_no_publications() {
     let mut script = Script::online();
     let published = publish(&mut script, 1).unwrap();
-    script.core.request(script.now, &Request::Presence { channel: "a".into() }).unwrap();
+    script.core.request(script.now, &Request::Presence { channel: "a".into(), limit: None }).unwrap();
     script
         .core
         .request(script.now, &Request::History { channel: "a".into(), since: None, before: None, limit: None })
@@ -141,6 +143,7 @@ fn what_would_end_the_connection_is_not_sent() {
         exclude_self: false,
         idempotency_key: None,
         if_position: None,
+        cache: None,
     };
     assert!(matches!(script.core.request(script.now, &request), Err(RequestError::TooLarge { bytes_max: 65_536, .. })));
     script.core.on_closed(script.now, None, "reset");
@@ -151,6 +154,6 @@ fn what_would_end_the_connection_is_not_sent() {
     assert_eq!(script.says().len(), 1, "{small:?}");
     assert!(matches!(failed(&mut script)[..], [(_, RequestError::TooLarge { bytes_max: 65_536, .. })]));
     for name in ["", "a#", "a+", "a\n", &"x".repeat(201)] {
-        assert!(script.core.subscribe(name, None, false).is_err(), "{name:?}");
+        assert!(script.core.subscribe(Wanted::channel(name)).is_err(), "{name:?}");
     }
 }

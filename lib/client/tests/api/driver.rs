@@ -8,8 +8,8 @@ use futures_util::{FutureExt, StreamExt};
 use std::sync::Arc;
 use switchboard_client::ws::CloseCode;
 use switchboard_client::{
-    Cause, Config, ConnectionEvent, Ended, Events, RequestError, SubscribeError, SubscriptionEvent, TokenError,
-    Unsubscribed,
+    Cause, Config, ConnectionEvent, Ended, Events, Position, RequestError, SubscribeError, SubscriptionEvent,
+    TokenError, Unsubscribed,
 };
 
 /// Ends a test that hangs.
@@ -58,10 +58,10 @@ async fn subscribe_publish_ask_and_close() {
         peer.closed().await
     });
     let mut subscription = soon(client.subscribe("a")).await.unwrap();
-    assert_eq!((subscription.channel(), subscription.subscribed().position.offset), ("a", 3));
+    assert_eq!((subscription.name(), &subscription.subscribed().position), ("a", &Some(Position::new("e", 3))));
     assert!(client.is_connected());
     assert_eq!(text(soon(subscription.next()).await), "[1]");
-    assert_eq!(subscription.position().offset, 4);
+    assert_eq!(subscription.position(), Some(Position::new("e", 4)));
     assert_eq!(soon(client.publish("a", "x").event("said")).await.unwrap().position.offset, 5);
     assert_eq!(soon(client.presence("a")).await.unwrap().users[0].user, "ann");
     assert!(soon(client.history("a")).await.unwrap().messages.is_empty());

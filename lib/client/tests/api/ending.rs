@@ -3,7 +3,7 @@
 use crate::support::{Script, WELCOME};
 use core::time::Duration;
 use switchboard_client::Config;
-use switchboard_client::core::{ConnectFailure, Request, Tokens};
+use switchboard_client::core::{ConnectFailure, Request, Tokens, Wanted};
 
 const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -153,7 +153,7 @@ fn a_server_that_does_not_answer() {
     assert_eq!(script.shown()[0], "Abort");
 
     let mut script = Script::online();
-    script.core.subscribe("a", None, false).unwrap();
+    script.core.subscribe(Wanted::channel("a")).unwrap();
     script.says();
     script.pass(secs(10));
     assert_eq!(script.shown()[0], "Abort", "what it made of a subscription is unknown");
@@ -177,12 +177,12 @@ fn an_unknown_version_is_not_guessed() {
 #[test]
 fn closing_sends_what_waits_and_takes_the_answers() {
     let mut script = Script::online();
-    script.core.subscribe("b", None, false).unwrap();
+    script.core.subscribe(Wanted::channel("b")).unwrap();
     script.says();
     script.hear(r#"{"type":"ok","id":2,"channel":"b","position":{"epoch":"e","offset":0}}"#);
-    script.core.request(script.now, &Request::Presence { channel: "a".into() }).unwrap();
+    script.core.request(script.now, &Request::Presence { channel: "a".into(), limit: None }).unwrap();
     script.core.close(script.now);
-    assert!(script.core.request(script.now, &Request::Presence { channel: "a".into() }).is_err());
+    assert!(script.core.request(script.now, &Request::Presence { channel: "a".into(), limit: None }).is_err());
     assert_eq!(script.says().len(), 1);
     script.outputs();
     script.hear(r#"{"type":"ok","id":3,"channel":"a","users":[],"connections":0}"#);
@@ -194,7 +194,7 @@ fn closing_sends_what_waits_and_takes_the_answers() {
 
     // The answer does not come.
     let mut script = Script::online();
-    script.core.request(script.now, &Request::Presence { channel: "a".into() }).unwrap();
+    script.core.request(script.now, &Request::Presence { channel: "a".into(), limit: None }).unwrap();
     script.core.close(script.now);
     script.says();
     assert_eq!(script.wait(), secs(5));
@@ -203,14 +203,14 @@ fn closing_sends_what_waits_and_takes_the_answers() {
     // There is no connection.
     let mut script = Script::online();
     script.core.on_closed(script.now, None, "reset");
-    script.core.request(script.now, &Request::Presence { channel: "a".into() }).unwrap();
+    script.core.request(script.now, &Request::Presence { channel: "a".into(), limit: None }).unwrap();
     script.outputs();
     script.core.close(script.now);
     assert_eq!(script.shown(), ["answer Err(Ended(Closed))", "Ended(Closed)"]);
 
     // It is lost while closing.
     let mut script = Script::online();
-    script.core.request(script.now, &Request::Presence { channel: "a".into() }).unwrap();
+    script.core.request(script.now, &Request::Presence { channel: "a".into(), limit: None }).unwrap();
     script.core.close(script.now);
     script.says();
     script.core.on_closed(script.now, None, "reset");

@@ -4,7 +4,7 @@ use crate::support::{Script, WELCOME};
 use core::time::Duration;
 use proptest::prelude::*;
 use serde_json::value::RawValue;
-use switchboard_client::core::{ConnectFailure, Output, Request, SubscriptionId, TokenFailure, Tokens};
+use switchboard_client::core::{ConnectFailure, Output, Request, SubscriptionId, TokenFailure, Tokens, Wanted};
 use switchboard_client::ws::Message as Frame;
 use switchboard_client::{Config, Data, Position, Receiver};
 
@@ -53,6 +53,10 @@ fn message() -> impl Strategy<Value = String> {
             r#""id":ID"#,
             r#""channel":"a""#,
             r#""channel":"b""#,
+            r#""channel":"p/b""#,
+            r#""pattern":"p/+""#,
+            r#""conflated":NUMBER"#,
+            r#""total":NUMBER"#,
             r#""data":null"#,
             r#""data":"AP8Q""#,
             r#""encoding":"base64""#,
@@ -105,7 +109,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => Just(Step::Wait),
         3 => any::<u16>().prop_map(Step::Pass),
         8 => (1..5_u8).prop_map(Step::Transmit),
-        4 => (0..3_u8, any::<bool>()).prop_map(|(channel, since)| Step::Subscribe(channel, since)),
+        4 => (0..5_u8, any::<bool>()).prop_map(|(channel, since)| Step::Subscribe(channel, since)),
         1 => (0..9_u8).prop_map(Step::Unsubscribe),
         1 => (0..9_u8).prop_map(Step::FallBehind),
         2 => (0..9_u8).prop_map(Step::CatchUp),
@@ -136,7 +140,12 @@ fn apply(script: &mut Script, subscriptions: &mut Vec<SubscriptionId>, step: Ste
         Step::Transmit(frames) => (0..frames).for_each(|_| drop(script.core.poll_transmit(now))),
         Step::Subscribe(channel, since) => {
             let since = since.then(|| Position::new("e", 3));
-            subscriptions.extend(script.core.subscribe(["a", "b", "c"][usize::from(channel)], since, true));
+            let wanted = match channel {
+                0..3 => Wanted::channel(["a", "b", "c"][usize::from(channel)]),
+                3 => Wanted::pattern("p/+"),
+                _ => Wanted::pattern("#"),
+            };
+            subscriptions.extend(script.core.subscribe(Wanted { since, presence: true, ..wanted }));
         }
         Step::Unsubscribe(index) => {
             if let Some(id) = at(index, subscriptions) {
@@ -156,7 +165,7 @@ fn apply(script: &mut Script, subscriptions: &mut Vec<SubscriptionId>, step: Ste
         Step::Request(kind) => {
             let channel = String::from("a");
             let request = match kind {
-                0 => Request::Presence { channel },
+                0 => Request::Presence { channel, limit: None },
                 1 => Request::History { channel, since: None, before: None, limit: None },
                 2 => Request::Signal {
                     channel,
@@ -172,6 +181,7 @@ fn apply(script: &mut Script, subscriptions: &mut Vec<SubscriptionId>, step: Ste
                     exclude_self: false,
                     idempotency_key: None,
                     if_position: None,
+                    cache: None,
                 },
             };
             // The queue may be full, or the client ended.

@@ -4,7 +4,8 @@
 use crate::support::{Script, WELCOME};
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
-use switchboard_client::core::{ConnectFailure, Output, Request, SubscriptionId, Tokens};
+use std::sync::Arc;
+use switchboard_client::core::{ConnectFailure, Output, Request, SubscriptionId, Tokens, Wanted};
 use switchboard_client::{Config, Data, Position, SubscriptionEvent};
 
 struct Rng(u64);
@@ -250,7 +251,7 @@ impl World {
 
     fn subscribe(&mut self) {
         let channel = CHANNELS[usize::try_from(self.rng.below(3)).unwrap()];
-        if let Ok(id) = self.script.core.subscribe(channel, None, false) {
+        if let Ok(id) = self.script.core.subscribe(Wanted::channel(channel)) {
             self.readers.push(Reader { id, channel: channel.into(), at: None, behind: false });
         }
     }
@@ -290,6 +291,7 @@ impl World {
             exclude_self: false,
             idempotency_key: None,
             if_position: None,
+            cache: None,
         };
         // The queue may be full.
         let _ = self.script.core.request(self.script.now, &request);
@@ -313,7 +315,7 @@ impl World {
                 }
                 Output::Subscribed { id, result } => {
                     let reader = self.readers.iter_mut().find(|reader| reader.id == id).ok_or("nobody's")?;
-                    reader.at = Some(result.map_err(|error| error.to_string())?.position);
+                    reader.at = result.map_err(|error| error.to_string())?.position;
                 }
                 Output::Subscription { id, event, position } => self.check(id, &event, position)?,
                 _ => {}
@@ -339,14 +341,15 @@ impl World {
         match event {
             SubscriptionEvent::Message(message) => {
                 self.coverage.messages += 1;
-                if Some(message.position.offset) != expected || message.position.epoch != at.epoch {
-                    return Err(format!("{:?} and not {expected:?} behind {at:?}", message.position));
+                let due = expected.map(|offset| Position::new(Arc::clone(&at.epoch), offset));
+                if message.position != due || *message.channel != *reader.channel {
+                    return Err(format!("{message:?} and not {due:?} behind {at:?}"));
                 }
-                at.offset = message.position.offset;
+                at.offset = message.offset;
             }
             SubscriptionEvent::Lost { position, .. } => {
                 self.coverage.lost += 1;
-                *at = position.clone();
+                *at = position.clone().ok_or("lost, and nowhere")?;
             }
             SubscriptionEvent::Recovered { .. } => self.coverage.recovered += 1,
             SubscriptionEvent::CaughtUp => {}

@@ -82,7 +82,10 @@ pub(crate) fn show(output: &Output) -> String {
     match output {
         Output::Subscription { event: Event::Message(message), .. } => {
             let data = String::from_utf8_lossy(message.data.as_bytes());
-            format!("{}:{} {data}", message.position.epoch, message.position.offset)
+            match &message.position {
+                Some(position) => format!("{}:{} {data}", position.epoch, position.offset),
+                None => format!("{} {} {data}", message.channel, message.offset),
+            }
         }
         Output::Subscription { event, .. } => format!("{event:?}"),
         Output::Subscribed { result, .. } => format!("subscribed {result:?}"),

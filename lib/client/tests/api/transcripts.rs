@@ -3,8 +3,8 @@
 use crate::support::{Script, WELCOME};
 use bytes::Bytes;
 use core::time::Duration;
-use switchboard_client::core::{Request, TokenFailure, Tokens};
-use switchboard_client::{Config, Data, Position, ws::Message as Frame};
+use switchboard_client::core::{Request, TokenFailure, Tokens, Wanted};
+use switchboard_client::{Cache, Config, Data, Position, ws::Message as Frame};
 
 fn publish(channel: &str, data: Data) -> Request {
     Request::Publish {
@@ -15,13 +15,14 @@ fn publish(channel: &str, data: Data) -> Request {
         exclude_self: false,
         idempotency_key: None,
         if_position: None,
+        cache: None,
     }
 }
 
 #[test]
 fn a_subscription_and_a_publication() {
     let mut script = Script::online();
-    script.core.subscribe("room:lobby", None, false).unwrap();
+    script.core.subscribe(Wanted::channel("room:lobby")).unwrap();
     assert_eq!(script.says(), [r#"{"type":"subscribe","id":2,"channel":"room:lobby"}"#]);
     script.hear(r#"{"type":"ok","id":2,"channel":"room:lobby","position":{"epoch":"e1","offset":0}}"#);
     let request = Request::Publish {
@@ -32,12 +33,13 @@ fn a_subscription_and_a_publication() {
         exclude_self: true,
         idempotency_key: Some("i".into()),
         if_position: Some(Position::new("e", 4)),
+        cache: Some(Cache::Keep),
     };
     script.core.request(script.now, &request).unwrap();
     assert_eq!(
         script.says(),
         [
-            r#"{"type":"publish","id":3,"channel":"room:lobby","event":"said","key":"k","exclude_self":true,"idempotency_key":"i","if_position":{"epoch":"e","offset":4},"data":"a\"b"}"#
+            r#"{"type":"publish","id":3,"channel":"room:lobby","event":"said","key":"k","exclude_self":true,"idempotency_key":"i","if_position":{"epoch":"e","offset":4},"cache":"keep","data":"a\"b"}"#
         ]
     );
     script.hear(r#"{"type":"message","channel":"room:lobby","data":[1,2],"offset":1,"timestamp":1700000000000,"publisher":{"user":"bob"}}"#);
@@ -46,7 +48,7 @@ fn a_subscription_and_a_publication() {
     assert_eq!(
         script.shown(),
         [
-            r#"subscribed Ok(Subscribed { position: Position { epoch: "e1", offset: 0 }, recovered: None, users: [] })"#,
+            r#"subscribed Ok(Subscribed { position: Some(Position { epoch: "e1", offset: 0 }), recovered: None, users: [] })"#,
             "e1:1 [1,2]",
             r#"answer Ok(Published(Published { position: Position { epoch: "e1", offset: 2 }, duplicate: false }))"#,
             "e1:2 7",
@@ -58,7 +60,7 @@ fn a_subscription_and_a_publication() {
 #[test]
 fn bytes_travel_in_binary_frames() {
     let mut script = Script::online();
-    script.core.subscribe("cam", None, false).unwrap();
+    script.core.subscribe(Wanted::channel("cam")).unwrap();
     script.says();
     script.hear(r#"{"type":"ok","id":2,"channel":"cam","position":{"epoch":"e","offset":0}}"#);
     script.core.request(script.now, &publish("cam", Data::Bytes(Bytes::from_static(b"\x00\xff")))).unwrap();
@@ -75,7 +77,7 @@ fn bytes_travel_in_binary_frames() {
 #[test]
 fn a_lost_connection_resumes_behind_what_was_handed_over() {
     let mut script = Script::online();
-    script.core.subscribe("scores", None, false).unwrap();
+    script.core.subscribe(Wanted::channel("scores")).unwrap();
     script.says();
     script.hear(r#"{"type":"ok","id":2,"channel":"scores","position":{"epoch":"e1","offset":4}}"#);
     script.hear(r#"{"type":"message","channel":"scores","data":1,"offset":5,"timestamp":1}"#);
@@ -111,19 +113,19 @@ fn a_lost_connection_resumes_behind_what_was_handed_over() {
 #[test]
 fn a_lost_position_is_told_and_the_new_one_kept() {
     let mut script = Script::online();
-    script.core.subscribe("scores", Some(Position::new("old", 9)), false).unwrap();
+    script.core.subscribe(Wanted { since: Some(Position::new("old", 9)), ..Wanted::channel("scores") }).unwrap();
     assert_eq!(script.says(), [r#"{"type":"subscribe","id":2,"channel":"scores","since":{"epoch":"old","offset":9}}"#]);
     script.hear(r#"{"type":"ok","id":2,"channel":"scores","position":{"epoch":"new","offset":3},"recovered":false}"#);
     script.hear(r#"{"type":"message","channel":"scores","data":1,"offset":4,"timestamp":1}"#);
     script.hear(r#"{"type":"gap","channel":"scores","from":5,"to":8}"#);
-    let position = r#"Position { epoch: "new", offset: 3 }"#;
+    let position = r#"Some(Position { epoch: "new", offset: 3 })"#;
     assert_eq!(
         script.shown(),
         [
             format!("subscribed Ok(Subscribed {{ position: {position}, recovered: Some(false), users: [] }})"),
             format!("Lost {{ position: {position}, users: [] }}"),
             "new:4 1".into(),
-            "Gap { from: 5, to: 8 }".into(),
+            r#"Gap { channel: "scores", from: 5, to: 8 }"#.into(),
         ]
     );
     script.core.on_closed(script.now, None, "reset");
@@ -135,12 +137,12 @@ fn a_lost_position_is_told_and_the_new_one_kept() {
 #[test]
 fn presence() {
     let mut script = Script::online();
-    script.core.subscribe("a", None, true).unwrap();
+    script.core.subscribe(Wanted { presence: true, ..Wanted::channel("a") }).unwrap();
     assert_eq!(script.says(), [r#"{"type":"subscribe","id":2,"channel":"a","presence":true}"#]);
     script.hear(r#"{"type":"ok","id":2,"channel":"a","position":{"epoch":"e","offset":0},"users":[{"user":"ann","connections":2,"info":{"x":1}}]}"#);
     script.hear(r#"{"type":"join","channel":"a","user":"bob","info":{"name":"Bob"}}"#);
     script.hear(r#"{"type":"leave","channel":"a","user":"bob"}"#);
-    script.core.request(script.now, &Request::Presence { channel: "a".into() }).unwrap();
+    script.core.request(script.now, &Request::Presence { channel: "a".into(), limit: None }).unwrap();
     assert_eq!(script.says(), [r#"{"type":"presence","id":3,"channel":"a"}"#]);
     script.hear(r#"{"type":"ok","id":3,"channel":"a","users":[{"user":"ann","connections":2}],"connections":2}"#);
     let shown = script.shown();
@@ -148,6 +150,71 @@ fn presence() {
     assert_eq!(shown[1], r#"Join(Member { user: "bob", info: Some(RawValue({"name":"Bob"})) })"#);
     assert_eq!(shown[2], r#"Leave(Member { user: "bob", info: None })"#);
     assert!(shown[3].contains("connections: 2 })"), "{shown:?}");
+}
+
+#[test]
+fn a_rate_and_a_kept_value_are_asked_for_each_time() {
+    let mut script = Script::online();
+    let wanted = Wanted { rate: Some(10), cached: true, ..Wanted::channel("prices") };
+    script.core.subscribe(wanted).unwrap();
+    assert_eq!(script.says(), [r#"{"type":"subscribe","id":2,"channel":"prices","rate":10,"cached":true}"#]);
+    script.hear(r#"{"type":"ok","id":2,"channel":"prices","position":{"epoch":"e","offset":2}}"#);
+    script
+        .hear(r#"{"type":"message","channel":"prices","data":5,"offset":5,"timestamp":1,"key":"ACME","conflated":2}"#);
+    let shown = format!("{:?}", script.outputs());
+    assert!(shown.contains(r#"key: Some("ACME")"#) && shown.contains("conflated: 2"), "{shown}");
+    script.core.on_closed(script.now, None, "reset");
+    script.wait();
+    script.welcome();
+    assert_eq!(
+        script.says(),
+        [r#"{"type":"subscribe","id":3,"channel":"prices","since":{"epoch":"e","offset":5},"rate":10,"cached":true}"#]
+    );
+}
+
+#[test]
+fn patterns_show_what_no_name_does_and_cannot_be_resumed() {
+    let mut script = Script::online();
+    script.core.subscribe(Wanted::pattern("a/+")).unwrap();
+    script.core.subscribe(Wanted::pattern("a/#")).unwrap();
+    script.core.subscribe(Wanted::channel("a/x")).unwrap();
+    assert!(script.core.subscribe(Wanted::pattern("a/+")).is_err());
+    let asked = script.says();
+    assert_eq!(asked[0], r#"{"type":"subscribe","id":5,"pattern":"a/+"}"#, "{asked:?}");
+    script.hear(r##"{"type":"ok","id":6,"pattern":"a/#"}"##);
+    script.hear(r#"{"type":"message","channel":"a/y","data":1,"offset":7,"timestamp":1}"#);
+    script.hear(r#"{"type":"ok","id":5,"pattern":"a/+"}"#);
+    script.hear(r#"{"type":"ok","id":7,"channel":"a/x","position":{"epoch":"e","offset":0}}"#);
+    script.hear(r#"{"type":"message","channel":"a/y","data":2,"offset":8,"timestamp":1}"#);
+    script.hear(r#"{"type":"message","channel":"a/x","data":3,"offset":1,"timestamp":1}"#);
+    script.hear(r#"{"type":"message","channel":"b","data":4,"offset":1,"timestamp":1}"#);
+    script.hear(r#"{"type":"gap","channel":"a/y","from":9,"to":9}"#);
+    let live = "subscribed Ok(Subscribed { position: None, recovered: None, users: [] })";
+    let gap = r#"Gap { channel: "a/y", from: 9, to: 9 }"#;
+    let named = r#"subscribed Ok(Subscribed { position: Some(Position { epoch: "e", offset: 0 }), recovered: None, users: [] })"#;
+    assert_eq!(
+        script.shown(),
+        [live, "a/y 7 1", live, named, "a/y 8 2", "a/y 8 2", "e:1 3", gap, gap],
+        "one has it before the other is live, then both have it, and by its name one alone"
+    );
+    script.core.on_closed(script.now, None, "reset");
+    script.wait();
+    script.welcome();
+    assert_eq!(script.says()[0], r#"{"type":"subscribe","id":8,"pattern":"a/+"}"#);
+    script.hear(r#"{"type":"ok","id":8,"pattern":"a/+"}"#);
+    script.hear(r#"{"type":"unsubscribed","pattern":"a/+","code":"permission_denied"}"#);
+    let shown = script.shown();
+    let told: Vec<_> = shown.iter().filter(|line| !line.contains("onnect")).map(String::as_str).collect();
+    assert_eq!(told, ["Lost { position: None, users: [] }", r#"Unsubscribed(ByServer("permission_denied"))"#]);
+}
+
+#[test]
+fn a_users_own_channel_is_one() {
+    let mut script = Script::online();
+    script.core.subscribe(Wanted::channel("#user")).unwrap();
+    script.core.subscribe(Wanted::pattern("user")).unwrap();
+    let said = script.says();
+    assert!(said[0].contains(r##""channel":"#user""##) && said[1].contains(r#""pattern":"user""#), "{said:?}");
 }
 
 #[test]
@@ -169,7 +236,7 @@ fn history() {
 #[test]
 fn a_subscription_that_is_refused() {
     let mut script = Script::online();
-    script.core.subscribe("secret", None, false).unwrap();
+    script.core.subscribe(Wanted::channel("secret")).unwrap();
     script.says();
     script.hear(r#"{"type":"error","id":2,"code":"rate_limited","message":"slow down","temporary":true}"#);
     assert!(script.shown().is_empty(), "a temporary refusal is tried again");
@@ -178,11 +245,11 @@ fn a_subscription_that_is_refused() {
     assert_eq!(script.says(), [r#"{"type":"subscribe","id":3,"channel":"secret"}"#]);
     script.hear(r#"{"type":"error","id":3,"code":"permission_denied","message":"no right","temporary":false}"#);
     assert!(script.shown()[0].starts_with("subscribed Err(Refused(Refusal { code: \"permission_denied\""));
-    script.core.subscribe("secret", None, false).unwrap();
+    script.core.subscribe(Wanted::channel("secret")).unwrap();
 
     // After a reconnection it is an event.
     let mut script = Script::online();
-    script.core.subscribe("secret", None, false).unwrap();
+    script.core.subscribe(Wanted::channel("secret")).unwrap();
     script.says();
     script.hear(r#"{"type":"ok","id":2,"channel":"secret","position":{"epoch":"e","offset":0}}"#);
     script.core.on_closed(script.now, None, "reset");
@@ -197,8 +264,8 @@ fn a_subscription_that_is_refused() {
 #[test]
 fn a_subscription_that_the_server_ends() {
     let mut script = Script::online();
-    script.core.subscribe("a", None, false).unwrap();
-    script.core.subscribe("b", None, false).unwrap();
+    script.core.subscribe(Wanted::channel("a")).unwrap();
+    script.core.subscribe(Wanted::channel("b")).unwrap();
     script.says();
     script.hear(r#"{"type":"ok","id":3,"channel":"a","position":{"epoch":"e","offset":0}}"#);
     script.hear(r#"{"type":"ok","id":4,"channel":"b","position":{"epoch":"e","offset":5}}"#);
@@ -214,10 +281,10 @@ fn a_subscription_that_the_server_ends() {
 #[test]
 fn unsubscribing_and_subscribing_again() {
     let mut script = Script::online();
-    let first = script.core.subscribe("a", None, false).unwrap();
+    let first = script.core.subscribe(Wanted::channel("a")).unwrap();
     script.says();
     script.core.unsubscribe(first);
-    script.core.subscribe("a", None, false).unwrap();
+    script.core.subscribe(Wanted::channel("a")).unwrap();
     assert_eq!(
         script.says(),
         [r#"{"type":"unsubscribe","channel":"a"}"#, r#"{"type":"subscribe","id":4,"channel":"a"}"#]
@@ -230,7 +297,7 @@ fn unsubscribing_and_subscribing_again() {
     script.hear(r#"{"type":"ok","id":4,"channel":"a","position":{"epoch":"e","offset":1}}"#);
     assert!(script.shown()[0].starts_with("subscribed Ok"));
     // One that the server never heard of is not unsubscribed.
-    let never = script.core.subscribe("b", None, false).unwrap();
+    let never = script.core.subscribe(Wanted::channel("b")).unwrap();
     script.core.unsubscribe(never);
     assert!(script.says().is_empty());
 }
@@ -238,7 +305,7 @@ fn unsubscribing_and_subscribing_again() {
 #[test]
 fn a_reader_that_falls_behind_is_stopped_and_resumed() {
     let mut script = Script::online();
-    let id = script.core.subscribe("a", None, false).unwrap();
+    let id = script.core.subscribe(Wanted::channel("a")).unwrap();
     script.says();
     script.hear(r#"{"type":"ok","id":2,"channel":"a","position":{"epoch":"e","offset":0}}"#);
     script.hear(r#"{"type":"message","channel":"a","data":1,"offset":1,"timestamp":1}"#);

@@ -243,7 +243,7 @@ export function subscribeRequest(id: string, { wanted, position }: Subscription)
 
 /** Channels and patterns share one table; a channel's name cannot contain what a pattern's key begins with. */
 function nameOf({ channel, pattern }: Wanted): string {
-  return pattern === undefined ? (channel ?? "") : `#${pattern}`;
+  return pattern === undefined ? (channel ?? "") : `+${pattern}`;
 }
 
 /** Whether a pattern stands for a channel (docs/reference/native-protocol.md, Patterns). */

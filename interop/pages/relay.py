@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+import struct
 
 
 class Relay:
@@ -31,6 +33,9 @@ class Relay:
     def break_all(self) -> None:
         for pair in self.pairs.values():
             for writer in pair:
+                # A reset, without a word before it.
+                linger = struct.pack("ii", 1, 0)
+                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
                 writer.transport.abort()
 
     def silence_all(self) -> None:

@@ -31,17 +31,20 @@ const CHECKED: usize = 3;
 
 impl Resume {
     pub fn run(&self, target: &Target) -> Result<Value> {
+        // A channel that was never published on is forgotten as soon as nobody is there.
+        let mut publisher = Client::connect(target, 0, &NATIVE, self.size)?;
+        publisher.publish(CHANNEL, 0)?;
+        publisher.wait_until_published(CHANNEL, 1)?;
         let (clients, positions) = self.arrive(target, &vec![None; self.clients])?;
         std::thread::sleep(self.settle);
         let before = machine::rss_bytes(target.pid)?;
         // They were cut off: nobody says goodbye.
         drop(clients);
         std::thread::sleep(self.settle);
-        let mut publisher = Client::connect(target, 0, &NATIVE, self.size)?;
         for number in 0..self.missed {
             publisher.publish(CHANNEL, number)?;
         }
-        publisher.wait_until_published(CHANNEL, self.missed)?;
+        publisher.wait_until_published(CHANNEL, 1 + self.missed)?;
         machine::forget_peak(target.pid)?;
         let (began, cpu_before) = (Instant::now(), machine::cpu_ns(target.pid)?);
         let since: Vec<Option<String>> = positions.into_iter().map(Some).collect();

@@ -140,6 +140,27 @@ impl Command {
         }
     }
 
+    /// Whether something is different once it is carried out: whoever gets no answer does not know how it is.
+    pub const fn changes(&self) -> bool {
+        match self {
+            Self::Presence { .. }
+            | Self::History { .. }
+            | Self::Channel { .. }
+            | Self::Channels { .. }
+            | Self::Why(_) => false,
+            Self::Authenticate { .. }
+            | Self::Authorize { .. }
+            | Self::SignIn { .. }
+            | Self::Subscribe { .. }
+            | Self::Unsubscribe { .. }
+            | Self::Watch { .. }
+            | Self::Unwatch { .. }
+            | Self::Publish { .. }
+            | Self::Signal { .. }
+            | Self::Control(_) => true,
+        }
+    }
+
     /// The same, to be replaced.
     pub const fn channel_mut(&mut self) -> Option<&mut ChannelName> {
         match self {

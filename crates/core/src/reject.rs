@@ -63,6 +63,8 @@ pub enum RejectCode {
     RateLimited,
     /// Something that is needed is out of reach, or the server is shutting down.
     Unavailable,
+    /// It was asked for, and nobody can say whether it is done: no answer came in time.
+    Unconfirmed,
     /// Our bug.
     Internal,
 }
@@ -86,6 +88,7 @@ impl RejectCode {
             Self::Conflict => "conflict",
             Self::RateLimited => "rate_limited",
             Self::Unavailable => "unavailable",
+            Self::Unconfirmed => "unconfirmed",
             Self::Internal => "internal",
         }
     }

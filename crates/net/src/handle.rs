@@ -44,6 +44,7 @@ impl HubHandle {
     /// Cancel safety: a publication whose future is dropped may or may not be published.
     pub async fn submit(&self, app: Arc<App>, command: Command) -> Outcome {
         let unavailable = || Outcome::Rejected(Reject::new(RejectCode::Unavailable, "the server is shutting down"));
+        let changes = command.changes();
         let shard = channel_of(&command).map_or(0, |channel| {
             let key = ChannelKey::new(app.id.clone(), channel);
             key.home(u16::try_from(self.shards.len()).unwrap_or(u16::MAX)).0
@@ -53,7 +54,10 @@ impl HubHandle {
         if shard.submissions.send(Submission { app, command, reply }).await.is_err() {
             return unavailable();
         }
-        answer.await.unwrap_or_else(|_| unavailable())
+        answer.await.unwrap_or_else(|_| match changes {
+            true => Outcome::Rejected(Reject::new(RejectCode::Unconfirmed, UNCONFIRMED)),
+            false => unavailable(),
+        })
     }
 
     /// Ends all sessions of an application. Whoever is admitted to it afterwards stays.
@@ -76,6 +80,8 @@ impl HubHandle {
         Stats { total, shards }
     }
 }
+
+const UNCONFIRMED: &str = "the server has ended before it could answer: it may be done or not";
 
 /// The channel at whose home a command is taken. What is done to a user goes the way of what is sent to that user, so that the two keep their order.
 fn channel_of(command: &Command) -> Option<ChannelName> {

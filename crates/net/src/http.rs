@@ -8,14 +8,14 @@ use crate::framing::IDENTITY;
 use crate::io::{Io, Watched};
 use crate::limits::{Full, Permit};
 use crate::shard_loop::Shared;
-use crate::state::{Attached, State};
+use crate::state::{Answering, Attached, State};
 use crate::stream::{Stream, StreamTask};
 use axum::Router;
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use core::future::{Future, poll_fn};
 use core::net::{IpAddr, SocketAddr};
-use core::pin::Pin;
+use core::pin::{Pin, pin};
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::Poll;
 use core::time::Duration;
@@ -23,7 +23,7 @@ use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use switchboard_core::FramingId;
@@ -48,8 +48,12 @@ pub(crate) async fn serve<B: ShardBroker>(io: Io, peer: SocketAddr, permit: Perm
     let handed_over: Rc<RefCell<Option<Box<Opening<B>>>>> = Rc::default();
     let place = Rc::clone(&handed_over);
     let blocked = Arc::new(AtomicBool::new(false));
+    let mut draining = shared.draining.subscribe();
+    // From the first request on, until its connection ends or goes elsewhere.
+    let answering = OnceCell::new();
     let service = service_fn(move |request: Request<Incoming>| {
         let (shared, permit, place) = (Rc::clone(&shared), Rc::clone(&permit), Rc::clone(&place));
+        answering.get_or_init(|| Answering::new(&shared.state));
         async move {
             match respond(request, peer.ip(), secure, &permit, &shared).await {
                 Ok(response) => Ok::<_, core::convert::Infallible>(response),
@@ -68,10 +72,19 @@ pub(crate) async fn serve<B: ShardBroker>(io: Io, peer: SocketAddr, permit: Perm
         .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(Watched::new(io, &blocked)), service)
         .with_upgrades();
-    let served = poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
-        // What was answered before on the same connection has to go out first.
-        Poll::Pending if handed_over.borrow().is_some() && !blocked.load(Ordering::Relaxed) => Poll::Ready(None),
-        served => served.map(Some),
+    let mut draining = pin!(draining.wait_for(|draining| *draining));
+    let mut drained = false;
+    let served = poll_fn(|cx| {
+        if !drained && draining.as_mut().poll(cx).is_ready() {
+            // What was asked is answered, and nothing else is taken.
+            drained = true;
+            Pin::new(&mut connection).graceful_shutdown();
+        }
+        match Pin::new(&mut connection).poll(cx) {
+            // What was answered before on the same connection has to go out first.
+            Poll::Pending if handed_over.borrow().is_some() && !blocked.load(Ordering::Relaxed) => Poll::Ready(None),
+            served => served.map(Some),
+        }
     });
     match served.await {
         Some(Ok(())) => {}

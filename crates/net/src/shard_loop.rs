@@ -329,12 +329,16 @@ async fn obey<B: ShardBroker>(shared: Rc<Shared<B>>, mut control: mpsc::Receiver
 
 async fn report_drained<B: ShardBroker>(state: Rc<State<B>>, window: Duration, done: oneshot::Sender<()>) {
     let deadline = tokio::time::Instant::now() + window + DRAIN_GRACE;
-    while !state.is_deserted() && tokio::time::Instant::now() < deadline {
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    while !(state.is_deserted() && state.is_answered()) && tokio::time::Instant::now() < deadline {
+        tokio::time::sleep(DRAIN_LOOK).await;
     }
+    // What was handed to the tasks of TLS and HTTP/2 last is theirs to write.
+    tokio::time::sleep(DRAIN_LOOK).await;
     // Whoever asked may have given up.
     let _ = done.send(());
 }
 
-/// What the last client has beyond the window for its closing handshake.
-const DRAIN_GRACE: Duration = Duration::from_secs(6);
+/// What the last client has beyond the window for the answers that it waits for and its closing handshake.
+const DRAIN_GRACE: Duration = Duration::from_secs(9);
+/// How often is looked whether all are gone.
+const DRAIN_LOOK: Duration = Duration::from_millis(20);

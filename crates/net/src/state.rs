@@ -85,6 +85,8 @@ pub(crate) struct State<B: ShardBroker> {
     notices: Option<mpsc::Sender<NoticeBatch>>,
     /// Connections whose protocol wants to be told the time, by when; the second number tells them apart.
     timers: RefCell<BTreeMap<(Time, u64), Rc<Connection>>>,
+    /// Connections of HTTP/1.1 that have asked for something, and requests of HTTP/2: a response may still have to go out on them.
+    answering: Cell<usize>,
     /// Clients that wait for their session to be ready.
     opening: RefCell<Vec<Waker>>,
     /// Empty read buffers: a connection owns one only while it holds unread bytes.
@@ -130,6 +132,7 @@ impl<B: ShardBroker> State<B> {
             requests_wanted: Notify::new(),
             notices,
             timers: RefCell::default(),
+            answering: Cell::new(0),
             opening: RefCell::default(),
             buffers: RefCell::default(),
             output: RefCell::default(),
@@ -265,6 +268,11 @@ impl<B: ShardBroker> State<B> {
     /// Whether nobody is connected.
     pub(crate) fn is_deserted(&self) -> bool {
         self.attached.borrow().iter().all(Option::is_none)
+    }
+
+    /// Whether nobody waits for a response.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.answering.get() == 0
     }
 
     /// Ends a turn: outboxes are filled and written, mail is sent, counters are published. Returns whether to do so again soon.
@@ -413,6 +421,23 @@ impl<B: ShardBroker> State<B> {
         stats.sessions = sessions.sessions;
         [stats.compressed, stats.compressed_bytes_before, stats.compressed_bytes_after] = self.compression.read();
         self.counters.write(&stats);
+    }
+}
+
+/// For as long as somebody waits for a response: a shutdown waits for them.
+#[derive(Debug)]
+pub(crate) struct Answering<B: ShardBroker>(Rc<State<B>>);
+
+impl<B: ShardBroker> Answering<B> {
+    pub(crate) fn new(state: &Rc<State<B>>) -> Self {
+        state.answering.set(state.answering.get() + 1);
+        Self(Rc::clone(state))
+    }
+}
+
+impl<B: ShardBroker> Drop for Answering<B> {
+    fn drop(&mut self) {
+        self.0.answering.set(self.0.answering.get() - 1);
     }
 }
 

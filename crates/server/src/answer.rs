@@ -51,6 +51,7 @@ impl From<Reject> for ApiError {
             RejectCode::HistoryLost => StatusCode::GONE,
             RejectCode::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             RejectCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            RejectCode::Unconfirmed => StatusCode::GATEWAY_TIMEOUT,
             RejectCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             _ => StatusCode::BAD_REQUEST,
         };

@@ -40,6 +40,8 @@ pub(crate) struct Session {
     pub(crate) timer: Option<Time>,
     /// The driver was told not to read.
     pub(crate) paused: bool,
+    /// It is sent away as soon as it has its answers: it is not read any more.
+    pub(crate) leaving: bool,
     /// Asked when the shard had much unanswered: it is not read before it has all its answers.
     pub(crate) held: bool,
     rare: Option<Box<Rare>>,
@@ -103,6 +105,7 @@ impl Session {
             },
             timer: None,
             paused: false,
+            leaving: false,
             held: false,
             rare: None,
             app,
@@ -193,7 +196,8 @@ impl Session {
 
     /// Whether it shall not be read for now.
     pub(crate) fn must_wait(&self) -> bool {
-        self.held || self.deadlines.pace != Deadline::NEVER || self.pending >= self.app.limits.operations_pending
+        let paced = self.deadlines.pace != Deadline::NEVER;
+        self.held || self.leaving || paced || self.pending >= self.app.limits.operations_pending
     }
 
     pub(crate) fn allows(&self, now: Time, channel: &ChannelName, operations: Operations) -> bool {

@@ -456,7 +456,7 @@ impl<B: Broker + History> Sessions<B> {
             return self.end(session, &Disconnect::PATIENCE);
         }
         if due(session.deadlines.drain) {
-            return self.end(session, &Disconnect::going_away(session.deadlines.return_after));
+            return self.send_away(now, session);
         }
         if due(session.deadlines.expiry_warning) {
             session.deadlines.expiry_warning = None.into();
@@ -482,6 +482,15 @@ impl<B: Broker + History> Sessions<B> {
         }
     }
 
+    /// What was asked before shall not be left in doubt: its answers come first, if they come soon.
+    fn send_away(&mut self, now: Time, session: &mut Session) {
+        if session.pending > 0 && !core::mem::replace(&mut session.leaving, true) {
+            session.deadlines.drain = Some(now + LAST_ANSWERS_MAX).into();
+            return;
+        }
+        self.end(session, &Disconnect::going_away(session.deadlines.return_after));
+    }
+
     fn resume(&mut self, session: &mut Session) {
         if session.paused && !session.must_wait() {
             session.paused = false;
@@ -504,6 +513,10 @@ impl<B: Broker + History> Sessions<B> {
                         OWN => {}
                         WATCH => self.tell_watched(&mut session, &outcome),
                         op => self.answer(&mut session, op, &outcome),
+                    }
+                    if session.leaving && session.pending == 0 {
+                        let going_away = Disconnect::going_away(session.deadlines.return_after);
+                        self.end(&mut session, &going_away);
                     }
                     self.resume(&mut session);
                     self.put_back(session);
@@ -617,6 +630,9 @@ impl<B: Broker + History> Sessions<B> {
         }
     }
 }
+
+/// How long a client that is sent away may wait for the answers to what it has asked.
+const LAST_ANSWERS_MAX: Duration = Duration::from_secs(3);
 
 /// What a client that asks too fast is told.
 const SLOW_DOWN: &str = "Server overloaded, please slow down";

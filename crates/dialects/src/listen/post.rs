@@ -46,6 +46,8 @@ impl PostKind {
 #[derive(Debug)]
 pub struct Post {
     kind: PostKind,
+    /// It is on its way to the hub, and something will be different for it.
+    changes: bool,
     /// It is answered, with this status.
     answered: Option<u16>,
 }
@@ -53,10 +55,11 @@ pub struct Post {
 /// How long the hub may take. It answers at once unless what it needs is out of reach.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 const OP: OpId = OpId(0);
+const UNCONFIRMED: &str = "no answer came in time: it may be published or not; ask again with the same idempotency_key";
 
 impl Post {
     pub(crate) fn new(kind: PostKind) -> Self {
-        Self { kind, answered: None }
+        Self { kind, changes: false, answered: None }
     }
 
     fn refuse(&mut self, reject: &Reject, out: &mut Writer<'_>) {
@@ -79,7 +82,10 @@ impl Dialect for Post {
             Incoming::Binary(_) => Err(Reject::new(RejectCode::BadJson, "the body is not UTF-8")),
         };
         match body.and_then(|body| native::request(self.kind.as_str(), body)) {
-            Ok(command) => commands.push((OP, command)),
+            Ok(command) => {
+                self.changes = command.changes();
+                commands.push((OP, command));
+            }
             Err(reject) => self.refuse(&reject, out),
         }
     }
@@ -107,7 +113,11 @@ impl Dialect for Post {
 
     fn on_disconnect(&mut self, disconnect: &Disconnect, out: &mut Writer<'_>) -> Disconnect {
         if self.answered.is_none() {
-            self.refuse(&Reject::new(RejectCode::Unavailable, "no answer came in time: ask again"), out);
+            let reject = match self.changes {
+                true => Reject::new(RejectCode::Unconfirmed, UNCONFIRMED),
+                false => Reject::new(RejectCode::Unavailable, "no answer came in time: ask again"),
+            };
+            self.refuse(&reject, out);
         }
         Disconnect { code: self.answered.unwrap_or(503), ..disconnect.clone() }
     }
@@ -136,6 +146,7 @@ pub(super) fn status(code: RejectCode) -> u16 {
         RejectCode::RateLimited => 429,
         RejectCode::Internal => 500,
         RejectCode::Unavailable => 503,
+        RejectCode::Unconfirmed => 504,
         _ => 400,
     }
 }

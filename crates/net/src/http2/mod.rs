@@ -11,7 +11,7 @@ use crate::io::Io;
 use crate::limits::Permit;
 use crate::settings::Http2;
 use crate::shard_loop::Shared;
-use crate::state::State;
+use crate::state::{Answering, State};
 use ::http::Request;
 use bytes::Bytes;
 use core::cell::{Cell, RefCell};
@@ -241,6 +241,7 @@ async fn answer<B: ShardBroker>(
     live: Live,
     shared: Rc<Shared<B>>,
 ) {
+    let answering = Answering::new(&shared.state);
     let mut deciding = pin!(decide(request, client, &shared));
     let decided = poll_fn(|cx| match deciding.as_mut().poll(cx) {
         Poll::Ready(decided) => Poll::Ready(Some(decided)),
@@ -252,8 +253,10 @@ async fn answer<B: ShardBroker>(
             if let Err(error) = respond(response, &mut sender).await {
                 tracing::debug!(%error, peer = %client.peer.ip(), "an HTTP/2 response failed");
             }
+            drop(answering);
         }
         Some(Decided::Stream(opening, body)) => {
+            drop(answering);
             let http::Opening { response, opened, permit } = *opening;
             let send = match sender.send_response(head(response), false) {
                 Ok(send) => send,
@@ -273,6 +276,7 @@ async fn answer<B: ShardBroker>(
             stream.abort();
         }
         Some(Decided::Open(opening, body)) => {
+            drop(answering);
             let http::Opening { response, opened, permit } = *opening;
             let send = match sender.send_response(head(response), false) {
                 Ok(send) => send,

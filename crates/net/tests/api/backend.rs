@@ -1,6 +1,7 @@
 //! A broker with a backend: requests and replies are carried, back pressure reaches the clients, and its end is the end.
 
 use crate::client::Client;
+use crate::plain::{Http, sessions};
 use crate::{bind, block_on};
 use core::time::Duration;
 use std::sync::Arc;
@@ -93,6 +94,35 @@ fn nothing_is_told_before_the_backend_has_it() {
         offsets.sort_unstable();
         offsets.dedup();
         assert_eq!(offsets.len(), 20);
+    });
+    server.stop();
+}
+
+/// What is on its way when everybody is sent away is still answered, and its answers go out.
+#[test]
+fn a_shutdown_waits_for_answers() {
+    let (server, ends) = start(1, 8);
+    block_on(async {
+        let permits = Arc::new(Semaphore::new(0));
+        let _answering = answer(ends, &permits);
+        let mut witness = Client::connect(&server, "/raw/elsewhere").await;
+        let mut http = Http::connect(&server).await;
+        http.ask("POST /client/v1/publish", r#"{"channel":"room","data":1}"#).await;
+        sessions(&server, "post", 1).await;
+        let draining = server.drain(Duration::ZERO);
+        let mut draining = core::pin::pin!(draining);
+        let closed = async { witness.close_frame().await.map(|frame| frame.code.as_u16()) };
+        // Who has asked for nothing is sent away at once.
+        let code = tokio::select! { code = closed => code, () = &mut draining => panic!("nobody was waited for") };
+        assert_eq!(code, Some(1001));
+        drop(witness);
+        let early = tokio::time::timeout(Duration::from_millis(100), &mut draining).await;
+        assert!(early.is_err(), "it was not waited for");
+        permits.add_permits(1);
+        draining.await;
+        let (status, head, body) = http.answer().await;
+        assert_eq!(status, 200, "{body}");
+        assert!(head.contains("connection: close"), "{head}");
     });
     server.stop();
 }

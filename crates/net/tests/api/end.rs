@@ -1,11 +1,14 @@
 //! How connections end: by the client, by its faults, by silence, by shutdown.
 
 use crate::client::Client;
-use crate::{block_on, start};
+use crate::plain::Http;
+use crate::{bind, block_on, start};
 use core::time::Duration;
+use std::sync::Arc;
 use switchboard_core::Limits;
 use switchboard_ws_proto::CloseCode;
 use tokio::io::AsyncWriteExt;
+use tokio::sync::Notify;
 
 #[test]
 fn a_close_is_echoed_and_the_server_closes_first() {
@@ -98,6 +101,38 @@ fn a_shutdown_tells_everybody_and_waits_for_them() {
         }
         assert_eq!(server.hub().stats().total.connections, 0);
         assert!(tokio::net::TcpStream::connect(server.local_addr()).await.is_err());
+    });
+    server.stop();
+}
+
+#[test]
+fn a_shutdown_waits_for_requests_and_for_no_idle_connection() {
+    let (entered, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (bound, _) = bind(Limits::default(), |settings| settings.header_timeout = Duration::from_secs(3_600));
+    let slow = {
+        let (entered, release) = (Arc::clone(&entered), Arc::clone(&release));
+        async move || {
+            entered.notify_one();
+            release.notified().await;
+            "at last"
+        }
+    };
+    let server = bound.serve(&axum::Router::new().route("/slow", axum::routing::get(slow))).unwrap();
+    block_on(async {
+        let [mut asking, mut idle, silent] =
+            [Http::connect(&server).await, Http::connect(&server).await, Http::connect(&server).await];
+        idle.ask("GET /sse", "").await;
+        assert_eq!(idle.answer().await.0, 400);
+        asking.ask("GET /slow", "").await;
+        entered.notified().await;
+        let mut draining = core::pin::pin!(server.drain(Duration::ZERO));
+        tokio::select! { rest = idle.rest() => assert_eq!(rest, ""), () = &mut draining => panic!("not waited for") }
+        let early = tokio::time::timeout(Duration::from_millis(100), &mut draining).await;
+        assert!(early.is_err(), "the request was not waited for");
+        release.notify_one();
+        draining.await;
+        assert!(asking.rest().await.ends_with("at last"));
+        drop(silent);
     });
     server.stop();
 }

@@ -4,7 +4,8 @@ use core::time::Duration;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use switchboard_core::{App, AppId, ChannelMatch, ChannelName, ChannelOptions, Grant, Limits, Operations, Overflow};
-use switchboard_dialects::Opening;
+use switchboard_dialects::{Opening, PostKind};
+use switchboard_hub::{ChannelKey, ShardId};
 use switchboard_testkit::{ClientId, FakeDirectory, Received, World};
 
 const NATIVE: Opening = Opening::Native { batch: false };
@@ -227,6 +228,59 @@ fn a_shutdown_is_spread_over_its_window_with_a_time_to_return() {
     assert!(disconnect.code == 1001 && disconnect.reconnect() && disconnect.after.unwrap() <= window);
     let last = world.received(clients[0]).last().unwrap().json();
     assert_eq!((last["type"].as_str(), last["code"].as_u64()), (Some("disconnect"), Some(1001)));
+}
+
+/// The channel's home is the other shard, whose mail is held up.
+#[test]
+fn who_is_sent_away_gets_the_answers_to_what_it_has_asked_if_they_come_soon() {
+    for (comes, opening, request, expected) in [
+        (true, NATIVE, r#"{"type":"publish","id":1,"channel":"CHANNEL","data":1}"#, &[r#""ok""#, "disconnect"][..]),
+        (false, NATIVE, r#"{"type":"publish","id":1,"channel":"CHANNEL","data":1}"#, &["disconnect"]),
+        (true, post("publish"), r#"{"channel":"CHANNEL","data":1}"#, &[r#""position""#]),
+        (false, post("publish"), r#"{"channel":"CHANNEL","data":1}"#, &["unconfirmed"]),
+        (true, post("history"), r#"{"channel":"CHANNEL"}"#, &[r#""publications""#]),
+        (false, post("history"), r#"{"channel":"CHANNEL"}"#, &["unavailable"]),
+    ] {
+        let (_, app) = setup(Limits::default(), ChannelOptions::default());
+        let mut world = World::new(2, FakeDirectory { apps: vec![app.clone()], ..FakeDirectory::default() });
+        let client = world.connect(0, &app, opening, None);
+        world.settle();
+        world.received(client);
+        world.send(client, &request.replace("CHANNEL", &far(&app)));
+        world.turn(0);
+        world.post(0);
+        let now = world.now;
+        world.shards[0].drain(now, Duration::ZERO);
+        let pass = |world: &mut World, seconds: u64| {
+            world.now = world.now + Duration::from_secs(seconds);
+            let now = world.now;
+            world.shards[0].handle_timeout(now);
+            world.turn(0);
+        };
+        pass(&mut world, 0);
+        assert_eq!((world.received(client).len(), world.disconnect_of(client)), (0, None), "it still waits");
+        assert!(!world.may_send(client), "what it asks now would not be answered");
+        if comes {
+            world.settle();
+        } else {
+            pass(&mut world, 3);
+        }
+        assert!(world.disconnect_of(client).is_some());
+        let told: Vec<String> = world.received(client).iter().map(|message| message.json().to_string()).collect();
+        assert_eq!(told.len(), expected.len(), "{told:?}");
+        assert!(told.iter().zip(expected).all(|(told, expected)| told.contains(expected)), "{told:?}");
+    }
+}
+
+fn post(kind: &str) -> Opening {
+    Opening::Post { kind: PostKind::find(kind).unwrap() }
+}
+
+/// A channel whose home is the second of two shards.
+fn far(app: &App) -> String {
+    let names = (0..).map(|number| format!("far-{number}"));
+    let home = |name: &str| ChannelKey::new(app.id.clone(), ChannelName::parse(name).unwrap()).home(2);
+    names.into_iter().find(|name| home(name) == ShardId(1)).unwrap()
 }
 
 #[test]

@@ -164,12 +164,15 @@ async fn secure(stream: TcpStream, settings: &Settings) -> Option<(Io, Version)>
 /// HTTP/1.1 (RFC 9113 §3.4).
 async fn preface(stream: &TcpStream) -> io::Result<Version> {
     loop {
+        // Asked before the bytes are looked at: of a client that had ended by then, these are all.
+        let ended = stream.ready(Interest::READABLE).await?.is_read_closed();
         let mut bytes = [0; PREFACE.len()];
         let count = stream.peek(&mut bytes).await?;
-        if count == 0 || !PREFACE.starts_with(bytes.get(..count).unwrap_or_default()) {
+        let is_short = count < PREFACE.len();
+        if is_short && ended || count == 0 || !PREFACE.starts_with(bytes.get(..count).unwrap_or_default()) {
             return Ok(Version::Http1);
         }
-        if count == PREFACE.len() {
+        if !is_short {
             return Ok(Version::Http2);
         }
         // A beginning that fits: until more comes the socket counts as read.

@@ -132,6 +132,24 @@ fn a_client_that_does_not_finish_its_request_is_cut_off() {
     server.stop();
 }
 
+/// What could have become HTTP/2 is no reason to wait for more: a client that has ended sends nothing else.
+#[test]
+fn a_client_that_ends_within_its_first_bytes_is_let_go_at_once() {
+    let server = start(Limits::default(), |settings| settings.header_timeout = core::time::Duration::from_secs(3_600));
+    block_on(async {
+        for beginning in ["P", "PR", "G", ""] {
+            let mut stream = TcpStream::connect(server.local_addr()).await.unwrap();
+            stream.write_all(beginning.as_bytes()).await.unwrap();
+            // In some of the runs the bytes are looked at before the end comes.
+            tokio::task::yield_now().await;
+            stream.shutdown().await.unwrap();
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).await.unwrap();
+        }
+    });
+    server.stop();
+}
+
 #[test]
 fn other_requests_go_to_the_api() {
     let server = start(Limits::default(), |_| {});

@@ -48,12 +48,13 @@ enum Method {
     Channels,
     Disconnect,
     Unsubscribe,
+    Signal,
     Why,
     Batch,
 }
 
 impl Method {
-    const ALL: [(&'static str, Self); 11] = [
+    const ALL: [(&'static str, Self); 12] = [
         ("publish", Self::Publish),
         ("broadcast", Self::Broadcast),
         ("send_to_user", Self::SendToUser),
@@ -63,6 +64,7 @@ impl Method {
         ("channels", Self::Channels),
         ("disconnect", Self::Disconnect),
         ("unsubscribe", Self::Unsubscribe),
+        ("signal", Self::Signal),
         ("why", Self::Why),
         ("batch", Self::Batch),
     ];
@@ -75,7 +77,7 @@ impl Method {
     fn body_bytes(self, app: &App) -> usize {
         let message = app.limits.message_bytes;
         match self {
-            Self::Publish | Self::SendToUser => message.saturating_add(ENVELOPE_BYTES),
+            Self::Publish | Self::SendToUser | Self::Signal => message.saturating_add(ENVELOPE_BYTES),
             Self::Broadcast => {
                 let names = publish::BROADCAST_MAX * (ChannelName::BYTES_MAX + 3);
                 message.saturating_add(ENVELOPE_BYTES + names)
@@ -109,6 +111,7 @@ impl Call<'_> {
             Method::Channels => self.channels(body).await,
             Method::Disconnect => self.disconnect(body).await,
             Method::Unsubscribe => self.unsubscribe(body).await,
+            Method::Signal => self.signal(body).await,
             Method::Why => self.why(body).await,
             Method::Batch => self.batch(body).await,
         }

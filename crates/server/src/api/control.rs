@@ -1,10 +1,12 @@
-//! What is done to sessions: ending them, and ending their subscriptions.
+//! What is done to sessions: ending them, ending their subscriptions, and giving them something that no history keeps.
 
-use super::body::{parse_body, parse_channel, recipient};
+use super::body::{name, parse_body, parse_channel, recipient, too_large};
+use super::publish::{NAME_BYTES_MAX, payload};
 use super::{Call, unexpected};
 use crate::answer::ApiError;
 use serde::Deserialize;
 use serde_json::json;
+use serde_json::value::RawValue;
 use std::borrow::Cow;
 use switchboard_core::{Command, Control, Disconnect, Outcome};
 
@@ -33,6 +35,20 @@ struct UnsubscribeBody<'a> {
     channel: Cow<'a, str>,
 }
 
+#[derive(Debug, Deserialize)]
+struct SignalBody<'a> {
+    #[serde(borrow)]
+    user: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    session: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    channel: Cow<'a, str>,
+    #[serde(borrow)]
+    data: &'a RawValue,
+    event: Option<Box<str>>,
+    encoding: Option<Box<str>>,
+}
+
 impl Call<'_> {
     pub(super) async fn disconnect(&self, body: &[u8]) -> Result<String, ApiError> {
         let DisconnectBody { user, session, code, reason } = parse_body(body)?;
@@ -58,8 +74,25 @@ impl Call<'_> {
         self.control(Control::Unsubscribe { whom, channel: parse_channel(&channel)? }).await
     }
 
+    pub(super) async fn signal(&self, body: &[u8]) -> Result<String, ApiError> {
+        let SignalBody { user, session, channel, data, event, encoding } = parse_body(body)?;
+        let whom = recipient(user.as_deref(), session.as_deref())?;
+        let (channel, payload) = (parse_channel(&channel)?, payload(data.get(), encoding.as_deref())?);
+        let data_bytes_max = self.app.limits.message_bytes;
+        if payload.len() > data_bytes_max {
+            return Err(too_large(data_bytes_max));
+        }
+        let event = name("event", event.as_deref(), NAME_BYTES_MAX)?;
+        self.count(Command::Signal { channel, whom, event, payload }).await
+    }
+
     async fn control(&self, control: Control) -> Result<String, ApiError> {
-        match self.ask(Command::Control(control)).await? {
+        self.count(Command::Control(control)).await
+    }
+
+    /// How many sessions it concerned.
+    async fn count(&self, command: Command) -> Result<String, ApiError> {
+        match self.ask(command).await? {
             Outcome::Affected { sessions } => Ok(json!({ "sessions": sessions }).to_string()),
             outcome => Err(unexpected(&outcome)),
         }

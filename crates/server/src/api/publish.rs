@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use switchboard_core::{CacheRequest, ChannelName, Command, Outcome, Payload, Publish, RejectCode};
 
 /// The longest `event` or `key`, in bytes.
-const NAME_BYTES_MAX: usize = 200;
+pub(super) const NAME_BYTES_MAX: usize = 200;
 /// Channels of one broadcast.
 pub(super) const BROADCAST_MAX: usize = 100;
 /// How deep `data` may be nested: what is deeper overflows somebody's parser.
@@ -129,7 +129,7 @@ fn cache(asked: Option<&str>) -> Result<CacheRequest, ApiError> {
 }
 
 /// A JSON string is text, whichever protocol it goes out by.
-fn payload(data: &str, encoding: Option<&str>) -> Result<Payload, ApiError> {
+pub(super) fn payload(data: &str, encoding: Option<&str>) -> Result<Payload, ApiError> {
     if depth(data) > DEPTH_MAX {
         let message = format!("\"data\" is nested deeper than {DEPTH_MAX}");
         return Err(ApiError::new(StatusCode::BAD_REQUEST, RejectCode::BadJson.as_str(), message));

@@ -296,6 +296,38 @@ impl Unsubscribe {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct Signal {
+    /// The channel
+    channel: String,
+    /// JSON, or any text, which is sent as a string; `-` reads it from stdin
+    data: String,
+    /// Send the data as a string even if it is JSON
+    #[arg(long)]
+    text: bool,
+    /// A name by which receivers tell kinds of messages apart
+    #[arg(long)]
+    event: Option<String>,
+    #[command(flatten)]
+    whom: Whom,
+    #[command(flatten)]
+    api: Api,
+}
+
+impl Signal {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let Whom { user, session } = &self.whom;
+        let body = members([
+            ("channel", Some(self.channel.as_str().into())),
+            ("data", Some(data(&self.data, self.text)?)),
+            ("event", text(&self.event)),
+            ("user", text(user)),
+            ("session", text(session)),
+        ]);
+        self.api.run("signal", &body, |answer| println!("{} connections reached", number(answer, "sessions")))
+    }
+}
+
+#[derive(Debug, Args)]
 pub(super) struct Send {
     /// The user
     user: String,

@@ -59,6 +59,8 @@ enum Subcommands {
     Disconnect(api::Disconnect),
     /// End the subscription of a user, or of one connection, to a channel
     Unsubscribe(api::Unsubscribe),
+    /// Send to a user, or to one connection, on a channel, past its history
+    Signal(api::Signal),
     /// Say what became of a publication
     Why(why::Why),
     /// Make a token for a client
@@ -91,6 +93,7 @@ pub fn main() -> ExitCode {
         Subcommands::Send(send) => send.run(),
         Subcommands::Disconnect(disconnect) => disconnect.run(),
         Subcommands::Unsubscribe(unsubscribe) => unsubscribe.run(),
+        Subcommands::Signal(signal) => signal.run(),
         Subcommands::Why(why) => why.run(),
         Subcommands::Token(token) => token.run(),
         Subcommands::Config(config) => config.run(),

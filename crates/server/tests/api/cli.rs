@@ -519,6 +519,7 @@ fn what_the_http_api_does_the_commands_do() {
     assert!(done(&["send", "ann", "{\"price\": 1.50}", "--event", "note"]).starts_with("sent to ann at "));
     assert_eq!(done(&["history", "read", "--user", "ann"]), "{\"price\":1.5}\n");
     assert_eq!(done(&["history", "read", "room:a"]), "");
+    assert_eq!(done(&["signal", "room:a", "psst", "--user", "ann", "--event", "aside"]), "1 connections reached\n");
     assert_eq!(done(&["unsubscribe", "room:b", "--user", "ann"]), "0 subscriptions ended\n");
     assert_eq!(done(&["disconnect", "--user", "ann", "--reason", "enough", "--json"]), "{\"sessions\":1}\n");
     assert_eq!(done(&["disconnect", "--session", "0-1"]), "0 connections ended\n");

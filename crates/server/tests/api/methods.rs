@@ -76,6 +76,13 @@ fn users_are_reached_moved_and_sent_away() {
         let history = done(address, "history", json!({ "user": "ann" })).await;
         assert_eq!(history["publications"].as_array().unwrap().len(), 1);
 
+        let signal = json!({ "channel": "room:a", "user": "ann", "event": "hint", "data": [1] });
+        assert_eq!(done(address, "signal", signal).await["sessions"], 1);
+        let expected = json!({ "type": "signal", "channel": "room:a", "data": [1], "event": "hint" });
+        assert_eq!(receive(&mut ann).await, expected, "it comes from the application, and so from nobody");
+        let elsewhere = json!({ "channel": "room:b", "user": "ann", "data": 1 });
+        assert_eq!(done(address, "signal", elsewhere).await["sessions"], 0);
+
         assert_eq!(done(address, "unsubscribe", json!({ "user": "ann", "channel": "room:a" })).await["sessions"], 1);
         assert_eq!(receive(&mut ann).await, json!({ "type": "unsubscribed", "channel": "room:a", "code": "removed" }));
         let elsewhere = call(address, OTHER_KEY, "disconnect", &json!({ "user": "ann" })).await;
@@ -151,6 +158,9 @@ fn what_is_wrong_is_named() {
             ("disconnect", json!({ "user": "a", "reason": "x".repeat(124) }), "\"reason\""),
             ("disconnect", json!({ "user": "a", "reason": "a\nb" }), "\"reason\""),
             ("unsubscribe", json!({ "user": "a" }), "channel"),
+            ("signal", json!({ "channel": "c", "data": 1 }), "whom"),
+            ("signal", json!({ "channel": "c", "user": "a" }), "data"),
+            ("signal", json!({ "channel": "c", "user": "a", "data": 1, "event": "a\nb" }), "event"),
             ("unsubscribe", json!({ "user": "a", "channel": "#user" }), "reserved"),
             ("channels", json!({ "limit": 0 }), "\"limit\""),
             ("channels", json!({ "limit": 1_001 }), "\"limit\""),
@@ -216,6 +226,7 @@ fn the_description_is_true() {
             "presence",
             "publish",
             "send_to_user",
+            "signal",
             "unsubscribe",
             "why",
         ];

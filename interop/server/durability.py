@@ -17,7 +17,7 @@ import time
 
 from checks import equal, run
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidMessage
 
 CHANNELS = ("room:a", "room:b", "plain", "deep/er")
 # What a publication does to its channel's cached value: mostly nothing.
@@ -193,9 +193,13 @@ def publication(channel, data):
     return {"channel": channel, "data": data, "idempotency_key": data[:40].strip(), **cache}
 
 
+# How a client finds the server gone: in the midst of its handshake too.
+GONE = ConnectionClosed, InvalidMessage, OSError
+
+
 async def publish(server, books):
     """Publishes until the server is gone."""
-    with contextlib.suppress(ConnectionClosed, OSError):
+    with contextlib.suppress(*GONE):
         async with client(server) as connection:
             asked = {}
             while True:
@@ -211,7 +215,7 @@ async def publish(server, books):
 
 async def subscribe(server, books):
     """Follows every channel until the server is gone."""
-    with contextlib.suppress(ConnectionClosed, OSError):
+    with contextlib.suppress(*GONE):
         async with client(server) as connection:
             for channel in CHANNELS:
                 answer = await connection.request("subscribe", channel=channel)
@@ -228,7 +232,9 @@ async def subscribe(server, books):
 async def nothing_acknowledged_is_lost_by_kill_9(about):
     folder, books = pathlib.Path(about["folder"]) / "kill", Books()
     shutil.rmtree(folder, ignore_errors=True)
-    for _ in range(about["cycles"]):
+    for cycle in range(about["cycles"]):
+        if cycle % 100 == 0 and cycle > 0:
+            print(f"# {cycle} kills, {books.told} acknowledged", flush=True)
         server = Server(about, folder)
         await check(server, books)
         tasks = [asyncio.create_task(subscribe(server, books))]

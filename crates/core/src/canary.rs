@@ -48,11 +48,39 @@ pub enum Canary {
     SegmentSkipped,
     /// The disk is not told that a cached value was cleared.
     ClearedComesBack,
+    /// A message that replaces others does not say how many.
+    ReplacedUncounted,
+    /// Who asked for fewer deliveries gets them at once.
+    RateIgnored,
+    /// A user whose last connection has ended is gone at once, where there is a grace.
+    GraceCut,
+    /// History before a position has the publication at it.
+    BeforeIncluded,
+    /// A cached value that was cleared is still there.
+    ClearedStays,
+    /// Ids are remembered beyond their window.
+    IdsTooLong,
+    /// A comparison is looked at before the id, so that a repeated publication is in conflict with itself.
+    ConflictWithItself,
+    /// What is done to a user reaches the sessions of one shard only.
+    ControlOnOneShard,
+    /// A signal reaches sessions that are not on its channel.
+    SignalToStrangers,
+    /// A channel to which somebody came back in time is told as vacated all the same.
+    VacatedAnyway,
+    /// The id of an event knows of one channel only.
+    CursorOfOne,
+    /// A poll goes on behind what did not fit into its answer.
+    PollJumps,
+    /// A client event comes back to who sent it.
+    OwnEventComesBack,
+    /// All users have the same own channel.
+    OneForAllUsers,
 }
 
 impl Canary {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 35] = [
         Self::ReadBeforeRegistering,
         Self::BehindForever,
         Self::LeaveLost,
@@ -74,6 +102,20 @@ impl Canary {
         Self::RefusedAcknowledged,
         Self::SegmentSkipped,
         Self::ClearedComesBack,
+        Self::ReplacedUncounted,
+        Self::RateIgnored,
+        Self::GraceCut,
+        Self::BeforeIncluded,
+        Self::ClearedStays,
+        Self::IdsTooLong,
+        Self::ConflictWithItself,
+        Self::ControlOnOneShard,
+        Self::SignalToStrangers,
+        Self::VacatedAnyway,
+        Self::CursorOfOne,
+        Self::PollJumps,
+        Self::OwnEventComesBack,
+        Self::OneForAllUsers,
     ];
 }
 

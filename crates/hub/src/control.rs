@@ -10,6 +10,7 @@ use crate::mail::{Letter, Reply};
 use crate::shard::Shard;
 use core::ops::Range;
 use std::sync::Arc;
+use switchboard_core::canary::{Canary, is_planted};
 use switchboard_core::{AppId, Control, OpId, Recipient, Time};
 
 impl<B: Broker + History> Shard<B> {
@@ -68,6 +69,7 @@ impl<B: Broker + History> Shard<B> {
     /// The shards of this node where it may concern somebody.
     fn concerned(&self, control: &Control) -> Range<u16> {
         match control.whom() {
+            Recipient::User(_) if is_planted(Canary::ControlOnOneShard) => self.config.id.0..self.config.id.0 + 1,
             Recipient::User(_) => 0..self.config.shards,
             Recipient::Session(session) if session.node == self.config.node && session.shard < self.config.shards => {
                 session.shard..session.shard + 1

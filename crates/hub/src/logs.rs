@@ -188,6 +188,7 @@ impl Logs {
         match publication.cache {
             CacheEffect::None => {}
             CacheEffect::Keep(ttl) => self.cache_value(key, publication, publication.timestamp + ttl),
+            CacheEffect::Clear if is_planted(Canary::ClearedStays) => {}
             CacheEffect::Clear => self.clear_cached(key),
         }
         if !listed {
@@ -267,7 +268,7 @@ impl Logs {
         let (offset, forwards) = match read.from {
             ReadFrom::Latest => (end.offset + 1, false),
             ReadFrom::After(since) => (after(since)?, true),
-            ReadFrom::Before(since) => (after(since)?, false),
+            ReadFrom::Before(since) => (after(since)? + u64::from(is_planted(Canary::BeforeIncluded)), false),
         };
         self.shrink(key, |log| log.expire(now));
         let Some(log) = self.logs.get(key) else { return Ok(Slice::default()) };

@@ -22,6 +22,7 @@ use bytes::Bytes;
 use event::Name;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use switchboard_core::canary::{Canary, is_planted};
 use switchboard_core::{
     ChannelName, ChannelPattern, Command, Disconnect, Event, Mark, OpId, Outcome, Payload, Position, PresenceChange,
     Publication, Reject, RejectCode, Since,
@@ -283,9 +284,11 @@ impl Dialect for Listener {
             out.push_back(block);
             return None;
         }
+        let known = if is_planted(Canary::CursorOfOne) { 1 } else { self.positions.len() };
         for part in marked::parts(&block) {
             if part.kind == MOVES
-                && let Some((_, position)) = self.positions.iter_mut().find(|(known, _)| shown(known) == part.channel)
+                && let Some((_, position)) =
+                    self.positions.iter_mut().take(known).find(|(known, _)| shown(known) == part.channel)
             {
                 *position = Some(Since::Position(part.position));
                 let mut id = Vec::with_capacity(24 * self.positions.len());

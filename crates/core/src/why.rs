@@ -1,6 +1,6 @@
 //! What became of a publication: the question, the steps that shards remember, and what they mean for one session.
 
-use crate::{AppId, ChannelName, RejectCode, SessionId, Time, UserId};
+use crate::{AppId, ChannelName, Epoch, RejectCode, SessionId, Time, UserId};
 use core::fmt;
 use std::sync::Arc;
 
@@ -69,6 +69,8 @@ pub struct Step {
     pub first: u64,
     /// The last.
     pub last: u64,
+    /// The epoch of the offsets, where it is known: what comes of a publication later does not say it.
+    pub epoch: Option<Epoch>,
     /// Who published, was refused, or was to get it.
     pub session: Option<SessionId>,
     /// What.
@@ -289,7 +291,31 @@ impl fmt::Display for What {
     }
 }
 
+/// Clocks of shards are read once in a turn. Between two epochs of a channel is more.
+const SKEW: u64 = 500_000;
+
 impl Trail {
+    /// The latest epoch in which a publication is known to have had this offset.
+    pub fn epoch_of(&self, offset: u64) -> Option<Epoch> {
+        self.published(offset).last().map(|(_, epoch)| epoch)
+    }
+
+    /// Leaves out what concerns the same offset of other epochs: what was before it was published in this one, and since it was in the next. Of an epoch of which that
+    /// is not remembered, nothing is left.
+    pub fn narrow(&mut self, offset: u64, epoch: Epoch) {
+        let before = |at: Time| Time::from_micros(at.as_micros().saturating_sub(SKEW));
+        let mut published = self.published(offset).skip_while(|(_, known)| *known != epoch);
+        let from = published.next().map(|(at, _)| before(at));
+        let to = published.find(|(_, known)| *known != epoch).map(|(at, _)| before(at));
+        drop(published);
+        self.steps.retain(|step| from.is_some_and(|from| from <= step.at) && to.is_none_or(|to| step.at < to));
+    }
+
+    fn published(&self, offset: u64) -> impl Iterator<Item = (Time, Epoch)> {
+        let of_it = move |step: &&Step| matches!(step.what, What::Published { .. }) && step.first == offset;
+        self.steps.iter().filter(of_it).filter_map(|step| Some((step.at, step.epoch?)))
+    }
+
     /// What became of a publication for one session.
     pub fn fate(&self, offset: u64, session: SessionId) -> Fate {
         let concerns = |step: &&Step| step.first <= offset && offset <= step.last;
@@ -354,7 +380,8 @@ mod tests {
 
     fn step(shard: u16, session: Option<SessionId>, what: What) -> Step {
         let channel = ChannelName::parse("c").unwrap();
-        Step { at: Time::default(), shard, app: AppId::new("app"), channel, first: 4, last: 6, session, what }
+        let (at, app, epoch) = (Time::default(), AppId::new("app"), None);
+        Step { at, shard, app, channel, first: 4, last: 6, epoch, session, what }
     }
 
     fn standing(began: Option<u64>, handled: u64) -> Standing {
@@ -379,6 +406,23 @@ mod tests {
         let elsewhere = Trail { steps: vec![step(1, Some(SESSION), What::Given)], ..Trail::default() };
         assert_eq!(elsewhere.fate(7, SESSION), Fate::Unknown);
         assert_eq!(elsewhere.fate(5, SessionId { serial: 8, ..SESSION }), Fate::Unknown);
+    }
+
+    #[test]
+    fn an_offset_of_another_epoch_is_another_publication() {
+        let at = |seconds: u64, epoch: Option<u64>, what: What| {
+            let (at, epoch) = (Time::from_secs(seconds), epoch.map(Epoch));
+            Step { at, epoch, first: 5, last: 5, ..step(1, Some(SESSION), what) }
+        };
+        let published = |seconds, epoch| at(seconds, Some(epoch), What::Published { shards: 1 });
+        let steps = vec![published(10, 1), at(10, None, What::Dropped), published(20, 2), at(20, None, What::Given)];
+        let trail = Trail { steps, ..Trail::default() };
+        assert_eq!((trail.epoch_of(5), trail.epoch_of(6)), (Some(Epoch(2)), None));
+        for (epoch, fate, steps) in [(1, Fate::Dropped, 2), (2, Fate::Delivered, 2), (3, Fate::Unknown, 0)] {
+            let mut narrow = trail.clone();
+            narrow.narrow(5, Epoch(epoch));
+            assert_eq!((narrow.fate(5, SESSION), narrow.steps.len()), (fate, steps), "epoch {epoch}");
+        }
     }
 
     #[test]

@@ -136,7 +136,7 @@ impl<B: Broker + History> Homes<B> {
                 let origin = Some(from);
                 if let Some(id) = publish.id.as_ref().filter(|_| self.trace.is_on()) {
                     let what = What::Asked { id: Arc::clone(id) };
-                    self.trace.add_asked(now, Some(&key), 0, (origin, self.node), what);
+                    self.trace.add_asked(now, Some(&key), None, (origin, self.node), what);
                 }
                 self.broker.publish(now, PublishRequest { key, app, publish, publisher, exclude, origin });
                 self.drain_broker(now);
@@ -316,8 +316,7 @@ impl<B: Broker + History> Homes<B> {
                         deliver(&mut self.letters, home, &key, &publication);
                     }
                     let what = What::Published { shards: u16::try_from(shards).unwrap_or(u16::MAX) };
-                    let offset = publication.position.offset;
-                    self.trace.add_asked(now, Some(&key), offset, (origin, self.node), what);
+                    self.trace.add_asked(now, Some(&key), Some(publication.position), (origin, self.node), what);
                     for shard in self.watched.shards(&key) {
                         let (key, publication) = (key.clone(), Arc::clone(&publication));
                         self.letters.push((shard, Letter::DeliverWatched { key, publication }));
@@ -330,14 +329,14 @@ impl<B: Broker + History> Homes<B> {
                 }
                 BrokerEvent::Duplicate { key, position, origin: Some(to) } => {
                     let by = (Some(to), self.node);
-                    self.trace.add_asked(now, Some(&key), position.offset, by, What::Duplicate);
+                    self.trace.add_asked(now, Some(&key), Some(position), by, What::Duplicate);
                     self.reply(to, Outcome::Published { channel: key.channel, position, duplicate: true });
                 }
                 BrokerEvent::Control(request) => self.controls.push(request),
                 BrokerEvent::Loaded { key, result } => self.loaded(now, &key, &result),
                 BrokerEvent::Refused { origin: Some(to), reject } => {
                     let what = What::Refused { code: reject.code };
-                    self.trace.add_asked(now, None, 0, (Some(to), self.node), what);
+                    self.trace.add_asked(now, None, None, (Some(to), self.node), what);
                     self.reply(to, Outcome::Rejected(reject));
                 }
                 BrokerEvent::Duplicate { origin: None, .. } | BrokerEvent::Refused { origin: None, .. } => {}

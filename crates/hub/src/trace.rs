@@ -7,7 +7,7 @@
 use crate::address::{ChannelKey, ReturnAddress, ShardId};
 use core::cmp::Ordering;
 use std::collections::VecDeque;
-use switchboard_core::{About, AppId, SessionId, Step, Time, What, Whom};
+use switchboard_core::{About, AppId, Epoch, Position, SessionId, Step, Time, What, Whom};
 
 /// How much is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +39,7 @@ struct Traced {
     key: Option<ChannelKey>,
     first: u64,
     last: u64,
+    epoch: Option<Epoch>,
     session: Option<SessionId>,
     /// Ties what was asked to what came of it.
     origin: Option<ReturnAddress>,
@@ -67,7 +68,8 @@ impl Ring {
         what: What,
     ) {
         if self.is_on() {
-            self.push(Traced { at: now, key: Some(key.clone()), first, last, session, origin: None, what });
+            let key = Some(key.clone());
+            self.push(Traced { at: now, key, first, last, epoch: None, session, origin: None, what });
         }
     }
 
@@ -77,13 +79,15 @@ impl Ring {
         &mut self,
         now: Time,
         key: Option<&ChannelKey>,
-        offset: u64,
+        place: Option<Position>,
         (origin, node): (Option<ReturnAddress>, u32),
         what: What,
     ) {
         if self.is_on() {
             let session = origin.and_then(|origin| origin.session(node));
-            self.push(Traced { at: now, key: key.cloned(), first: offset, last: offset, session, origin, what });
+            let (offset, epoch) = place.map_or((0, None), |place| (place.offset, Some(place.epoch)));
+            let key = key.cloned();
+            self.push(Traced { at: now, key, first: offset, last: offset, epoch, session, origin, what });
         }
     }
 
@@ -145,6 +149,7 @@ impl Traced {
             channel: key.channel.clone(),
             first: self.first,
             last: self.last,
+            epoch: self.epoch,
             session: self.session,
             what: self.what.clone(),
         })

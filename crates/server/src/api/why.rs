@@ -7,9 +7,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 use switchboard_core::{
-    About, ChannelName, Command, Outcome, Publish, Question, Recipient, Standing, Step, Trail, What, Whom,
+    About, ChannelName, Command, Epoch, Outcome, Publish, Question, Recipient, Standing, Step, Trail, What, Whom,
 };
 
+const NO_EPOCH: &str = "\"epoch\" is no epoch that a server has given";
 /// Publications under one id that are followed.
 const PUBLICATIONS_MAX: usize = 10;
 
@@ -19,6 +20,8 @@ struct WhyBody<'a> {
     channel: Option<Cow<'a, str>>,
     offset: Option<u64>,
     #[serde(borrow)]
+    epoch: Option<Cow<'a, str>>,
+    #[serde(borrow)]
     id: Option<Cow<'a, str>>,
     #[serde(borrow)]
     session: Option<Cow<'a, str>>,
@@ -26,11 +29,12 @@ struct WhyBody<'a> {
     user: Option<Cow<'a, str>>,
 }
 
-type Place = (ChannelName, u64);
+/// A channel and an offset of it, of the latest epoch that had it where none is given.
+type Place = (ChannelName, u64, Option<Epoch>);
 
 impl Call<'_> {
     pub(super) async fn why(&self, body: &[u8]) -> Result<String, ApiError> {
-        let WhyBody { channel, offset, id, session, user } = parse_body(body)?;
+        let WhyBody { channel, offset, epoch, id, session, user } = parse_body(body)?;
         let whom = match (user, session) {
             (None, None) => None,
             (user, session) => Some(match recipient(user.as_deref(), session.as_deref())? {
@@ -39,19 +43,40 @@ impl Call<'_> {
             }),
         };
         let channel = channel.as_deref().map(parse_channel).transpose()?;
+        let epoch =
+            epoch.map(|epoch| Epoch::parse(&epoch).ok_or_else(|| ApiError::bad_request(NO_EPOCH))).transpose()?;
+        if epoch.is_some() && offset.is_none() {
+            return Err(ApiError::bad_request("\"epoch\" says of which \"offset\" it is asked"));
+        }
         let (unpublished, places) = match (channel, offset, id) {
-            (Some(channel), Some(offset), None) => (Vec::new(), vec![(channel, offset)]),
+            (Some(channel), Some(offset), None) => (Vec::new(), vec![(channel, offset, epoch)]),
             (channel, None, Some(id)) => self.find(id.as_ref(), channel).await?,
             (_, Some(_), Some(_)) => return Err(ApiError::bad_request("\"offset\" and \"id\" exclude each other")),
             _ => return Err(ApiError::bad_request("name a publication by \"channel\" and \"offset\", or by \"id\"")),
         };
         let mut publications = Vec::new();
-        for (channel, offset) in places {
+        for (channel, offset, epoch) in places {
             let about = About::Offset { channel: channel.clone(), offset };
-            let trail = self.trail(Question { about, whom: whom.clone() }).await?;
-            publications.push(shown(&channel, offset, &trail));
+            let mut trail = self.trail(Question { about, whom: whom.clone() }).await?;
+            let epoch = epoch.or_else(|| trail.epoch_of(offset));
+            if let Some(epoch) = epoch {
+                trail.narrow(offset, epoch);
+                if self.epoch(channel.clone()).await? != epoch {
+                    // Where its subscribers are now is of another epoch.
+                    trail.standings.clear();
+                }
+            }
+            publications.push(shown(&channel, (offset, epoch), &trail));
         }
         Ok(json!({ "publications": publications, "unpublished": unpublished }).to_string())
+    }
+
+    /// In which epoch a channel is.
+    async fn epoch(&self, channel: ChannelName) -> Result<Epoch, ApiError> {
+        match self.ask(Command::Channel { channel }).await? {
+            Outcome::Channel { position, .. } => Ok(position.epoch),
+            outcome => Err(unexpected(&outcome)),
+        }
     }
 
     /// Where an id was published, and what was refused under it.
@@ -64,7 +89,7 @@ impl Call<'_> {
         let mut places: Vec<Place> = Vec::new();
         let mut refused = Vec::new();
         for step in &trail.steps {
-            let place = (step.channel.clone(), step.first);
+            let place = (step.channel.clone(), step.first, step.epoch);
             match step.what {
                 What::Published { .. } | What::Duplicate if !places.contains(&place) => places.push(place),
                 What::Refused { .. } => refused.push(step_shown(step)),
@@ -83,7 +108,7 @@ impl Call<'_> {
     }
 }
 
-fn shown(channel: &ChannelName, offset: u64, trail: &Trail) -> Value {
+fn shown(channel: &ChannelName, (offset, epoch): (u64, Option<Epoch>), trail: &Trail) -> Value {
     let (of_ones, steps): (Vec<&Step>, Vec<&Step>) = trail.steps.iter().partition(|step| step.what.is_of_one());
     let sessions = trail.sessions().into_iter().map(|session| {
         let steps = of_ones.iter().filter(|step| step.session == Some(session)).map(|step| step_shown(step));
@@ -101,6 +126,7 @@ fn shown(channel: &ChannelName, offset: u64, trail: &Trail) -> Value {
     json!({
         "channel": channel.as_str(),
         "offset": offset,
+        "epoch": epoch.map(|epoch| epoch.to_string()),
         "steps": steps.into_iter().map(step_shown).collect::<Vec<_>>(),
         "sessions": sessions.collect::<Vec<_>>(),
         "remembered_since": trail.since.map(switchboard_core::Time::as_millis),

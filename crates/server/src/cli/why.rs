@@ -4,6 +4,7 @@ use super::api::{Api, members, number, text};
 use super::exit::Failure;
 use clap::Args;
 use core::fmt::Write;
+use core::str::FromStr;
 use serde_json::Value;
 
 #[derive(Debug, Args)]
@@ -11,9 +12,9 @@ pub(super) struct Why {
     /// The channel
     #[arg(required_unless_present = "id")]
     channel: Option<String>,
-    /// The publication's offset
-    #[arg(required_unless_present = "id", conflicts_with = "id")]
-    offset: Option<u64>,
+    /// The publication's offset; with its epoch before it where the channel has begun anew since
+    #[arg(value_name = "[EPOCH:]OFFSET", required_unless_present = "id", conflicts_with = "id")]
+    offset: Option<Place>,
     /// The id (`idempotency_key`) under which it was published, instead of an offset
     #[arg(long)]
     id: Option<String>,
@@ -27,11 +28,31 @@ pub(super) struct Why {
     api: Api,
 }
 
+/// An offset, and of which epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Place {
+    epoch: Option<String>,
+    offset: u64,
+}
+
+impl FromStr for Place {
+    type Err = core::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (epoch, offset) = match text.rsplit_once(':') {
+            Some((epoch, offset)) => (Some(epoch.to_owned()), offset),
+            None => (None, text),
+        };
+        Ok(Self { epoch, offset: offset.parse()? })
+    }
+}
+
 impl Why {
     pub(super) fn run(self) -> Result<(), Failure> {
         let body = members([
             ("channel", text(&self.channel)),
-            ("offset", self.offset.map(Value::from)),
+            ("offset", self.offset.as_ref().map(|place| place.offset.into())),
+            ("epoch", self.offset.as_ref().and_then(|place| text(&place.epoch))),
             ("id", text(&self.id)),
             ("session", text(&self.session)),
             ("user", text(&self.user)),
@@ -50,7 +71,9 @@ fn report(answer: &Value) -> String {
     }
     let publications = list(answer, "publications");
     for publication in &publications {
-        let _ = writeln!(out, "{} at offset {}", shown(publication, "channel"), number(publication, "offset"));
+        let epoch = publication.get("epoch").and_then(Value::as_str);
+        let epoch = epoch.map_or(String::new(), |epoch| format!(" of epoch {epoch}"));
+        let _ = writeln!(out, "{} at offset {}{epoch}", shown(publication, "channel"), number(publication, "offset"));
         let steps = list(publication, "steps");
         steps.iter().for_each(|step| line(&mut out, step));
         if steps.is_empty() {
@@ -121,7 +144,7 @@ mod tests {
         let answer = json!({
             "unpublished": [],
             "publications": [{
-                "channel": "room:1", "offset": 7, "more": false, "remembered_since": 0,
+                "channel": "room:1", "offset": 7, "epoch": "e1", "more": false, "remembered_since": 0,
                 "steps": [step("published")],
                 "sessions": [{ "session": "1-a", "fate": "dropped", "steps": [step("dropped")],
                     "now": { "subscribed_after": 3, "handled_to": 9, "replaying": false, "patterns": 0,
@@ -130,7 +153,7 @@ mod tests {
         });
         assert_eq!(
             report(&answer),
-            "room:1 at offset 7\n    22:13:20.123  shard 1  published\n  session 1-a: dropped\n    22:13:20.123  shard 1  dropped\n    \
+            "room:1 at offset 7 of epoch e1\n    22:13:20.123  shard 1  published\n  session 1-a: dropped\n    22:13:20.123  shard 1  dropped\n    \
              now: subscribed after offset 3, handled up to 9; 12 bytes wait for it\n"
         );
         assert_eq!(report(&json!({ "publications": [] })), "nothing is remembered under this id\n");

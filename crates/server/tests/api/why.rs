@@ -93,11 +93,17 @@ fn the_command_prints_a_report_or_json() {
     });
     let told = why(&["room:lobby", "1"], Some(API_KEY));
     assert_eq!(told.code, 0, "{}", told.stderr);
-    assert!(told.stdout.starts_with("room:lobby at offset 1\n"), "{}", told.stdout);
+    assert!(told.stdout.starts_with("room:lobby at offset 1 of epoch "), "{}", told.stdout);
     assert!(told.stdout.contains("published, and sent to 0 shards"), "{}", told.stdout);
     let told = why(&["room:lobby", "1", "--json"], Some(API_KEY));
     let json: Value = serde_json::from_str(&told.stdout).unwrap();
     assert_eq!(json["publications"][0]["steps"][0]["what"], "published");
+    let epoch = json["publications"][0]["epoch"].as_str().unwrap();
+    let told = why(&["room:lobby", &format!("{epoch}:1")], Some(API_KEY));
+    assert!(told.stdout.contains("published, and sent to 0 shards"), "{}", told.stdout);
+    let told = why(&["room:lobby", "e1:1"], Some(API_KEY));
+    assert!(told.stdout.starts_with("room:lobby at offset 1 of epoch e1\n  nothing is "), "{}", told.stdout);
+    assert_eq!(why(&["room:lobby", "x:1"], Some(API_KEY)).code, 1);
     let told = why(&["--id", "none"], Some(API_KEY));
     assert_eq!(told.stdout, "nothing is remembered under this id\n");
     assert_eq!(why(&["room:lobby", "1"], Some("wrong")).code, 4);

@@ -7,9 +7,11 @@ use crate::address::{ChannelKey, ShardId, SubscriberId};
 use crate::broker::{Broker, History};
 use crate::fanout::mark_dirty;
 use crate::mail::Letter;
+use crate::outbox::Run;
 use crate::shard::Shard;
+use crate::slow::lost_behind;
 use core::time::Duration;
-use switchboard_core::{Event, Time, What};
+use switchboard_core::{Time, What};
 
 /// The parts of an interval: each looks at its share of the channels, so that they are not all asked at once.
 const PARTS: u32 = 16;
@@ -80,9 +82,10 @@ impl<B: Broker + History> Shard<B> {
                 continue;
             }
             self.effects.remember(key, (entry.from + 1, offset), subscriber, What::Lost);
-            let gap = Event::Gap { channel: key.channel.clone(), from: entry.from + 1, to: offset };
+            let run = Run { number, generation: channel.generation, first: entry.from + 1, last: offset };
+            let told = lost_behind(subscriber, id.slot, &key.channel, run, &mut self.effects);
             entry.from = offset;
-            self.events.push_back((id, gap));
+            self.events.extend(told.map(|event| (id, event)));
             self.losses += 1;
             mark_dirty(subscriber, id.slot, &mut self.effects);
         }

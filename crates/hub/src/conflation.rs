@@ -7,14 +7,17 @@ use crate::outbox::Run;
 use crate::roster::LocalChannel;
 use core::time::Duration;
 use hashbrown::HashMap;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use switchboard_core::canary::{Canary, is_planted};
 use switchboard_core::{ChannelName, ChannelOptions, ConflateBy, Mark, Overflow, Publication, Time};
 
 /// Of one subscriber, by channel.
 #[derive(Debug, Default)]
 pub(crate) struct Conflation {
-    lanes: HashMap<ChannelName, Lane, foldhash::fast::RandomState>,
+    lanes: BTreeMap<ChannelName, Lane>,
+    /// Rounds that have begun.
+    rounds: u64,
     /// What all lanes hold.
     pub(crate) bytes: usize,
 }
@@ -28,6 +31,10 @@ struct Lane {
     waiting: HashMap<Option<Arc<str>>, Waiting, foldhash::fast::RandomState>,
     /// The present round, in order.
     sending: VecDeque<Waiting>,
+    /// Which of all rounds the present one is, or the last was.
+    round: u64,
+    /// What was lost on the way here behind what waits, in order. It is told once all before it has gone.
+    gaps: VecDeque<(u64, u64)>,
     /// A round begins at most once in this time.
     interval: Option<Duration>,
     next_at: Time,
@@ -38,6 +45,14 @@ struct Lane {
 struct Waiting {
     publication: Arc<Publication>,
     replaced: u32,
+}
+
+/// What is due.
+#[derive(Debug)]
+pub(crate) enum Next {
+    Publication(Due),
+    /// These are lost, as is to be told before what follows.
+    Gap(Run),
 }
 
 /// A publication that is due.
@@ -70,6 +85,8 @@ impl Conflation {
             by: options.conflate_by,
             waiting: HashMap::default(),
             sending: VecDeque::new(),
+            round: 0,
+            gaps: VecDeque::new(),
             interval,
             next_at: Time::default(),
         });
@@ -87,29 +104,53 @@ impl Conflation {
         let old = lane.waiting.insert(key.clone(), new)?;
         self.bytes -= old.publication.cost();
         if let Some(new) = lane.waiting.get_mut(&key) {
-            new.replaced = old.replaced + 1;
+            new.replaced = if is_planted(Canary::ReplacedUncounted) { 0 } else { old.replaced + 1 };
         }
         Some(old.publication.position.offset)
     }
 
+    /// Offsets of a channel were lost on the way here. Returns whether that waits for what is before it, or nothing is before it.
+    ///
+    /// # Errors
+    /// There are too many such losses among what waits.
+    pub(crate) fn wait_gap(&mut self, channel: &ChannelName, from: u64, to: u64) -> Result<bool, TooManyGaps> {
+        let Some(lane) = self.lanes.get_mut(channel).filter(|lane| !lane.is_idle()) else { return Ok(false) };
+        if lane.gaps.len() >= GAPS_MAX {
+            return Err(TooManyGaps);
+        }
+        lane.gaps.push_back((from, to));
+        Ok(true)
+    }
+
     /// Takes the oldest publications of channels that lose those first, until at most `bytes` are held. What is taken is not sent any more.
-    pub(crate) fn drop_oldest(&mut self, bytes: usize, mut dropped: impl FnMut(Due)) {
+    pub(crate) fn drop_oldest(&mut self, bytes: usize, mut dropped: impl FnMut(Run)) {
         let droppable = |lane: &&mut Lane| lane.overflow == Overflow::DropOldest;
         for lane in self.lanes.values_mut().filter(droppable) {
             while self.bytes > bytes {
                 lane.begin_round();
+                if let Some(gap) = lane.take_gap() {
+                    dropped(gap);
+                    continue;
+                }
                 let Some(due) = lane.take() else { break };
                 self.bytes -= due.publication.cost();
-                dropped(due);
+                dropped(due.run);
             }
         }
     }
 
-    /// The next publication that is due.
-    pub(crate) fn pop(&mut self, now: Time) -> Option<Due> {
-        let lane = self.lanes.values_mut().find(|lane| lane.is_due(now))?;
+    /// The next that is due.
+    pub(crate) fn pop(&mut self, now: Time) -> Option<Next> {
+        // A round is sent whole, then it is the turn of the channel that had none for the longest: one that is busy keeps no other from its turn.
+        let due = self.lanes.values_mut().filter(|lane| lane.is_due(now));
+        let lane = due.min_by_key(|lane| (lane.sending.is_empty(), lane.round))?;
+        if let Some(gap) = lane.take_gap() {
+            return Some(Next::Gap(gap));
+        }
         if lane.sending.is_empty() {
             lane.begin_round();
+            self.rounds += 1;
+            lane.round = self.rounds;
             if let Some(interval) = lane.interval {
                 // At moments that are the same for everybody with this rate, so that what they get is encoded once.
                 let step = u64::try_from(interval.as_micros()).unwrap_or(u64::MAX).max(1);
@@ -118,7 +159,7 @@ impl Conflation {
         }
         let due = lane.take()?;
         self.bytes -= due.publication.cost();
-        Some(due)
+        Some(Next::Publication(due))
     }
 
     pub(crate) fn has_due(&self, now: Time) -> bool {
@@ -132,7 +173,7 @@ impl Conflation {
 
     /// Lets go of channels on which nothing waits and that have no rate. Returns whether none is left.
     pub(crate) fn release_idle(&mut self) -> bool {
-        self.lanes.retain(|_, lane| lane.interval.is_some() || !lane.waiting.is_empty() || !lane.sending.is_empty());
+        self.lanes.retain(|_, lane| lane.interval.is_some() || !lane.is_idle());
         self.lanes.is_empty()
     }
 
@@ -149,13 +190,40 @@ impl Conflation {
         for lane in self.lanes.values_mut() {
             lane.waiting.clear();
             lane.sending.clear();
+            lane.gaps.clear();
         }
     }
 }
 
+/// Losses among what waits for one subscriber on a channel.
+const GAPS_MAX: usize = 32;
+
+/// Too much was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TooManyGaps;
+
 impl Lane {
+    fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.sending.is_empty() && self.gaps.is_empty()
+    }
+
+    /// The next loss, if nothing before it waits.
+    fn next_gap(&self) -> Option<(u64, u64)> {
+        let (from, to) = self.gaps.front().copied()?;
+        let is_before = |waiting: &Waiting| waiting.publication.position.offset < from;
+        let waits = self.sending.front().is_some_and(is_before) || self.waiting.values().any(is_before);
+        (!waits).then_some((from, to))
+    }
+
+    fn take_gap(&mut self) -> Option<Run> {
+        let (first, last) = self.next_gap()?;
+        self.gaps.pop_front();
+        Some(Run { first, last, ..self.run })
+    }
+
     fn is_due(&self, now: Time) -> bool {
-        !self.sending.is_empty() || (!self.waiting.is_empty() && self.next_at <= now)
+        let is_time = self.next_at <= now || is_planted(Canary::RateIgnored);
+        !self.sending.is_empty() || (!self.waiting.is_empty() && is_time) || self.next_gap().is_some()
     }
 
     fn begin_round(&mut self) {
@@ -208,7 +276,19 @@ mod tests {
     }
 
     fn drain(conflation: &mut Conflation, now: Time) -> Vec<(u64, Mark)> {
-        core::iter::from_fn(|| conflation.pop(now)).map(|due| (due.publication.position.offset, due.mark)).collect()
+        let next = core::iter::from_fn(|| conflation.pop(now));
+        next.map(|next| match next {
+            Next::Publication(due) => (due.publication.position.offset, due.mark),
+            Next::Gap(run) => panic!("{run:?}"),
+        })
+        .collect()
+    }
+
+    fn next_offset(conflation: &mut Conflation) -> u64 {
+        match conflation.pop(Time::from_secs(1)).unwrap() {
+            Next::Publication(due) => due.publication.position.offset,
+            Next::Gap(run) => run.first,
+        }
     }
 
     #[test]
@@ -247,9 +327,39 @@ mod tests {
                 offset += 1;
                 prices.push(publication(offset, Some(key)));
             }
-            seen.push(prices.pop(Time::from_secs(1)).unwrap().publication.key.clone().unwrap());
+            seen.push(next_offset(&mut prices));
         }
-        assert_eq!(seen.iter().map(|key| &**key).collect::<Vec<_>>(), keys);
+        // One of each key, though the first round began when only their first were there.
+        assert_eq!(seen, [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_busy_channel_starves_no_other() {
+        let mut prices = conflation(ConflateBy::Key, 0);
+        let run = Run { number: 1, generation: 1, first: 0, last: 0 };
+        prices.hold_as(&ChannelName::parse("trades").unwrap(), run, &ChannelOptions::default(), 0);
+        let other = Publication { channel: ChannelName::parse("trades").unwrap(), ..(*publication(9, None)).clone() };
+        prices.push(Arc::new(other));
+        let mut seen = Vec::new();
+        for offset in 1..=4 {
+            prices.push(publication(offset, None));
+            seen.push(next_offset(&mut prices));
+        }
+        assert_eq!(seen, [1, 9, 3, 4]);
+    }
+
+    #[test]
+    fn what_was_lost_is_told_at_its_place_among_what_waits() {
+        let mut prices = conflation(ConflateBy::Key, 0);
+        let channel = ChannelName::parse("prices").unwrap();
+        assert_eq!(prices.wait_gap(&channel, 1, 1), Ok(false), "nothing is before it");
+        prices.push(publication(2, Some("a")));
+        prices.push(publication(3, Some("b")));
+        assert_eq!((prices.wait_gap(&channel, 4, 6), prices.wait_gap(&channel, 8, 8)), (Ok(true), Ok(true)));
+        prices.push(publication(9, Some("a")));
+        let seen: Vec<u64> = (0..4).map(|_| next_offset(&mut prices)).collect();
+        assert_eq!(seen, [3, 4, 8, 9]);
+        assert!(prices.release_idle());
     }
 
     #[test]

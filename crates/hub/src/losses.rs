@@ -5,6 +5,7 @@ use crate::broker::{Broker, History};
 use crate::fanout;
 use crate::outbox::Run;
 use crate::shard::Shard;
+use crate::slow::lost_behind;
 use switchboard_core::canary::{Canary, is_planted};
 use switchboard_core::{ChannelName, Encoded, Event, What};
 
@@ -57,8 +58,9 @@ impl<B: Broker + History> Shard<B> {
                     // What is lost lies behind a replay that is not at its end. To come back and ask is simpler than to wait for it.
                     fanout::lose(subscriber, entry.slot, &mut self.effects);
                 } else {
-                    let event = Event::Gap { channel: channel.key.channel.clone(), from, to };
-                    self.events.push_back((subscriber.id(entry.slot), event));
+                    let run = Run { number, generation: channel.generation, first: from, last: to };
+                    let told = lost_behind(subscriber, entry.slot, &channel.key.channel, run, &mut self.effects);
+                    self.events.extend(told.map(|event| (subscriber.id(entry.slot), event)));
                 }
             }
         }

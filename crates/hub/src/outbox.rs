@@ -145,6 +145,11 @@ impl Outbox {
         self.append(encoded, if overflow == Overflow::DropOldest { Kind::Run(run) } else { Kind::Fixed });
     }
 
+    /// Keeps the place for the notice of publications that are lost.
+    pub(crate) fn push_hole(&mut self, run: Run) {
+        self.append(Encoded::default(), Kind::Hole(run));
+    }
+
     fn append(&mut self, encoded: Encoded, kind: Kind) {
         self.bytes += encoded.len();
         self.queue.push_back(Entry { encoded, kind });

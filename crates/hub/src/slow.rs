@@ -4,6 +4,7 @@
 
 use crate::address::ChannelKey;
 use crate::broker::{Broker, History};
+use crate::conflation::{Next, TooManyGaps};
 use crate::fanout::{Effects, lose, mark_dirty};
 use crate::outbox::Run;
 use crate::roster::LocalChannel;
@@ -11,7 +12,9 @@ use crate::shard::Shard;
 use crate::subscriber::Subscriber;
 use bytes::BytesMut;
 use std::sync::Arc;
-use switchboard_core::{ChannelOptions, Encode, Encoded, Mark, Overflow, Publication, Time, What, WireFormat};
+use switchboard_core::{
+    ChannelName, ChannelOptions, Encode, Encoded, Event, Mark, Overflow, Publication, Time, What, WireFormat,
+};
 
 /// Encodings of single publications that are remembered within a turn.
 const ENCODINGS_MAX: usize = 64;
@@ -65,7 +68,11 @@ pub(crate) fn conflate_as(
     let bytes_max = subscriber.outbox.bytes_max();
     let room = bytes_max.saturating_sub(subscriber.outbox.len()).max(bytes_max / 2);
     if conflation.bytes > room {
-        conflation.drop_oldest(room, |due| effects.dropped.push((slot, due.run)));
+        conflation.drop_oldest(room, |run| {
+            // It is told behind what is in the outbox, and before what is let out of the rest.
+            subscriber.outbox.push_hole(run);
+            effects.dropped.push((slot, run));
+        });
         if conflation.bytes > room {
             effects.given_up.push((slot, Run { first, last, ..run }));
             lose(subscriber, slot, effects);
@@ -118,6 +125,33 @@ impl Encodings {
     }
 }
 
+/// Offsets were lost on the way to this shard: the event that tells a subscriber now, unless it has to wait for what is before it.
+pub(crate) fn lost_behind(
+    subscriber: &mut Subscriber,
+    slot: u32,
+    name: &ChannelName,
+    run: Run,
+    effects: &mut Effects,
+) -> Option<Event> {
+    let (from, to) = (run.first, run.last);
+    let waits = subscriber.conflation.as_mut().map_or(Ok(false), |conflation| conflation.wait_gap(name, from, to));
+    match waits {
+        Ok(false) => {
+            // What is let out before the event is written comes behind it.
+            subscriber.outbox.push_hole(run);
+            return Some(Event::Gap { channel: name.clone(), from, to });
+        }
+        Ok(true) if !subscriber.conflating => {
+            subscriber.conflating = true;
+            effects.conflating.push(slot);
+        }
+        Ok(true) => {}
+        // To come back and ask is simpler.
+        Err(TooManyGaps) => lose(subscriber, slot, effects),
+    }
+    None
+}
+
 impl<B: Broker + History> Shard<B> {
     /// Lets out what is due of what waits by key, to everybody who has room.
     pub(crate) fn let_out(&mut self, now: Time, encode: &mut dyn Encode) {
@@ -131,8 +165,20 @@ impl<B: Broker + History> Shard<B> {
             let Some(mut conflation) = subscriber.conflation.take() else { continue };
             while !subscriber.lost
                 && !is_behind(subscriber)
-                && let Some(due) = conflation.pop(now)
+                && let Some(next) = conflation.pop(now)
             {
+                let due = match next {
+                    Next::Publication(due) => due,
+                    Next::Gap(run) => {
+                        if let Some(channel) = self.roster.named(&run) {
+                            let channel = channel.key.channel.clone();
+                            let gap = Event::Gap { channel, from: run.first, to: run.last };
+                            subscriber.outbox.push_hole(run);
+                            self.events.push_back((subscriber.id(slot), gap));
+                        }
+                        continue;
+                    }
+                };
                 let encoded = encodings.of(subscriber.format, &due.publication, due.mark, encode);
                 self.effects.deliveries += 1;
                 if subscriber.traced {

@@ -69,6 +69,35 @@ impl Account {
     }
 }
 
+/// Some of what waits for the clock finds no room: that is told before what is let out of the rest.
+#[test]
+fn what_a_rate_drops_is_told_at_its_place() {
+    let options = ChannelOptions { overflow: Overflow::DropOldest, rate: 1, ..ChannelOptions::default() };
+    let (mut world, app) = setup(1, Channels::new(options));
+    let [writer, reader] = [(); 2].map(|()| world.connect(0, &app, NATIVE, None));
+    world.send(reader, r#"{"type":"subscribe","channel":"a"}"#);
+    world.settle();
+    world.received(reader);
+    for key in 0..40 {
+        publish(&mut world, writer, "a", &format!("key {key}"), key);
+    }
+    world.settle();
+    world.pass(Duration::from_secs(2));
+    let (mut last, mut lost) = (0, 0);
+    for message in world.received(reader).iter().map(|message| message.json()) {
+        let (from, to) = match message["type"].as_str().unwrap() {
+            "message" => (message["offset"].as_u64().unwrap(), message["offset"].as_u64().unwrap()),
+            "gap" => (message["from"].as_u64().unwrap(), message["to"].as_u64().unwrap()),
+            "ping" => continue,
+            other => panic!("unexpected {other}: {message}"),
+        };
+        assert_eq!(from, last + 1, "{message} after {last}");
+        lost += u64::from(message["type"] == "gap") * (to + 1 - from);
+        last = to;
+    }
+    assert!(last == 40 && lost > 10, "{last}, {lost} of them lost");
+}
+
 #[test]
 fn whoever_is_behind_gets_the_latest_of_each_key_and_the_others_all() {
     let (mut world, app) = setup(1, keeping_latest(ConflateBy::Key, 0));

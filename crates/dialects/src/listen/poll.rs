@@ -13,6 +13,7 @@ use core::time::Duration;
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use switchboard_core::canary::{Canary, is_planted};
 use switchboard_core::{ChannelName, Disconnect, Epoch, Event, Mark, OpId, Outcome, Position, Publication, Since};
 
 /// One poll.
@@ -38,6 +39,8 @@ struct Place {
     channel: ChannelName,
     since: Option<Since>,
     recovered: Option<bool>,
+    /// Where it will stand when the channel's cached value has come.
+    then: Option<Position>,
 }
 
 /// A publication that moves the client's position.
@@ -52,6 +55,11 @@ const LOST: u8 = 3;
 const NEW: u8 = 4;
 /// A replay is complete, or a pattern is watched.
 const SETTLED: u8 = 5;
+/// As [`LOST`] and [`NEW`], and the channel's cached value follows.
+const LOST_CACHED: u8 = 8;
+const NEW_CACHED: u8 = 9;
+/// That value. Without it the client is not where its subscription began: it would never get it.
+const CACHED: u8 = 10;
 /// Nothing more comes.
 const END: u8 = 6;
 /// The whole answer: an error, whose status stands in the offset's place.
@@ -66,6 +74,7 @@ impl Poll {
             channel: channel.clone(),
             since: *since,
             recovered: None,
+            then: None,
         };
         let channels = wanted.channels.iter().map(place).collect();
         let has_patterns = !wanted.patterns.is_empty();
@@ -74,8 +83,12 @@ impl Poll {
         Self { wanted, has_patterns, messages_max, wait, channels, waits_for, due, messages: Vec::new(), bytes: 0 }
     }
 
+    fn place(&mut self, channel: &str) -> Option<&mut Place> {
+        self.channels.iter_mut().find(|place| shown(&place.channel) == channel)
+    }
+
     fn move_to(&mut self, channel: &str, position: Position) -> Option<&mut Place> {
-        let place = self.channels.iter_mut().find(|place| shown(&place.channel) == channel)?;
+        let place = self.place(channel)?;
         place.since = Some(Since::Position(position));
         Some(place)
     }
@@ -97,6 +110,23 @@ impl Poll {
                 if let Some(place) = self.move_to(part.channel, part.position) {
                     place.recovered = (part.kind != NEW).then_some(part.kind == RECOVERED);
                 }
+            }
+            LOST_CACHED | NEW_CACHED => {
+                self.due = true;
+                if let Some(place) = self.place(part.channel) {
+                    place.then = Some(part.position);
+                    place.recovered = (part.kind == LOST_CACHED).then_some(false);
+                }
+            }
+            CACHED => {
+                self.waits_for = self.waits_for.saturating_sub(1);
+                if let Some(place) = self.place(part.channel)
+                    && let Some(position) = place.then.take()
+                {
+                    place.since = Some(Since::Position(position));
+                }
+                self.bytes += part.body.len();
+                self.messages.push(block.slice(part.body.clone()));
             }
             SETTLED => self.waits_for = self.waits_for.saturating_sub(1),
             _ => return true,
@@ -156,11 +186,13 @@ impl Dialect for Poll {
 
     fn answer(&mut self, _: OpId, outcome: &Outcome, out: &mut Writer<'_>) -> Option<Disconnect> {
         match outcome {
-            Outcome::Subscribed { channel, position, recovered, .. } => {
-                let kind = match recovered {
-                    Some(true) => RECOVERED,
-                    Some(false) => LOST,
-                    None => NEW,
+            Outcome::Subscribed { channel, position, recovered, cached, .. } => {
+                let kind = match (recovered, cached) {
+                    (Some(true), _) => RECOVERED,
+                    (Some(false), false) => LOST,
+                    (Some(false), true) => LOST_CACHED,
+                    (None, false) => NEW,
+                    (None, true) => NEW_CACHED,
                 };
                 let begins_at = self.wanted.begins_at(channel, *position, *recovered);
                 out.text(|out| marked::part_of(out, kind, shown(channel), begins_at, |_| {}));
@@ -212,6 +244,10 @@ impl Dialect for Poll {
                 return Some(Disconnect { code, ..COMPLETE });
             }
             if self.take(&part, &block) {
+                if is_planted(Canary::PollJumps) {
+                    let messages = marked::parts(&block).filter(|part| part.kind == MESSAGE);
+                    messages.for_each(|part| _ = self.move_to(part.channel, part.position));
+                }
                 out.push_back(self.answer());
                 return Some(COMPLETE);
             }
@@ -247,7 +283,7 @@ pub(crate) fn write_publications(publications: &[Arc<Publication>], mark: Mark, 
     for publication in publications {
         let message = |out: &mut Vec<u8>| write_message(out, publication, mark);
         out.text(|out| match mark {
-            Mark::Cached => marked::part(out, NOTICE, message),
+            Mark::Cached => marked::part_of(out, CACHED, shown(&publication.channel), publication.position, message),
             _ => marked::part_of(out, MESSAGE, shown(&publication.channel), publication.position, message),
         });
     }

@@ -207,3 +207,33 @@ proptest! {
         got.check(&stage.published, &BTreeMap::new());
     }
 }
+
+#[test]
+fn a_poll_brings_the_cached_values_of_channels_that_it_comes_to() {
+    let options = ChannelOptions { cache: true, history_size: 0, ..ChannelOptions::default() };
+    let mut stage = Stage::new(options, Limits::default());
+    for channel in CHANNELS {
+        stage.publish(channel, 10);
+    }
+    stage.world.settle();
+    let mut since = vec![None; CHANNELS.len()];
+    let mut got = Vec::new();
+    // However little fits into an answer, each value comes once.
+    for _ in 0..CHANNELS.len() {
+        let channels = CHANNELS.iter().map(|name| ChannelName::parse(name).unwrap()).zip(since).collect();
+        let wanted = Wanted { channels, ..Wanted::default() };
+        let opening = Opening::Poll { wanted, messages_max: 1, wait: Duration::ZERO };
+        let app = Arc::clone(&stage.app);
+        let poll = stage.world.connect(0, &app, opening, None);
+        stage.world.settle();
+        let [Received::Text(answer)] = &*stage.world.received(poll) else { panic!("no answer") };
+        let answer: serde_json::Value = serde_json::from_str(answer).unwrap();
+        for message in answer["messages"].as_array().unwrap() {
+            assert_eq!(message["cached"], true);
+            got.push(message["channel"].as_str().unwrap().to_owned());
+        }
+        since = parse_cursor(answer["cursor"].as_str().unwrap(), CHANNELS.len()).unwrap();
+    }
+    got.sort();
+    assert_eq!(got, CHANNELS);
+}

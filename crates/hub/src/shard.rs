@@ -19,13 +19,13 @@ use crate::roster::Roster;
 use crate::settings::ShardConfig;
 use crate::slow::is_behind;
 use crate::subscriber::Subscriber;
+use crate::subscriptions::revoked_early;
 use crate::trace::Named;
 use slab::Slab;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use switchboard_core::{
-    App, ClientInfo, Encode, Encoded, Event, OpId, Outcome, Publish, ReadFrom, Reject, RejectCode, SessionId, Time,
-    What, WireFormat,
+    App, ClientInfo, Encode, Encoded, Event, OpId, Outcome, Publish, ReadFrom, SessionId, Time, What, WireFormat,
 };
 
 /// One core's part of the hub.
@@ -583,14 +583,13 @@ impl<B: Broker + History> Shard<B> {
         subscriber.pending -= 1;
         let revoked = subscriber.take_revoked(to.op);
         let outcome = match reply {
-            Reply::Subscribed(subscribed) if revoked => {
-                let message = format!("the right to subscribe to channel '{}' has ended", subscribed.key.channel);
-                Some(Outcome::Rejected(Reject::new(RejectCode::PermissionDenied, message)))
-            }
-            Reply::Subscribed(subscribed) => {
-                self.checks.begin(now, self.config.portions.position_check);
-                Some(self.begin_subscription(id, *subscribed))
-            }
+            Reply::Subscribed(subscribed) => match revoked {
+                Some(code) => Some(Outcome::Rejected(revoked_early(&subscribed.key.channel, code))),
+                None => {
+                    self.checks.begin(now, self.config.portions.position_check);
+                    Some(self.begin_subscription(id, *subscribed))
+                }
+            },
             Reply::Unsubscribed { key } => {
                 // It may have been revoked before.
                 let _ = self.end_subscription(id, &key);

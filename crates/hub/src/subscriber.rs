@@ -6,7 +6,9 @@ use crate::outbox::Outbox;
 use crate::presence::Member;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use switchboard_core::{App, ChannelName, ChannelPattern, Identity, OpId, Publication, SessionId, Time, WireFormat};
+use switchboard_core::{
+    App, ChannelName, ChannelPattern, Identity, OpId, Publication, RejectCode, SessionId, Time, WireFormat,
+};
 
 /// Ten thousands of these are idle: what few need is boxed.
 #[derive(Debug)]
@@ -48,7 +50,7 @@ pub(crate) struct Rare {
     /// When the shard's timers look at what is conflated.
     pub(crate) conflation_due: Option<Time>,
     /// Operations whose subscription was taken away before it was there.
-    revoked: Vec<OpId>,
+    revoked: Vec<(OpId, RejectCode)>,
 }
 
 impl Subscriber {
@@ -108,15 +110,15 @@ impl Subscriber {
     }
 
     /// The operation subscribes to what is taken away meanwhile.
-    pub(crate) fn revoke(&mut self, op: OpId) {
-        self.rare().revoked.push(op);
+    pub(crate) fn revoke(&mut self, op: OpId, why: RejectCode) {
+        self.rare().revoked.push((op, why));
     }
 
-    /// Whether the operation was one that subscribed to what was taken away meanwhile.
-    pub(crate) fn take_revoked(&mut self, op: OpId) -> bool {
-        let Some(rare) = &mut self.rare else { return false };
-        let index = rare.revoked.iter().position(|known| *known == op);
-        index.map(|index| rare.revoked.swap_remove(index)).is_some()
+    /// Why what the operation subscribed to was taken away meanwhile, if it was.
+    pub(crate) fn take_revoked(&mut self, op: OpId) -> Option<RejectCode> {
+        let revoked = &mut self.rare.as_mut()?.revoked;
+        let index = revoked.iter().position(|(known, _)| *known == op)?;
+        Some(revoked.swap_remove(index).1)
     }
 
     pub(crate) fn take_subscription(&mut self, channel: u32) -> Option<Subscription> {

@@ -11,7 +11,7 @@ use crate::shard::Shard;
 use crate::subscriber::{Replay, Subscription};
 use std::sync::Arc;
 use switchboard_core::canary::{Canary, is_planted};
-use switchboard_core::{App, OpId, Outcome, Time};
+use switchboard_core::{App, ChannelName, OpId, Outcome, Reject, RejectCode, Time};
 
 impl<B: Broker + History> Shard<B> {
     /// Takes a subscription away, at once: `asked` is the operation that subscribed, `member` as it was given. Nothing is delivered from here on; `op` is answered
@@ -21,7 +21,7 @@ impl<B: Broker + History> Shard<B> {
         &mut self,
         now: Time,
         id: SubscriberId,
-        asked: OpId,
+        (asked, why): (OpId, RejectCode),
         op: OpId,
         app: &Arc<App>,
         key: ChannelKey,
@@ -29,7 +29,7 @@ impl<B: Broker + History> Shard<B> {
     ) -> bool {
         let established = !is_planted(Canary::RevokedStillHears) && self.end_subscription(id, &key);
         if !established && let Some(subscriber) = self.subscriber(id) {
-            subscriber.revoke(asked);
+            subscriber.revoke(asked, why);
         }
         self.unsubscribe(now, id, op, app, key, member);
         established
@@ -114,4 +114,13 @@ impl<B: Broker + History> Shard<B> {
         }
         self.subscribers.remove(id.slot as usize);
     }
+}
+
+/// A subscription was taken away before it was there.
+pub(crate) fn revoked_early(channel: &ChannelName, why: RejectCode) -> Reject {
+    let message = match why {
+        RejectCode::Removed => format!("the application has ended the subscription to channel '{channel}'"),
+        _ => format!("the right to subscribe to channel '{channel}' has ended"),
+    };
+    Reject::new(why, message)
 }

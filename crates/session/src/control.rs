@@ -3,6 +3,7 @@
 use crate::index::Found;
 use crate::session::Session;
 use crate::sessions::{OWN, Sessions};
+use switchboard_core::canary::{Canary, is_planted};
 use switchboard_core::{
     AppId, ChannelName, Control, Disconnect, Event, Recipient, RejectCode, SessionId, Signal, Time,
 };
@@ -50,7 +51,8 @@ impl<B: Broker + History> Sessions<B> {
 
     fn signal(&mut self, session: &mut Session, signal: &Signal) -> bool {
         let own = signal.from.as_ref().is_some_and(|(_, sender)| *sender == session.name);
-        !own && session.channels.contains(&signal.channel) && self.tell(session, &Event::Signal(signal.clone()))
+        let is_there = session.channels.contains(&signal.channel) || is_planted(Canary::SignalToStrangers);
+        !own && is_there && self.tell(session, &Event::Signal(signal.clone()))
     }
 
     /// Ends a subscription, tells the client why, and returns whether there was one.
@@ -66,7 +68,7 @@ impl<B: Broker + History> Sessions<B> {
         session.forget_authorized(&channel);
         session.pending += 1;
         let key = ChannelKey::new(session.app.id.clone(), channel.clone());
-        if self.shard.revoke(now, session.id, known.asked, OWN, &session.app, key, known.member) {
+        if self.shard.revoke(now, session.id, (known.asked, code), OWN, &session.app, key, known.member) {
             self.tell(session, &Event::Unsubscribed { channel, code });
         }
         true

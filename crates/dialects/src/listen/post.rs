@@ -139,7 +139,7 @@ impl Dialect for Post {
 pub(super) fn status(code: RejectCode) -> u16 {
     match code {
         RejectCode::Unauthenticated | RejectCode::BadToken => 401,
-        RejectCode::PermissionDenied => 403,
+        RejectCode::PermissionDenied | RejectCode::Removed => 403,
         RejectCode::Conflict => 409,
         RejectCode::HistoryLost => 410,
         RejectCode::LimitExceeded => 413,

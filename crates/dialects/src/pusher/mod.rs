@@ -17,6 +17,7 @@ use crate::writer::Writer;
 use read::{Fault, Request};
 use std::borrow::Cow;
 use std::collections::VecDeque;
+use switchboard_core::canary::{Canary, is_planted};
 use switchboard_core::{
     CacheRequest, ChannelName, Command, Disconnect, Event, OpId, Operations, Outcome, Publish, Reject, RejectCode,
     SessionId, Signed,
@@ -117,7 +118,11 @@ impl Pusher {
             Request::ClientEvent { channel, event, payload } => {
                 let cache = caching(&channel);
                 let publish = Publish { event: Some(event), cache, ..Publish::new(payload) };
-                let command = Command::Publish { channel: channel.clone(), publish, exclude_self: true };
+                let command = Command::Publish {
+                    channel: channel.clone(),
+                    publish,
+                    exclude_self: !is_planted(Canary::OwnEventComesBack),
+                };
                 self.ask(Pending::ClientEvent(channel), command, commands);
             }
         }
@@ -307,7 +312,9 @@ impl Dialect for Pusher {
 
 fn subscription_error(reject: &Reject) -> (&'static str, u16) {
     match reject.code {
-        RejectCode::PermissionDenied | RejectCode::Unauthenticated | RejectCode::BadToken => ("AuthError", 401),
+        RejectCode::PermissionDenied | RejectCode::Removed | RejectCode::Unauthenticated | RejectCode::BadToken => {
+            ("AuthError", 401)
+        }
         RejectCode::LimitExceeded => ("LimitReached", 403),
         RejectCode::RateLimited => ("LimitReached", 429),
         RejectCode::Unavailable | RejectCode::Internal => ("ServerError", 503),

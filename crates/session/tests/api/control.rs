@@ -149,6 +149,29 @@ fn a_subscription_ends_the_client_is_told_why_and_may_come_again() {
 }
 
 #[test]
+fn a_subscription_that_the_application_ends_on_its_way_is_refused_for_that() {
+    let app = app("app");
+    let mut world = world(2, std::slice::from_ref(&app));
+    let ann = connect(&mut world, 0, &app, "ann");
+    for name in ["here", "there", "elsewhere"] {
+        world.send(ann, &json!({"type": "subscribe", "id": name, "channel": name}).to_string());
+        let whom = Recipient::User(user("ann"));
+        world.submit(0, 1, &app, Command::Control(Control::Unsubscribe { whom, channel: channel(name) }));
+        // The control is carried out before the mail from a home on the other shard comes.
+        world.turn(0);
+        let messages = told(&mut world, ann);
+        let kinds: Vec<&str> = messages.iter().map(|message| message["type"].as_str().unwrap()).collect();
+        match kinds[..] {
+            ["ok", "unsubscribed"] => assert_eq!(messages[1]["code"], "removed"),
+            ["error"] => {
+                assert_eq!((&messages[0]["code"], &messages[0]["temporary"]), (&json!("removed"), &json!(false)))
+            }
+            _ => panic!("{messages:?}"),
+        }
+    }
+}
+
+#[test]
 fn what_is_sent_to_a_user_reaches_the_user_on_every_shard_and_nobody_else() {
     let app = app("app");
     let mut world = world(3, std::slice::from_ref(&app));

@@ -406,7 +406,8 @@ pub(crate) fn replay(
             encode.publications(subscriber.format, cached, Mark::Cached, &mut out);
             let encoded = Encoded::new(out.freeze());
             effects.remember_each(&channel.key, cached, subscriber, &What::Replayed);
-            subscriber.outbox.push_replay(encoded, channel.run(cached), channel.options.overflow);
+            // It does not go for what is newer: its loss could not be told, since the client is behind it already.
+            subscriber.outbox.push_replay(encoded, channel.run(cached), Overflow::Disconnect);
             mark_dirty(subscriber, slot, effects);
         }
         if !run.is_empty() {

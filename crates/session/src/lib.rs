@@ -22,7 +22,7 @@ mod users;
 pub use directory::Directory;
 pub use sessions::{Client, SessionStats, Sessions};
 // Whoever drives the sessions needs no other word of the dialects.
-pub use switchboard_dialects::{Incoming, Opening};
+pub use switchboard_dialects::{Form, Incoming, Opening, Wanted};
 
 /// The names of the dialects, in the order of the counters that tell them apart.
 pub const DIALECTS: [&str; switchboard_dialects::AnyDialect::NAMES.len()] = switchboard_dialects::AnyDialect::NAMES;

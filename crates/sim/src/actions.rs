@@ -1,17 +1,17 @@
 //! The clients' side: what the plan has them do, and what they make of what they receive.
 
 use crate::Violation;
-use crate::conversation::Conversation;
-use crate::listener::Listener;
-use crate::pipe::{BINARY, CLOSE, Deframer, Pipe, TEXT, frame};
-use crate::plan::{Action, Form, Speech, Step};
-use crate::rights::{Right, Rights, Token, user};
-use crate::world::{Due, Link, Talk, World};
+use crate::conversation::Wanted;
+use crate::pipe::{BINARY, CLOSE, TEXT, frame};
+use crate::plan::{Action, Form, OWN, Step};
+use crate::rights::{Token, user};
+use crate::subscription::Wish;
+use crate::truth::{Place, Truth};
+use crate::world::{Due, Talk, World};
 use core::time::Duration;
 use serde_json::json;
 use std::sync::Arc;
-use switchboard_core::{ChannelName, Command, Epoch, FramingId, Overflow, Payload, Position, Publish, Since, UserId};
-use switchboard_session::{Client, Directory, Opening};
+use switchboard_core::{App, ChannelName, ChannelOptions, Command, Payload, Publish, UserId};
 
 impl World<'_> {
     pub(crate) fn step(&mut self, index: usize) -> Result<(), Violation> {
@@ -50,101 +50,22 @@ impl World<'_> {
                 }
             }
             Action::Disk(fault) => self.disk(*fault),
-            Action::Submit { channel, size } => self.submit(client, *channel, *size),
+            Action::Submit { channel, size } => {
+                if let Ok(name) = ChannelName::parse(self.plan.setup.channel(*channel).as_str()) {
+                    self.submit(client, name, *size);
+                }
+            }
+            Action::SendToUser { whom } => {
+                if let Ok(name) = UserId::parse(user(*whom).as_str()) {
+                    self.submit(*whom, ChannelName::of_user(&name), 20);
+                }
+            }
+            Action::Control { whom, by_user, channel } => self.control(*whom, *by_user, *channel),
+            Action::Race { channel } => self.race(client, *channel),
+            Action::Signal { channel, whom, by_user } => self.signal(client, *channel, *whom, *by_user),
             action => self.talk(client, action),
         }
         Ok(())
-    }
-
-    fn connect(&mut self, client: usize, token: Option<usize>, speech: Speech) {
-        let app = Arc::clone(&self.plan.setup.apps[self.clients[client].app]);
-        if self.clients[client].link.is_some() || !self.node.up {
-            return;
-        }
-        // As admission does it.
-        let identity =
-            token.map(|kind| self.node.directory.authenticate(&app.id, &Token::text(kind, client), self.now));
-        let identity = match identity {
-            None => None,
-            Some(Ok(identity)) => Some(identity),
-            Some(Err(_)) => return,
-        };
-        let token = token.map(|kind| self.plan.setup.tokens[kind]);
-        let rights = match (&token, &app.anonymous) {
-            (Some(token), _) => token.rights,
-            (None, Some(_)) => Rights::Guest,
-            (None, None) => Rights::Nothing,
-        };
-        let left = self.clients[client].left.clone();
-        let opening = match speech {
-            Speech::Native { batch } => Opening::Native { batch },
-            Speech::Raw { channel, echo } => {
-                let channel = self.plan.setup.channel(channel);
-                if !rights.allow(Right::Subscribe, &channel) {
-                    return;
-                }
-                let since = left.get(&channel).map(|position| since(*position));
-                let Ok(channel) = ChannelName::parse(channel.as_str()) else { return };
-                Opening::Raw { channel, since, echo }
-            }
-        };
-        let shard = self.rng.below(self.node.shards.len());
-        let named = identity.is_some();
-        let opened = Client { app: Arc::clone(&app), opening, identity, framing: FramingId(0) };
-        let id = self.node.shards[shard].sessions.open(self.now, opened);
-        let Some(name) = self.node.shards[shard].sessions.name(id) else { return };
-        let talk = match speech {
-            Speech::Native { .. } => {
-                let expires = token.and_then(|token| token.expires);
-                let durable = self.plan.setup.fsync.is_some();
-                Talk::Native(Conversation::new(name, &app, rights, expires, left, durable))
-            }
-            Speech::Raw { channel, .. } => {
-                let channel = self.plan.setup.channel(channel);
-                let begin = left.get(&channel).copied();
-                let options = self.plan.setup.options(self.clients[client].app, &channel);
-                let complete = options.overflow == Overflow::Disconnect
-                    && options.history_size >= 1_000
-                    && options.history_bytes >= 1024 * 1024
-                    && options.history_ttl >= Duration::from_secs(300)
-                    && self.plan.setup.history_bytes_max >= 1024 * 1024;
-                Talk::Raw(Listener::new(name, (app.id.clone(), channel), begin, complete))
-            }
-        };
-        let socket = self.plan.setup.socket_bytes;
-        let link = self.links.len();
-        self.links.push(Link {
-            client,
-            shard,
-            id,
-            name,
-            talk: Some(talk),
-            user: if named { user(client) } else { UserId::guest(name).as_str().to_owned() },
-            up: Pipe::new(socket),
-            down: Pipe::new(socket),
-            unsent: Vec::new(),
-            transmit: Vec::new(),
-            server_reads: Deframer::default(),
-            client_reads: Deframer::default(),
-            session_open: true,
-            server_open: true,
-            client_open: true,
-        });
-        self.trace.note(self.now, "connected", &[link as u64, client as u64, shard as u64], || name.to_string());
-        self.clients[client].link = Some(link);
-        self.node.shards[shard].links.insert((id.slot, id.serial), link);
-        self.want_turn(shard);
-        self.resubscribe(link);
-    }
-
-    /// Everything that the client had comes back with its position.
-    fn resubscribe(&mut self, link: usize) {
-        let now = self.now;
-        let Some(Talk::Native(conversation)) = &mut self.links[link].talk else { return };
-        let channels: Vec<String> = conversation.left.keys().cloned().collect();
-        let requests: Vec<Vec<u8>> =
-            channels.iter().filter_map(|channel| conversation.subscribe(now, channel, true, false)).collect();
-        requests.into_iter().for_each(|request| self.client_sends(link, TEXT, &request));
     }
 
     /// A request of one client.
@@ -155,15 +76,19 @@ impl World<'_> {
             return;
         }
         let (now, setup) = (self.now, &self.plan.setup);
+        if matches!(self.links[link].talk, Some(Talk::Pusher(_))) {
+            return self.talk_pusher(link, action);
+        }
         let Some(Talk::Native(conversation)) = &mut self.links[link].talk else { return };
         let request = match action {
-            Action::Subscribe { channel, resume, presence } => {
-                conversation.subscribe(now, &setup.channel(*channel), *resume, *presence)
+            Action::Subscribe { channel, resume, presence, rate, cached } => {
+                let wish = Wish { since: None, presence: *presence, rate: *rate, cached: *cached };
+                conversation.subscribe(now, &setup.channel(*channel), *resume, wish)
             }
             Action::Unsubscribe { pick } => conversation.unsubscribe(now, *pick),
             Action::Presence { channel } => Some(conversation.presence(now, &setup.channel(*channel))),
-            Action::History { channel, since, limit } => {
-                Some(conversation.history(now, &setup.channel(*channel), *since, *limit))
+            Action::History { channel, from, limit } => {
+                Some(conversation.history(now, &setup.channel(*channel), *from, *limit))
             }
             Action::Authenticate { token } => {
                 let Token { rights, expires } = setup.tokens[*token];
@@ -179,8 +104,33 @@ impl World<'_> {
         }
     }
 
+    /// The same in Pusher's words, as far as it has them.
+    fn talk_pusher(&mut self, link: usize, action: &Action) {
+        let client = self.links[link].client;
+        let complete = |channel: usize| {
+            let channel = self.plan.setup.channel(channel);
+            let complete = self.is_complete(client, &channel);
+            (channel, complete)
+        };
+        let asked = if let Action::Subscribe { channel, .. } = action { Some(complete(*channel)) } else { None };
+        let Some(Talk::Pusher(channels)) = &mut self.links[link].talk else { return };
+        let request = match (action, asked) {
+            (Action::Subscribe { .. }, Some((channel, complete))) if channel != OWN => {
+                channels.subscribe(&channel, complete)
+            }
+            (Action::Unsubscribe { pick }, _) => channels.unsubscribe(*pick),
+            (Action::Ping, _) => Some(br#"{"event":"pusher:ping","data":{}}"#.to_vec()),
+            _ => None,
+        };
+        if let Some(request) = request {
+            self.client_sends(link, TEXT, &request);
+        }
+    }
+
     fn publish(&mut self, link: usize, action: &Action) {
-        let Action::Publish { channel, size, exclude_self, form, answered, once, compare, cache, .. } = action else {
+        let Action::Publish { channel, size, exclude_self, form, answered, once, compare, cache, key, again, .. } =
+            action
+        else {
             return;
         };
         let channel = self.plan.setup.channel(*channel);
@@ -197,39 +147,76 @@ impl World<'_> {
                 if let Some(cache) = cache {
                     message["cache"] = json!(cache);
                 }
-                if let Some(once) = once {
-                    message["idempotency_key"] = json!(format!("key-{once}"));
+                if let Some(key) = key {
+                    message["key"] = json!(format!("k{key}"));
                 }
                 match form {
                     Form::Json => message["data"] = json!([number, filler]),
                     Form::Text => message["data"] = json!(format!("{number}:{filler}")),
                     Form::Binary => {}
                 }
-                let position = conversation.position(&channel).filter(|_| *compare);
-                let json = conversation.publish(now, &channel, number, *answered, position, message);
-                if *form != Form::Binary {
-                    return self.client_sends(link, TEXT, &json);
+                let if_position = conversation.position(&channel).filter(|_| *compare);
+                let once = once.map(|once| format!("key-{once}"));
+                let again = *again
+                    && *answered
+                    && once.is_some()
+                    && remembers_ids(&conversation.place(&channel), &self.truth.borrow());
+                let wanted = Wanted { number, answered: *answered, if_position, once };
+                let mut requests = vec![conversation.publish(now, &channel, wanted.clone(), message.clone())];
+                if again {
+                    requests.push(conversation.publish(now, &channel, wanted, message));
                 }
-                let mut bytes = u16::try_from(json.len()).unwrap_or(u16::MAX).to_be_bytes().to_vec();
-                bytes.extend(json);
-                bytes.extend(format!("{number}:{filler}").into_bytes());
-                self.client_sends(link, BINARY, &bytes);
+                for json in requests {
+                    if *form != Form::Binary {
+                        self.client_sends(link, TEXT, &json);
+                        continue;
+                    }
+                    let mut bytes = u16::try_from(json.len()).unwrap_or(u16::MAX).to_be_bytes().to_vec();
+                    bytes.extend(json);
+                    bytes.extend(format!("{number}:{filler}").into_bytes());
+                    self.client_sends(link, BINARY, &bytes);
+                }
             }
             Some(Talk::Raw(_)) => {
                 let kind = if *form == Form::Binary { BINARY } else { TEXT };
                 self.client_sends(link, kind, format!("{number}:{filler}").as_bytes());
             }
-            None => {}
+            Some(Talk::Pusher(channels)) => {
+                if let Some(request) = channels.publish(&channel, number, &filler) {
+                    self.client_sends(link, TEXT, &request);
+                }
+            }
+            Some(Talk::Listening(_) | Talk::Polling(_)) | None => {}
+        }
+    }
+
+    /// Everybody publishes at the position that they know: of those who know the same, one succeeds. Each asks once more, as if the answer had been lost.
+    fn race(&mut self, client: usize, channel: usize) {
+        let app = self.clients[client].app;
+        let channel = self.plan.setup.channel(channel);
+        let there = self.clients.iter().filter(|client| client.app == app).filter_map(|client| client.link);
+        for link in there.collect::<Vec<_>>() {
+            let number = self.next_number;
+            let Some(Talk::Native(conversation)) = &mut self.links[link].talk else { continue };
+            let Some(position) = conversation.position(&channel) else { continue };
+            self.next_number += 1;
+            let again = remembers_ids(&conversation.place(&channel), &self.truth.borrow());
+            let once = Some(format!("race-{number}"));
+            let wanted = Wanted { number, answered: true, if_position: Some(position), once };
+            let message = json!({"type": "publish", "channel": channel, "data": [number]});
+            let requests = (0..1 + usize::from(again))
+                .map(|_| conversation.publish(self.now, &channel, wanted.clone(), message.clone()));
+            let requests: Vec<Vec<u8>> = requests.collect();
+            requests.iter().for_each(|request| self.client_sends(link, TEXT, request));
         }
     }
 
     /// The application publishes, on any shard.
-    fn submit(&mut self, client: usize, channel: usize, size: usize) {
+    fn submit(&mut self, client: usize, channel: ChannelName, size: usize) {
         if !self.node.up {
             return;
         }
         let app = Arc::clone(&self.plan.setup.apps[self.clients[client].app]);
-        let Ok(channel) = ChannelName::parse(self.plan.setup.channel(channel).as_str()) else { return };
         let payload = Payload::Json(format!("[{},{:?}]", self.next_number, "x".repeat(size)).into());
         self.next_number += 1;
         let shard = self.rng.below(self.node.shards.len());
@@ -240,12 +227,12 @@ impl World<'_> {
     }
 
     /// The application asks, on any shard. Returns the ticket.
-    pub(crate) fn ask(&mut self, app: &Arc<switchboard_core::App>, command: Command) -> u64 {
+    pub(crate) fn ask(&mut self, app: &Arc<App>, command: Command) -> u64 {
         let shard = self.rng.below(self.node.shards.len());
         self.ask_on(shard, app, command)
     }
 
-    fn ask_on(&mut self, shard: usize, app: &Arc<switchboard_core::App>, command: Command) -> u64 {
+    fn ask_on(&mut self, shard: usize, app: &Arc<App>, command: Command) -> u64 {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         self.tickets.insert(ticket, self.now);
@@ -254,7 +241,7 @@ impl World<'_> {
         ticket
     }
 
-    fn client_sends(&mut self, link: usize, kind: u8, payload: &[u8]) {
+    pub(crate) fn client_sends(&mut self, link: usize, kind: u8, payload: &[u8]) {
         self.links[link].unsent.extend(frame(kind, payload));
         self.client_writes(link);
     }
@@ -282,6 +269,10 @@ impl World<'_> {
                 break;
             }
             self.trace.add(&bytes);
+            if self.links[link].plain {
+                self.receive_plain(link, &bytes)?;
+                continue;
+            }
             self.links[link].client_reads.push(&bytes);
             while let Some((kind, payload)) = self.links[link].client_reads.next() {
                 self.receive(link, kind, &payload)?;
@@ -306,15 +297,49 @@ impl World<'_> {
             return Ok(());
         }
         let truth = self.truth.borrow();
-        match &mut self.links[link].talk {
-            Some(Talk::Native(conversation)) if kind == TEXT => conversation.receive(self.now, &truth, payload),
-            Some(Talk::Native(conversation)) => conversation.receive_binary(self.now, &truth, payload),
+        let news = match &mut self.links[link].talk {
+            Some(Talk::Native(conversation)) => {
+                match kind {
+                    TEXT => conversation.receive(self.now, &truth, payload)?,
+                    _ => conversation.receive_binary(self.now, &truth, payload)?,
+                }
+                core::mem::take(&mut conversation.news)
+            }
             Some(Talk::Raw(listener)) => {
                 self.seen.messages += 1;
-                listener.receive(&truth, payload)
+                return listener.receive(&truth, payload);
             }
-            None => Ok(()),
+            Some(Talk::Pusher(channels)) => {
+                channels.receive(&truth, payload)?;
+                core::mem::take(&mut channels.news)
+            }
+            Some(Talk::Listening(_) | Talk::Polling(_)) | None => return Ok(()),
+        };
+        drop(truth);
+        news.iter().try_for_each(|news| self.learn(link, news))
+    }
+
+    /// A piece of a response came.
+    fn receive_plain(&mut self, link: usize, bytes: &[u8]) -> Result<(), Violation> {
+        self.trace.note(self.now, "received", &[link as u64], || String::from_utf8_lossy(bytes).into_owned());
+        if !self.links[link].transmit.is_empty() {
+            let wait = self.draw(self.plan.setup.wire);
+            self.after(wait, Due::Writable(link));
         }
+        let truth = self.truth.borrow();
+        let news = match &mut self.links[link].talk {
+            Some(Talk::Listening(listening)) => {
+                listening.receive(&truth, bytes)?;
+                core::mem::take(&mut listening.news)
+            }
+            Some(Talk::Polling(polling)) => {
+                polling.receive(bytes);
+                return Ok(());
+            }
+            _ => return Ok(()),
+        };
+        drop(truth);
+        news.iter().try_for_each(|news| self.learn(link, news))
     }
 
     /// The client closes in order: what it has sent before arrives.
@@ -329,6 +354,7 @@ impl World<'_> {
     /// The client's end is gone. Returns the connection, if there was one.
     fn client_closes(&mut self, client: usize) -> Option<usize> {
         let link = self.clients[client].link.take()?;
+        self.note_stays(link);
         self.links[link].client_open = false;
         self.links[link].unsent.clear();
         match self.links[link].talk.take() {
@@ -337,16 +363,42 @@ impl World<'_> {
                 self.clients[client].left = conversation.end();
             }
             Some(Talk::Raw(listener)) => self.clients[client].left.extend(listener.end()),
+            Some(Talk::Pusher(channels)) => self.seen.add(&channels.seen),
+            Some(Talk::Listening(listening)) => {
+                self.seen.add(&listening.seen);
+                self.clients[client].left.extend(listening.end());
+            }
+            Some(Talk::Polling(polling)) => self.seen.add(&polling.seen),
             None => {}
         }
         Some(link)
     }
 
     /// The client finds that the server's end is gone.
-    pub(crate) fn client_loses(&mut self, link: usize) {
-        if self.links[link].client_open {
-            self.client_closes(self.links[link].client);
+    pub(crate) fn client_loses(&mut self, link: usize) -> Result<(), Violation> {
+        if !self.links[link].client_open {
+            return Ok(());
         }
+        let client = self.links[link].client;
+        if self.links[link].plain {
+            // All that came before the end is read first, unless it reads no more.
+            self.client_reads(link)?;
+            self.end_poll(link)?;
+        }
+        if self.links[link].client_open {
+            self.client_closes(client);
+        }
+        Ok(())
+    }
+
+    fn end_poll(&mut self, link: usize) -> Result<(), Violation> {
+        let truth = self.truth.borrow();
+        let Some(Talk::Polling(polling)) = &mut self.links[link].talk else { return Ok(()) };
+        let places = polling.end(&truth)?;
+        let news = core::mem::take(&mut polling.news);
+        drop(truth);
+        self.clients[self.links[link].client].left.extend(places);
+        news.iter().try_for_each(|news| self.learn(link, news))
     }
 
     /// What the clients that are still there have seen counts too.
@@ -357,6 +409,10 @@ impl World<'_> {
     }
 }
 
-fn since((epoch, offset): (u64, u64)) -> Since {
-    Since::Position(Position { epoch: Epoch(epoch), offset })
+/// A publication that is repeated is recognised for as long as a run takes, whatever comes between.
+fn remembers_ids(place: &Place, truth: &Truth) -> bool {
+    let long = |options: &ChannelOptions| {
+        options.idempotency_ids >= 1_000 && options.idempotency_ttl >= Duration::from_secs(120)
+    };
+    !truth.short_of_memory && truth.options(place).is_some_and(long)
 }

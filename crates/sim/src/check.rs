@@ -2,7 +2,7 @@
 
 use crate::Violation;
 use crate::node::shard_id;
-use crate::plan::DiskFault;
+use crate::plan::{DiskFault, USERS};
 use crate::storage::Storage;
 use crate::world::{Due, Talk, World};
 use core::time::Duration;
@@ -36,7 +36,7 @@ impl World<'_> {
         let asked = setup.clients * most(|app| app.limits.operations_pending) * PUBLICATION;
         let pending = portions.pending_bytes_max + batch + asked;
         let replay = portions.replay_bytes_max.max(history) + portions.run_bytes + PUBLICATION;
-        let kept = setup.history_bytes_max + 1_000 * setup.channels * setup.apps.len();
+        let kept = setup.history_bytes_max + 1_000 * (setup.places() + USERS) * setup.apps.len();
         let is_kept = self.truth.borrow().kept[shard];
         let bounds = [
             ("bounds: pending", backlog.pending, pending),
@@ -71,6 +71,7 @@ impl World<'_> {
     /// Everybody has everything, and knows who is there.
     pub(crate) fn check_quiet(&mut self) -> Result<(), Violation> {
         let mut members = Members::new();
+        let mut subscribers = BTreeMap::new();
         for link in self.links.iter().filter(|link| link.session_open || link.client_open) {
             if !(link.session_open && link.client_open && link.server_open) {
                 let message = format!("{} of client {}", link.name, link.client);
@@ -82,26 +83,68 @@ impl World<'_> {
                     conversation.check_quiet(self.now, &self.truth.borrow())?;
                     for (channel, subscription) in &conversation.subscriptions {
                         let user = subscription.member.clone().unwrap_or_default();
-                        *members.entry((app, channel.clone())).or_default().entry(user).or_default() += 1;
+                        let place = conversation.place(channel);
+                        *subscribers.entry(place.clone()).or_default() += 1;
+                        let place = (app, place.1);
+                        *members.entry(place).or_default().entry(user).or_default() += 1;
                     }
                 }
                 Some(Talk::Raw(listener)) => {
                     let place = (app, listener.channel().to_owned());
+                    let id = self.plan.setup.apps[app].id.clone();
+                    *subscribers.entry((id, place.1.clone())).or_default() += 1;
                     *members.entry(place).or_default().entry(link.user.clone()).or_default() += 1;
                 }
-                None => {}
+                Some(Talk::Listening(listening)) => {
+                    listening.check_quiet(&self.truth.borrow())?;
+                    for channel in listening.subscriptions.keys() {
+                        let place = listening.place(channel);
+                        *subscribers.entry(place.clone()).or_default() += 1;
+                        *members.entry((app, place.1)).or_default().entry(link.user.clone()).or_default() += 1;
+                    }
+                }
+                Some(Talk::Pusher(channels)) => {
+                    channels.check_quiet()?;
+                    for (channel, known) in &channels.subscriptions {
+                        let place = channels.place(channel);
+                        *subscribers.entry(place.clone()).or_default() += 1;
+                        *members.entry((app, place.1)).or_default().entry(known.member.clone()).or_default() += 1;
+                    }
+                }
+                // Whoever polls is not there.
+                Some(Talk::Polling(_)) | None => {}
             }
         }
         members.retain(|(app, channel), _| self.plan.setup.options(*app, channel).presence);
         self.check_watchers(&members)?;
+        let known = |(place, users): (&(usize, String), &BTreeMap<String, u64>)| {
+            // Whoever has shown nothing is no user that an application knows.
+            let users = users.keys().filter(|user| !user.starts_with("guest-")).cloned().collect();
+            ((self.plan.setup.apps[place.0].id.clone(), place.1.clone()), users)
+        };
+        self.check_told(&members.iter().map(known).collect(), &subscribers)?;
         self.check_presence(&members)
     }
 
     fn check_watchers(&self, members: &Members) -> Result<(), Violation> {
         for link in &self.links {
-            let Some(Talk::Native(conversation)) = &link.talk else { continue };
-            for (channel, subscription) in &conversation.subscriptions {
-                let Some(users) = &subscription.users else { continue };
+            let watched: Vec<(String, &BTreeSet<String>)> = match &link.talk {
+                Some(Talk::Native(conversation)) => {
+                    let all = conversation.subscriptions.iter();
+                    all.filter_map(|(channel, known)| Some((conversation.place(channel).1, known.users.as_ref()?)))
+                        .collect()
+                }
+                Some(Talk::Listening(listening)) => {
+                    let all = listening.subscriptions.iter();
+                    all.filter_map(|(channel, known)| Some((channel.clone(), known.users.as_ref()?))).collect()
+                }
+                Some(Talk::Pusher(channels)) => {
+                    let all = channels.subscriptions.iter();
+                    all.filter_map(|(channel, known)| Some((channel.clone(), known.users.as_ref()?))).collect()
+                }
+                Some(Talk::Raw(_) | Talk::Polling(_)) | None => continue,
+            };
+            for (channel, users) in watched {
                 let there = members.get(&(self.clients[link.client].app, channel.clone()));
                 let there: BTreeSet<String> = there.into_iter().flat_map(BTreeMap::keys).cloned().collect();
                 if *users != there {
@@ -117,7 +160,7 @@ impl World<'_> {
     fn check_presence(&mut self, members: &Members) -> Result<(), Violation> {
         let mut asked = Vec::new();
         for (index, app) in self.plan.setup.apps.clone().iter().enumerate() {
-            for channel in (0..self.plan.setup.channels).map(|channel| self.plan.setup.channel(channel)) {
+            for channel in (0..self.plan.setup.places()).map(|channel| self.plan.setup.channel(channel)) {
                 let Ok(name) = ChannelName::parse(channel.as_str()) else { continue };
                 asked.push((self.ask(app, Command::Presence { channel: name, limit: None }), (index, channel)));
             }
@@ -180,6 +223,9 @@ impl World<'_> {
         }
         if let Some(message) = self.storage.as_ref().and_then(Storage::left) {
             return left("left: the journal", message);
+        }
+        if let Some(message) = self.told.left() {
+            return left("left: something that was told", message);
         }
         match self.tickets.first_key_value() {
             Some((ticket, asked)) => left("application: never answered", format!("{ticket}, asked {asked:?}")),

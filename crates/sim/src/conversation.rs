@@ -3,15 +3,17 @@
 //! Owns the promises to one client. Knows nothing of shards and sockets.
 
 use crate::Violation;
-use crate::message::{Code, Message};
+use crate::message::{Code, Message, Origin};
+use crate::plan::{OWN, Reading};
+use crate::promises::{Begins, check_duplicate, check_history, options_of};
 use crate::rights::{Right, Rights};
-use crate::subscription::{Phase, Subscription};
+use crate::subscription::{Came, Phase, Subscription, Wish};
 use crate::truth::{Place, Truth};
 use crate::world::Seen;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use switchboard_core::{App, SessionId, Time};
+use switchboard_core::{App, ChannelName, SessionId, Time};
 
 /// A position as clients keep it: epoch and offset.
 pub(crate) type Position = (u64, u64);
@@ -27,6 +29,10 @@ pub(crate) struct Conversation {
     authentications: usize,
     /// Who it was at the same moments, as presence counts it.
     users: Vec<Option<String>>,
+    /// Whether a token had named its user at the same moments.
+    named: Vec<bool>,
+    /// The own channel of the user that its tokens name.
+    own: ChannelName,
     /// When the last token that was taken ends.
     expires: Option<Time>,
     next_id: u64,
@@ -37,6 +43,10 @@ pub(crate) struct Conversation {
     /// Positions of channels that it no longer subscribes to.
     pub(crate) left: BTreeMap<String, Position>,
     welcomed: bool,
+    /// Publications that were acknowledged under an id.
+    done: BTreeSet<u64>,
+    /// What concerns others too, to be looked at by those who know them.
+    pub(crate) news: Vec<News>,
     /// The history is on a disk, which may refuse.
     durable: bool,
     pub(crate) seen: Seen,
@@ -51,13 +61,37 @@ pub(crate) struct Asked {
     what: Request,
 }
 
+/// Something that a client was told and that is not about itself alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    /// Somebody has sent it this.
+    Signal { number: u64, channel: String, sender: Option<String> },
+    /// What it sent itself has reached so many.
+    Signalled { number: u64, sessions: u64 },
+    /// The application has ended its subscription.
+    Removed { channel: String },
+    /// The connection ends.
+    Ended { code: u16 },
+}
+
+/// A publication, as a client asks for it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wanted {
+    pub(crate) number: u64,
+    pub(crate) answered: bool,
+    pub(crate) if_position: Option<Position>,
+    /// Its id.
+    pub(crate) once: Option<String>,
+}
+
 #[derive(Debug)]
 enum Request {
     Subscribe { channel: String, since: Option<Position> },
     Unsubscribe { channel: String },
-    Publish { channel: String, number: u64, if_position: Option<Position> },
+    Publish { channel: String, wanted: Wanted },
+    Signal { channel: String, number: u64 },
     Presence { channel: String },
-    History { channel: String, since: Option<Position>, limit: usize },
+    History { channel: String, from: Reading, at: Option<Position>, limit: usize },
     Authenticate { rights: Rights, user: String, expired: Option<Time> },
     Ping,
     Nonsense,
@@ -70,7 +104,8 @@ impl Conversation {
     pub(crate) fn new(
         name: SessionId,
         app: &Arc<App>,
-        rights: Rights,
+        (rights, named): (Rights, bool),
+        own: ChannelName,
         expires: Option<Time>,
         left: BTreeMap<String, Position>,
         durable: bool,
@@ -81,6 +116,10 @@ impl Conversation {
             rights: vec![rights],
             authentications: 0,
             users: Vec::new(),
+            named: vec![named],
+            own,
+            done: BTreeSet::new(),
+            news: Vec::new(),
             expires,
             next_id: 1,
             pending: BTreeMap::new(),
@@ -102,16 +141,22 @@ impl Conversation {
     }
 
     /// `None` if it is subscribed already or about to be.
-    pub(crate) fn subscribe(&mut self, now: Time, channel: &str, resume: bool, presence: bool) -> Option<Vec<u8>> {
+    pub(crate) fn subscribe(&mut self, now: Time, channel: &str, resume: bool, wish: Wish) -> Option<Vec<u8>> {
         if self.subscriptions.contains_key(channel) {
             return None;
         }
         let since = self.left.get(channel).copied().filter(|_| resume);
-        let mut message = json!({"type": "subscribe", "channel": channel, "presence": presence});
+        let mut message = json!({"type": "subscribe", "channel": channel, "presence": wish.presence});
         if let Some((epoch, offset)) = since {
             message["since"] = json!({"epoch": format!("{epoch:x}"), "offset": offset});
         }
-        self.subscriptions.insert(channel.to_owned(), Subscription::new(since, presence));
+        if wish.rate > 0 {
+            message["rate"] = json!(wish.rate);
+        }
+        if wish.cached {
+            message["cached"] = json!(true);
+        }
+        self.subscriptions.insert(channel.to_owned(), Subscription::new(now, Wish { since, ..wish }));
         Some(self.ask(now, message, Request::Subscribe { channel: channel.to_owned(), since }))
     }
 
@@ -124,23 +169,25 @@ impl Conversation {
     }
 
     /// A publication; `message` is complete but for its id. Without an id nobody answers it unless it is refused.
-    pub(crate) fn publish(
-        &mut self,
-        now: Time,
-        channel: &str,
-        number: u64,
-        answered: bool,
-        if_position: Option<Position>,
-        mut message: Value,
-    ) -> Vec<u8> {
-        if let Some((epoch, offset)) = if_position {
+    pub(crate) fn publish(&mut self, now: Time, channel: &str, wanted: Wanted, mut message: Value) -> Vec<u8> {
+        if let Some((epoch, offset)) = wanted.if_position {
             message["if_position"] = json!({"epoch": format!("{epoch:x}"), "offset": offset});
         }
-        if !answered {
+        if let Some(once) = &wanted.once {
+            message["idempotency_key"] = json!(once);
+        }
+        if !wanted.answered {
             self.nameless += 1;
             return message.to_string().into_bytes();
         }
-        self.ask(now, message, Request::Publish { channel: channel.to_owned(), number, if_position })
+        self.ask(now, message, Request::Publish { channel: channel.to_owned(), wanted })
+    }
+
+    /// To a session or to a user, by its name.
+    pub(crate) fn signal(&mut self, now: Time, channel: &str, number: u64, whom: (&str, &str)) -> Vec<u8> {
+        let mut message = json!({"type": "signal", "channel": channel, "data": [number]});
+        message[whom.0] = json!(whom.1);
+        self.ask(now, message, Request::Signal { channel: channel.to_owned(), number })
     }
 
     pub(crate) fn presence(&mut self, now: Time, channel: &str) -> Vec<u8> {
@@ -148,13 +195,15 @@ impl Conversation {
         self.ask(now, message, Request::Presence { channel: channel.to_owned() })
     }
 
-    pub(crate) fn history(&mut self, now: Time, channel: &str, since: bool, limit: usize) -> Vec<u8> {
+    pub(crate) fn history(&mut self, now: Time, channel: &str, from: Reading, limit: usize) -> Vec<u8> {
         let mut message = json!({"type": "history", "channel": channel, "limit": limit});
-        let since = self.position(channel).filter(|_| since);
-        if let Some((epoch, offset)) = since {
-            message["since"] = json!({"epoch": format!("{epoch:x}"), "offset": offset});
+        let at = self.position(channel).filter(|_| from != Reading::Latest);
+        if let Some((epoch, offset)) = at {
+            let name = if from == Reading::Since { "since" } else { "before" };
+            message[name] = json!({"epoch": format!("{epoch:x}"), "offset": offset});
         }
-        self.ask(now, message, Request::History { channel: channel.to_owned(), since, limit })
+        let from = if at.is_some() { from } else { Reading::Latest };
+        self.ask(now, message, Request::History { channel: channel.to_owned(), from, at, limit })
     }
 
     pub(crate) fn authenticate(
@@ -247,20 +296,34 @@ impl Conversation {
             }
             "message" => {
                 let number = payload.or_else(|| crate::truth::number_in(message.data?.get().as_bytes()));
-                let place = self.place(message.channel.unwrap_or_default());
-                let Some(subscription) = self.subscriptions.get_mut(&place.1) else {
+                let channel = message.channel.unwrap_or_default();
+                let place = self.place(channel);
+                let Some(subscription) = self.subscriptions.get_mut(channel) else {
                     return violation("client: a message of a channel that it does not subscribe to");
                 };
                 self.seen.messages += 1;
-                subscription.receive(truth, &place, self.name, message.offset.unwrap_or_default(), number)
+                let came = Came {
+                    offset: message.offset.unwrap_or_default(),
+                    number,
+                    conflated: message.conflated.unwrap_or_default(),
+                    cached: message.cached == Some(true),
+                };
+                self.seen.conflated += u64::from(came.conflated > 0);
+                self.seen.cached += u64::from(came.cached);
+                subscription.receive(truth, &place, self.name, came)
             }
             "ok" | "pong" | "error" => self.handle_answer(now, truth, message),
             "gap" | "caught_up" | "join" | "leave" => self.handle_event(truth, message),
+            "signal" => self.handle_signal(message),
             "unsubscribed" => {
                 let channel = message.channel.unwrap_or_default();
-                // The only reason is a token that does not cover it.
-                if self.rights.last().is_some_and(|rights| self.covers(*rights, channel)) {
-                    return violation("rights: a subscription that is covered was ended");
+                match message.code {
+                    Some(Code::Word("removed")) => self.news.push(News::Removed { channel: channel.to_owned() }),
+                    // The only other reason is a token that does not cover it.
+                    _ if self.covers(self.rights.len() - 1, channel) => {
+                        return violation("rights: a subscription that is covered was ended");
+                    }
+                    _ => {}
                 }
                 let Some(subscription) = self.subscriptions.remove(channel) else {
                     return violation("client: unsubscribed from what it does not subscribe to");
@@ -270,25 +333,50 @@ impl Conversation {
                 }
                 Ok(())
             }
-            "token_expiring" | "ping" | "disconnect" => Ok(()),
+            "disconnect" => match message.code {
+                Some(Code::Number(code)) => {
+                    self.news.push(News::Ended { code });
+                    Ok(())
+                }
+                _ => violation("client: a disconnect without a code"),
+            },
+            "token_expiring" | "ping" => Ok(()),
             _ => violation("client: an unknown message"),
         }
     }
 
     fn handle_event(&mut self, truth: &Truth, message: &Message<'_>) -> Checked {
-        let place = self.place(message.channel.unwrap_or_default());
+        let channel = message.channel.unwrap_or_default();
+        let place = self.place(channel);
         let name = self.name;
-        let Some(subscription) = self.subscriptions.get_mut(&place.1) else {
+        let Some(subscription) = self.subscriptions.get_mut(channel) else {
             return violation("client: an event of a channel that it does not subscribe to");
         };
         self.seen.gaps += u64::from(message.kind == "gap");
         match message.kind {
             "gap" => {
-                subscription.gap(truth, &place, name, message.from.unwrap_or_default(), message.to.unwrap_or_default())
+                let from = message.from.and_then(Origin::offset).unwrap_or_default();
+                subscription.gap(truth, &place, name, from, message.to.unwrap_or_default())
             }
             "caught_up" => subscription.caught_up(truth, &place, name),
             kind => subscription.presence_changed(kind == "join", message.user.unwrap_or_default()),
         }
+    }
+
+    fn handle_signal(&mut self, message: &Message<'_>) -> Checked {
+        let channel = message.channel.unwrap_or_default().to_owned();
+        if !self.subscriptions.contains_key(&channel) {
+            return violation("signal: on a channel that it does not subscribe to");
+        }
+        let Some(number) = message.data.and_then(|data| crate::truth::number_in(data.get().as_bytes())) else {
+            return violation("signal: that nobody sent");
+        };
+        let sender = match message.from {
+            Some(Origin::Sender { session }) => Some(session.to_owned()),
+            _ => return violation("signal: from nobody"),
+        };
+        self.news.push(News::Signal { number, channel, sender });
+        Ok(())
     }
 
     fn handle_answer(&mut self, now: Time, truth: &Truth, message: &Message<'_>) -> Checked {
@@ -316,36 +404,28 @@ impl Conversation {
             Request::Subscribe { channel, since } => {
                 let Some((epoch, offset)) = position else { return violation("client: subscribed without a position") };
                 let place = self.place(&channel);
-                if offset < truth.end_before(&place, epoch, asked.at) || offset > truth.end(&place, epoch) {
-                    return violation("client: subscribed at a position that is not the channel's");
-                }
-                let rights = self.rights.get(asked.authentications).copied();
-                let may_resume = rights.is_some_and(|rights| rights.allow(Right::History, &channel));
-                if message.recovered.is_some() != since.is_some() {
-                    return violation("client: recovered without having asked, or the other way round");
-                }
+                let may_resume = self.allows(asked.authentications, Right::History, &channel);
+                let begins = Begins {
+                    asked: asked.at,
+                    since,
+                    position: (epoch, offset),
+                    recovered: message.recovered,
+                    may_resume,
+                };
+                begins.check(truth, &place)?;
                 self.seen.recovered += u64::from(message.recovered == Some(true));
                 self.seen.lost += u64::from(message.recovered == Some(false) && may_resume);
-                match (message.recovered, since) {
-                    (Some(true), _) if !may_resume => {
-                        return violation("rights: a replay without the right to history");
-                    }
-                    (Some(false), Some(since)) if may_resume && since == (epoch, offset) => {
-                        return violation("client: nothing was missed, and that was not recovered");
-                    }
-                    (Some(true), Some(since)) if since.0 != epoch || since.1 > offset => {
-                        return violation("client: recovered from a position of another epoch");
-                    }
-                    _ => {}
-                }
                 let Some(subscription) =
                     self.subscriptions.get_mut(&channel).filter(|known| known.phase == Phase::Asked)
                 else {
                     return violation("client: subscribed to what had ended");
                 };
+                let options = options_of(&self.app, &channel);
                 subscription.member = self.users.get(asked.authentications).cloned().flatten();
                 let from = since.filter(|_| message.recovered == Some(true));
                 subscription.begin((epoch, offset), from.map(|(_, offset)| offset));
+                let recovered = message.recovered == Some(true);
+                subscription.expect(truth, &place, self.name, &options, may_resume, recovered);
                 let users = message.users.as_ref().map(|users| users.iter().map(|user| user.user.to_owned()).collect());
                 subscription.list_users(users, self.app.limits.presence_users)
             }
@@ -356,14 +436,17 @@ impl Conversation {
                 self.left.insert(channel, subscription.position());
                 Ok(())
             }
-            Request::Publish { channel, number, if_position } => {
+            Request::Publish { channel, wanted: Wanted { number, if_position, once, .. } } => {
                 let place = self.place(&channel);
                 let Some((epoch, offset)) = position else { return violation("client: published without a position") };
                 let Some(record) = truth.at(&place, epoch, offset) else {
                     return violation("client: published at a place where nothing is");
                 };
+                if once.is_some() {
+                    self.done.insert(number);
+                }
                 if message.duplicate == Some(true) {
-                    return Ok(());
+                    return check_duplicate(truth, &place, (epoch, offset), asked.at, once.as_deref(), self.durable);
                 }
                 let on_time = record.at >= asked.at && record.at <= now;
                 let on_condition = if_position
@@ -372,6 +455,11 @@ impl Conversation {
                     return Ok(());
                 }
                 violation("client: published at a place where something else is")
+            }
+            Request::Signal { number, .. } => {
+                let Some(sessions) = message.sessions else { return violation("signal: an answer without a count") };
+                self.news.push(News::Signalled { number, sessions });
+                Ok(())
             }
             Request::Presence { .. } => {
                 let users: BTreeSet<&str> = message.users.iter().flatten().map(|user| user.user).collect();
@@ -383,16 +471,17 @@ impl Conversation {
                 }
                 Ok(())
             }
-            Request::History { channel, since, limit } => {
+            Request::History { channel, from, at, limit } => {
                 let place = self.place(&channel);
                 let Some(position) = position else { return violation("client: history without a position") };
-                check_history(truth, &place, message, position, since, limit)
+                check_history(truth, &place, message, position, (from, at), limit)
             }
             Request::Authenticate { rights, user, expired } => {
                 if message.user != Some(&*user) || expired.is_some_and(|at| at <= asked.at) {
                     return violation("rights: a token that is not good was taken");
                 }
                 self.users.push(Some(user));
+                self.named.push(true);
                 self.rights.push(rights);
                 self.expires = expired;
                 Ok(())
@@ -404,6 +493,7 @@ impl Conversation {
 
     fn handle_error(&mut self, now: Time, message: &Message<'_>, asked: Asked) -> Checked {
         let Some(Code::Word(code)) = message.code else { return violation("client: an error without a code") };
+        let is = message.position.as_ref().and_then(|position| Some((position.epoch()?, position.offset)));
         let refused_rightly = match code {
             "rate_limited" => self.app.limits.operations_per_second > 0,
             "permission_denied" => self.check_allowed(&asked).is_err() || self.has_lost_the_right(&asked),
@@ -412,14 +502,33 @@ impl Conversation {
             "limit_exceeded" => {
                 matches!(asked.what, Request::Subscribe { .. }) && self.subscriptions.len() > self.app.limits.channels
             }
-            "history_lost" => matches!(asked.what, Request::History { since: Some(_), .. }),
-            "conflict" => {
-                let is = message.position.as_ref().and_then(|position| Some((position.epoch()?, position.offset)));
-                matches!(asked.what, Request::Publish { if_position: Some(wanted), .. } if is.is_some_and(|is| is != wanted))
-            }
+            "history_lost" => match asked.what {
+                // Before a position, less is kept, but it is not lost.
+                Request::History { from: Reading::Before, at: Some(at), .. } => {
+                    is.is_some_and(|is| is.0 != at.0 || is.1 < at.1)
+                }
+                Request::History { at, .. } => at.is_some(),
+                _ => false,
+            },
+            "conflict" => match &asked.what {
+                Request::Publish { wanted, .. } if self.done.contains(&wanted.number) => {
+                    return violation("client: a publication that was acknowledged is in conflict with itself");
+                }
+                Request::Publish { wanted, .. } => {
+                    wanted.if_position.is_some() && is.is_some() && is != wanted.if_position
+                }
+                _ => false,
+            },
             "not_subscribed" => match &asked.what {
                 Request::Unsubscribe { channel } => {
                     self.subscriptions.get(channel).is_none_or(|known| known.phase != Phase::Leaving)
+                }
+                _ => false,
+            },
+            "removed" => match &asked.what {
+                Request::Subscribe { channel, .. } => {
+                    self.news.push(News::Removed { channel: channel.clone() });
+                    true
                 }
                 _ => false,
             },
@@ -435,6 +544,7 @@ impl Conversation {
             Request::Authenticate { .. } => {
                 self.rights.extend(self.rights.last().copied());
                 self.users.extend(self.users.last().cloned());
+                self.named.extend(self.named.last().copied());
             }
             Request::Subscribe { channel, .. } => _ = self.subscriptions.remove(&channel),
             Request::Unsubscribe { channel } => {
@@ -452,27 +562,39 @@ impl Conversation {
     /// A token that came after the request may have taken its right away before the answer.
     fn has_lost_the_right(&self, asked: &Asked) -> bool {
         let Request::Subscribe { channel, .. } = &asked.what else { return false };
-        let later = self.rights.iter().skip(asked.authentications);
-        later.into_iter().any(|rights| !self.covers(*rights, channel))
+        (asked.authentications..self.rights.len()).any(|moment| !self.covers(moment, channel))
     }
 
-    /// Whether the rights cover the subscription as it was asked for.
-    fn covers(&self, rights: Rights, channel: &str) -> bool {
+    /// Whether the rights after so many `authenticate`s cover the subscription as it was asked for.
+    fn covers(&self, moment: usize, channel: &str) -> bool {
         let watches = self.subscriptions.get(channel).is_some_and(|subscription| subscription.watches);
-        rights.allow(Right::Subscribe, channel) && (!watches || rights.allow(Right::Presence, channel))
+        self.allows(moment, Right::Subscribe, channel) && (!watches || self.allows(moment, Right::Presence, channel))
+    }
+
+    /// Whether it may do this after so many `authenticate`s. Its user's own channel is no matter of grants.
+    fn allows(&self, moment: usize, right: Right, channel: &str) -> bool {
+        if channel == OWN {
+            let reads = matches!(right, Right::Subscribe | Right::Presence | Right::History);
+            return reads && self.named.get(moment) == Some(&true);
+        }
+        self.rights.get(moment).is_some_and(|rights| rights.allow(right, channel))
     }
 
     fn check_allowed(&self, asked: &Asked) -> Checked {
         // The answers to earlier `authenticate`s are here: they come at once.
-        let Some(rights) = self.rights.get(asked.authentications) else { return Ok(()) };
+        let moment = asked.authentications;
+        if moment >= self.rights.len() {
+            return Ok(());
+        }
         let (right, channel) = match &asked.what {
             Request::Subscribe { channel, .. } => (Right::Subscribe, channel),
             Request::Publish { channel, .. } => (Right::Publish, channel),
             Request::Presence { channel } => (Right::Presence, channel),
             Request::History { channel, .. } => (Right::History, channel),
+            Request::Signal { channel, .. } => (Right::Signal, channel),
             _ => return Ok(()),
         };
-        if !rights.allow(right, channel) || matches!(right, Right::Subscribe) && !self.covers(*rights, channel) {
+        if !self.allows(moment, right, channel) || matches!(right, Right::Subscribe) && !self.covers(moment, channel) {
             return violation("rights: done without the right");
         }
         Ok(())
@@ -497,50 +619,20 @@ impl Conversation {
         Ok(())
     }
 
-    fn place(&self, channel: &str) -> Place {
-        (self.app.id.clone(), channel.to_owned())
+    pub(crate) fn place(&self, channel: &str) -> Place {
+        let name = if channel == OWN { self.own.as_str() } else { channel };
+        (self.app.id.clone(), name.to_owned())
     }
-}
 
-fn check_history(
-    truth: &Truth,
-    place: &Place,
-    message: &Message<'_>,
-    (epoch, end): Position,
-    since: Option<Position>,
-    limit: usize,
-) -> Checked {
-    let publications = message.publications.as_deref().unwrap_or_default();
-    if publications.len() > limit || message.more.is_none() {
-        return violation("history: more than was asked for");
+    /// Whether nothing has changed what it may do.
+    pub(crate) fn keeps_its_rights(&self) -> bool {
+        self.authentications == 0
     }
-    let mut last = None;
-    for publication in publications {
-        let known = truth.at(place, epoch, publication.offset).map(|record| record.number);
-        if known.is_none() || known != publication.number() {
-            return violation("history: something that was not published there");
-        }
-        if last.is_some_and(|last| last >= publication.offset || truth.is_known(place, epoch, last, publication.offset))
-        {
-            return violation("history: out of order or with a hole");
-        }
-        last = Some(publication.offset);
+
+    /// Who it is now, if a token has said so.
+    pub(crate) fn user(&self) -> Option<&str> {
+        self.users.last().and_then(Option::as_deref).filter(|_| self.named.last() == Some(&true))
     }
-    let first = publications.first().map(|publication| publication.offset);
-    match since {
-        Some((wanted, after)) => {
-            let next = truth.between(place, epoch, after, u64::MAX).first().map(|record| record.offset);
-            let complete = message.more == Some(true) || last.unwrap_or(after) == end;
-            if wanted != epoch || first.is_some() && first != next || !complete {
-                return violation("history: not what follows the position");
-            }
-        }
-        None if last.is_some_and(|last| truth.is_known(place, epoch, last, end + 1)) => {
-            return violation("history: not the latest");
-        }
-        None => {}
-    }
-    Ok(())
 }
 
 pub(crate) fn violation(kind: &'static str) -> Checked {

@@ -81,6 +81,7 @@ impl Truth {
             log.records.push(Record {
                 offset,
                 number,
+                key: publication.key.clone(),
                 exclude: None,
                 at: publication.timestamp,
                 told: self.now,

@@ -11,14 +11,22 @@
 
 mod actions;
 mod check;
+mod connect;
 mod conversation;
+mod draw;
 mod found;
 mod kept;
 mod listener;
+mod listening;
 mod message;
 mod node;
+mod notices;
 mod pipe;
 mod plan;
+mod polling;
+mod promises;
+mod pusher;
+mod reach;
 mod recorder;
 mod rights;
 mod shrink;
@@ -30,7 +38,8 @@ mod why;
 mod world;
 
 pub use kept::{Kept, kept};
-pub use plan::{Action, DiskFault, End, Form, Plan, Setup, Speech, Step};
+pub use listening::Look;
+pub use plan::{Action, DiskFault, End, Form, Plan, Reading, SIGNED, Setup, Speech, Step};
 pub use shrink::{Shrunk, shrink};
 pub use world::{Report, Seen, simulate};
 

@@ -13,12 +13,14 @@ pub(crate) struct Listener {
     last: Option<(u64, u64)>,
     /// Nothing can be missing without a word: the history is large and the policy is to disconnect.
     complete: bool,
+    /// The first may be the value that the channel keeps for those who come.
+    pub(crate) may_begin_earlier: bool,
     heard: bool,
 }
 
 impl Listener {
     pub(crate) fn new(name: SessionId, place: Place, since: Option<(u64, u64)>, complete: bool) -> Self {
-        Self { name, place, last: since, complete, heard: false }
+        Self { name, place, last: since, complete, may_begin_earlier: false, heard: false }
     }
 
     pub(crate) fn channel(&self) -> &str {
@@ -44,7 +46,8 @@ impl Listener {
         if let Some((before, last)) = self.last
             && before == epoch
         {
-            if offset <= last {
+            // The value that the channel keeps for those who come is older than where it is.
+            if offset <= last && (self.heard || !self.may_begin_earlier) {
                 return Err(Violation::new("raw: a message twice or too late", format!("{offset} after {last}")));
             }
             let mut between = truth.between(place, epoch, last, offset).iter();

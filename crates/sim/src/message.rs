@@ -25,11 +25,16 @@ pub(crate) struct Message<'a> {
     pub(crate) code: Option<Code<'a>>,
     pub(crate) user: Option<&'a str>,
     pub(crate) session: Option<&'a str>,
-    pub(crate) from: Option<u64>,
+    #[serde(borrow)]
+    pub(crate) from: Option<Origin<'a>>,
     pub(crate) to: Option<u64>,
     #[serde(borrow)]
     pub(crate) data: Option<&'a RawValue>,
     pub(crate) offset: Option<u64>,
+    pub(crate) encoding: Option<&'a str>,
+    pub(crate) conflated: Option<u64>,
+    pub(crate) cached: Option<bool>,
+    pub(crate) sessions: Option<u64>,
     #[serde(borrow)]
     pub(crate) messages: Option<Vec<&'a RawValue>>,
 }
@@ -39,7 +44,24 @@ pub(crate) struct Message<'a> {
 #[serde(untagged)]
 pub(crate) enum Code<'a> {
     Word(&'a str),
-    Number(#[expect(dead_code, reason = "that it is a number is all that is checked")] u16),
+    Number(u16),
+}
+
+/// Of a gap it is an offset, of a signal who sent it.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Origin<'a> {
+    Offset(u64),
+    Sender { session: &'a str },
+}
+
+impl Origin<'_> {
+    pub(crate) fn offset(self) -> Option<u64> {
+        match self {
+            Self::Offset(offset) => Some(offset),
+            Self::Sender { .. } => None,
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -71,13 +93,44 @@ pub(crate) struct Published<'a> {
 
 impl Published<'_> {
     pub(crate) fn number(&self) -> Option<u64> {
-        let text = self.data.get();
-        match self.encoding {
-            None => number_in(text.as_bytes()),
-            Some("base64") => number_in(&decode_base64(text.trim_matches('"'))?),
-            Some(_) => None,
-        }
+        number(self.data, self.encoding)
     }
+}
+
+impl Message<'_> {
+    /// The number in what was published.
+    pub(crate) fn number(&self) -> Option<u64> {
+        number(self.data?, self.encoding)
+    }
+}
+
+fn number(data: &RawValue, encoding: Option<&str>) -> Option<u64> {
+    let text = data.get();
+    match encoding {
+        None => number_in(text.as_bytes()),
+        Some("base64") => number_in(&decode_base64(text.trim_matches('"'))?),
+        Some(_) => None,
+    }
+}
+
+/// A cursor as the reference describes it: where a client stands on each of its channels, in their order.
+pub(crate) fn parse_cursor(cursor: &str) -> Option<Vec<Option<(u64, u64)>>> {
+    let mut epochs = Vec::new();
+    let parse = |part: &str| {
+        if part.is_empty() {
+            return Some(None);
+        }
+        let (epoch, offset) = part.split_once(':')?;
+        let epoch = match epoch.strip_prefix('.') {
+            Some(number) => *epochs.get(number.parse::<usize>().ok()?)?,
+            None => {
+                epochs.push(u64::from_str_radix(epoch, 16).ok()?);
+                *epochs.last()?
+            }
+        };
+        Some(Some((epoch, offset.parse().ok()?)))
+    };
+    cursor.split(',').map(parse).collect()
 }
 
 /// The header and the payload of a binary frame.
@@ -88,7 +141,7 @@ pub(crate) fn split_binary(frame: &[u8]) -> Option<(&str, &[u8])> {
 }
 
 /// RFC 4648 §4.
-fn decode_base64(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn decode_base64(text: &str) -> Option<Vec<u8>> {
     let value = |byte: u8| -> Option<u32> {
         Some(u32::from(match byte {
             b'A'..=b'Z' => byte - b'A',
@@ -122,6 +175,15 @@ mod tests {
             assert_eq!(decode_base64(text).unwrap(), bytes.as_bytes());
         }
         assert_eq!(decode_base64("!"), None);
+    }
+
+    #[test]
+    fn cursors_of_the_reference() {
+        assert_eq!(
+            parse_cursor("5f0c2a:13,.0:4,,e1:0"),
+            Some(vec![Some((0x5f_0c2a, 13)), Some((0x5f_0c2a, 4)), None, Some((0xe1, 0))])
+        );
+        assert_eq!((parse_cursor(".0:1"), parse_cursor("x")), (None, None));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::plan::{End, Setup};
 use crate::recorder::{Inner, Recorder};
 use crate::rights;
 use crate::truth::Truth;
-use crate::world::{Due, World};
+use crate::world::{Due, Talk, World};
 use core::cell::RefCell;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use switchboard_core::Time;
 use switchboard_hub::{Mail, Outbox, Shard, ShardConfig, ShardId};
 use switchboard_session::{Directory, Incoming, Sessions};
-use switchboard_testkit::{FakeDirectory, Rng, TestFraming};
+use switchboard_testkit::{FakeDirectory, PlainFraming, Rng, TestFraming};
 
 /// All shards of the node.
 #[derive(Debug)]
@@ -64,7 +64,7 @@ impl Node {
             let shard = Shard::new(config, broker);
             let directory: Arc<dyn Directory> = directory.clone();
             OneShard {
-                sessions: Sessions::new(shard, directory, vec![Box::new(TestFraming)]),
+                sessions: Sessions::new(shard, directory, vec![Box::new(TestFraming), Box::new(PlainFraming)]),
                 turn_planned: false,
                 timer: None,
                 waiting_links: Vec::new(),
@@ -124,6 +124,7 @@ impl World<'_> {
                 self.after(Duration::ZERO, Due::ToServer(link));
             }
         }
+        self.hear(shard)?;
         self.send_mail(shard);
         self.ask_store(shard);
         let one = &mut self.node.shards[shard];
@@ -246,7 +247,9 @@ impl World<'_> {
 
     /// Writes what is queued for a client, as far as the way takes it.
     pub(crate) fn flush(&mut self, link: usize) {
-        self.close_if_told(link);
+        if !self.links[link].plain {
+            self.close_if_told(link);
+        }
         while self.links[link].server_open && self.fill(link) {
             let Self { links, rng, plan, .. } = self;
             let one = &mut links[link];
@@ -258,13 +261,61 @@ impl World<'_> {
             self.trace.note(self.now, "write", &[link as u64, taken as u64], String::new);
             self.at(arrives, Due::ToClient(link));
         }
+        if self.links[link].ending && self.links[link].transmit.is_empty() {
+            self.end_response(link);
+        }
+    }
+
+    /// Takes what a response has to say, as its dialect sends it: with some, that is their end.
+    fn fill_plain(&mut self, link: usize) {
+        let one = &mut self.links[link];
+        if !one.session_open {
+            return;
+        }
+        let sessions = &mut self.node.shards[one.shard].sessions;
+        let mut output = VecDeque::new();
+        let polls = matches!(one.talk, Some(Talk::Polling(_)));
+        if polls || sessions.closing(one.id).is_some() {
+            sessions.take_output(one.id, usize::MAX, &mut output);
+        } else if one.transmit.is_empty() {
+            sessions.take_output(one.id, WRITE_BYTES, &mut output);
+        }
+        let ends = sessions.closing(one.id).is_some();
+        if ends && !polls {
+            sessions.take_output(one.id, usize::MAX, &mut output);
+        }
+        output.iter().for_each(|piece| one.transmit.extend_from_slice(piece));
+        if sessions.wants_turn() {
+            let shard = one.shard;
+            self.want_turn(shard);
+        }
+        if ends {
+            self.links[link].ending = true;
+            self.end_session(link);
+            self.after(CLOSE_TIMEOUT, Due::ServerLoses(link));
+        }
+    }
+
+    /// All of a response is written: its end comes behind it.
+    fn end_response(&mut self, link: usize) {
+        let Self { links, rng, plan, .. } = self;
+        let one = &mut links[link];
+        if core::mem::replace(&mut one.server_open, false) {
+            let arrived = one.down.write(self.now, &[], plan.setup.wire, rng).1;
+            self.trace.note(self.now, "closed", &[link as u64], String::new);
+            let wait = self.draw(self.plan.setup.wire);
+            self.at(arrived.max(self.now) + wait, Due::ClientLoses(link));
+        }
     }
 
     /// Moves some of the outbox to the transport's queue. Returns whether that has anything.
     fn fill(&mut self, link: usize) -> bool {
+        if self.links[link].plain {
+            self.fill_plain(link);
+        }
         let one = &mut self.links[link];
         let shard = one.shard;
-        if one.transmit.is_empty() && one.session_open {
+        if one.transmit.is_empty() && one.session_open && !one.plain {
             let sessions = &mut self.node.shards[shard].sessions;
             if let Some(outbox) = sessions.outbox(one.id) {
                 while one.transmit.len() < WRITE_BYTES
@@ -298,6 +349,7 @@ impl World<'_> {
 
     /// The transport is over for the session, whatever is still to be written.
     pub(crate) fn end_session(&mut self, link: usize) {
+        self.note_stays(link);
         let one = &mut self.links[link];
         if core::mem::replace(&mut one.session_open, false) {
             let (shard, id) = (one.shard, one.id);

@@ -1,15 +1,15 @@
 //! What a seed stands for: a node, how bad its world is, and what its clients will try to do.
 //!
-//! Everything is drawn before the run begins, so that a step can be left out and the others stay what they were.
+//! Everything is [drawn](crate::draw) before the run begins, so that a step can be left out and the others stay what they were.
 
+use crate::listening::Look;
 use crate::pipe::Latency;
-use crate::rights::{Rights, Token};
+use crate::rights::Token;
 use core::time::Duration;
 use std::sync::Arc;
-use switchboard_core::{App, AppId, ChannelName, ChannelOptions, Channels, Limits, Overflow, Time};
-use switchboard_hub::{Portions, TraceOptions};
+use switchboard_core::{App, Time};
+use switchboard_hub::Portions;
 use switchboard_store::Fsync;
-use switchboard_testkit::Rng;
 
 /// A whole run, before it has begun.
 #[derive(Clone, Debug)]
@@ -29,7 +29,7 @@ pub struct Setup {
     pub shards: u16,
     /// Applications; the channels of both have the same names.
     pub apps: Vec<Arc<App>>,
-    /// Channels of each application. The first half is named `a:…`, the others `b:…`.
+    /// Channels of each application that are named `a:…` (the first half) or `b:…`. Behind them come those of [`SIGNED`].
     pub channels: usize,
     /// Clients, one connection each at a time.
     pub clients: usize,
@@ -41,11 +41,11 @@ pub struct Setup {
     pub mail_batches: usize,
     /// How much a shard does at once.
     pub portions: Portions,
-    /// From client to server and back.
+    /// Reading client to server and back.
     pub wire: Latency,
-    /// From shard to shard.
+    /// Reading shard to shard.
     pub mail: Latency,
-    /// From the first input of a turn to its end.
+    /// Reading the first input of a turn to its end.
     pub turn: Latency,
     /// Bytes of one direction of a connection that the kernels hold.
     pub socket_bytes: usize,
@@ -92,6 +92,10 @@ pub enum Action {
         resume: bool,
         /// With presence.
         presence: bool,
+        /// Deliveries of each key in a second at most; 0 is as many as there are.
+        rate: u32,
+        /// With the channel's cached value.
+        cached: bool,
     },
     /// Unsubscribe from the `pick`th of its channels.
     Unsubscribe {
@@ -118,6 +122,24 @@ pub enum Action {
         compare: bool,
         /// What becomes of the channel's cached value: kept so, or cleared.
         cache: Option<&'static str>,
+        /// Which earlier publication it replaces for those who get the latest only.
+        key: Option<usize>,
+        /// And the same once more, as if the answer had been lost.
+        again: bool,
+    },
+    /// Everybody who knows a channel's position publishes on the condition that it is still that.
+    Race {
+        /// Where.
+        channel: usize,
+    },
+    /// Send to another client alone.
+    Signal {
+        /// Where they meet.
+        channel: usize,
+        /// To which client.
+        whom: usize,
+        /// To all of its user.
+        by_user: bool,
     },
     /// Ask who is there.
     Presence {
@@ -128,8 +150,8 @@ pub enum Action {
     History {
         /// Of which channel.
         channel: usize,
-        /// After the position that it knows.
-        since: bool,
+        /// Where.
+        from: Reading,
         /// At most.
         limit: usize,
     },
@@ -161,6 +183,20 @@ pub enum Action {
         channel: usize,
         /// Bytes of filler.
         size: usize,
+    },
+    /// The application sends to a user.
+    SendToUser {
+        /// The user of this client.
+        whom: usize,
+    },
+    /// The application ends sessions, or their subscription to a channel.
+    Control {
+        /// Of which client.
+        whom: usize,
+        /// Of all of its user.
+        by_user: bool,
+        /// The subscription to this channel and not the sessions.
+        channel: Option<usize>,
     },
     /// Nothing: a step that was left out.
     Nothing,
@@ -226,6 +262,43 @@ pub enum Speech {
         /// Hears itself.
         echo: bool,
     },
+    /// A stream over plain HTTP.
+    Listen {
+        /// To which channels.
+        channels: (usize, Option<usize>),
+        /// How it looks.
+        look: Look,
+        /// With presence.
+        presence: bool,
+        /// Deliveries of each key in a second at most.
+        rate: u32,
+        /// With cached values.
+        cached: bool,
+    },
+    /// One poll.
+    Poll {
+        /// Of which channels.
+        channels: (usize, Option<usize>),
+        /// Messages at most.
+        limit: usize,
+        /// How long it waits, in milliseconds.
+        wait: u64,
+        /// With cached values.
+        cached: bool,
+    },
+    /// Pusher Channels.
+    Pusher,
+}
+
+/// Where history is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// The latest.
+    Latest,
+    /// After the position that the client knows.
+    Since,
+    /// Before the position that the client knows.
+    Before,
 }
 
 /// What a payload looks like.
@@ -245,214 +318,7 @@ pub(crate) const BEGIN: Time = Time::from_millis(1_700_000_000_000);
 /// Names of users. Each client is always the same one; several clients are one user.
 pub(crate) const USERS: usize = 5;
 
-impl Plan {
-    /// Draws everything from a seed.
-    pub fn new(seed: u64, operations: usize) -> Self {
-        let mut rng = Rng::new(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0x51D0_0001);
-        let setup = Setup::draw(&mut rng);
-        let weights = Weights::draw(&mut rng);
-        let pace = [200, 1_000, 5_000][rng.below(3)];
-        let steps = (0..operations).map(|_| draw_step(&mut rng, &setup, &weights, pace)).collect();
-        Self { seed, setup, steps }
-    }
-}
-
-impl Setup {
-    fn draw(rng: &mut Rng) -> Self {
-        let shards = 1 + rng.below(4);
-        let small = rng.one_in(2);
-        let portions = Portions {
-            walk_subscribers: pick(rng, &[1, 2, 3, 1_024]),
-            run_bytes: pick(rng, &[300, 1_000, 64 * 1024]),
-            replay_bytes_max: pick(rng, &[8_000, 16 * 1024 * 1024]),
-            catch_up_bytes: pick(rng, &[500, 2_000, 256 * 1024]),
-            pending_bytes_max: pick(rng, &[2_000, 20_000, 8 * 1024 * 1024]),
-            ..Portions::default()
-        };
-        let unanswered_bytes_max = portions.replay_bytes_max / 2;
-        // Everybody is traced, in some runs for a short time only.
-        let trace = TraceOptions { steps: if portions.catch_up_bytes == 500 { 300 } else { 4_096 }, sample: 1 };
-        let portions = Portions { unanswered_bytes_max, trace, ..portions };
-        let usual = Portions { trace, ..Portions::default() };
-        let tokens = Token::all();
-        let mut setup = Self {
-            shards: u16::try_from(shards).unwrap_or(1),
-            apps: Vec::new(),
-            channels: 2 + rng.below(6),
-            clients: 4 + rng.below(14),
-            tokens,
-            mailbox_bytes: pick(rng, &[400, 2_000, 1024 * 1024]),
-            mail_batches: pick(rng, &[1, 2, 8]),
-            portions: if small { portions } else { usual },
-            wire: draw_latency(rng, 5_000),
-            mail: draw_latency(rng, 300),
-            turn: draw_latency(rng, 100),
-            socket_bytes: pick(rng, &[700, 4_000, 64 * 1024]),
-            history_bytes_max: pick(rng, &[20_000, 64 * 1024 * 1024]),
-            fsync: pick(rng, &FSYNC),
-            segment_bytes: pick(rng, &[700, 3_000, 40_000]),
-            disk: draw_latency(rng, 2_000),
-            store_batches: pick(rng, &[1, 2, 64]),
-            asked_bytes_max: pick(rng, &[2_000, 20_000, 8 * 1024 * 1024]),
-        };
-        setup.apps = ["one", "two"].map(|name| Arc::new(draw_app(name, rng))).into();
-        setup
-    }
-
-    /// How a channel of an application behaves.
-    pub(crate) fn options(&self, app: usize, channel: &str) -> ChannelOptions {
-        let name = ChannelName::parse(channel).expect("the plan's names are good");
-        ChannelOptions::clone(self.apps[app].channels.of(&name))
-    }
-
-    /// A channel's name.
-    pub(crate) fn channel(&self, number: usize) -> String {
-        let half = if number < self.channels / 2 { "a" } else { "b" };
-        format!("{half}:{number}")
-    }
-}
-
-/// In memory one time of three; else mostly with the promise that is the hardest to keep.
-const FSYNC: [Option<Fsync>; 6] = [
-    None,
-    None,
-    Some(Fsync::Always),
-    Some(Fsync::Always),
-    Some(Fsync::Interval(Duration::from_millis(50))),
-    Some(Fsync::Never),
-];
-
-fn draw_latency(rng: &mut Rng, scale: u64) -> Latency {
-    let min = rng.number() % scale;
-    Latency { min, max: min + pick(rng, &[0, scale, 10 * scale, 50 * scale]) }
-}
-
-fn draw_app(name: &str, rng: &mut Rng) -> App {
-    let limits = Limits {
-        operations_per_second: pick(rng, &[0, 0, 50]),
-        operations_burst: 40,
-        operations_pending: pick(rng, &[2, 8, 128]),
-        outbox_bytes: pick(rng, &[2_500, 8_000, 64 * 1024, 1024 * 1024]),
-        channels: pick(rng, &[3, 128]),
-        presence_users: pick(rng, &[3, 10_000]),
-        heartbeat: Duration::from_secs(pick(rng, &[2, 25])),
-        ..Limits::default()
-    };
-    let [a, b] = ["a", "b"].map(|name| (name, draw_options(rng)));
-    let channels = Channels::default().with_namespace(a.0, a.1).with_namespace(b.0, b.1);
-    let anonymous = (!rng.one_in(3)).then(|| Rights::Guest.grants());
-    App { limits, channels, anonymous, ..App::new(AppId::new(name)) }
-}
-
-fn draw_options(rng: &mut Rng) -> ChannelOptions {
-    ChannelOptions {
-        history_size: pick(rng, &[0, 5, 30, 1_000]),
-        history_bytes: pick(rng, &[3_000, 1024 * 1024]),
-        history_ttl: Duration::from_secs(pick(rng, &[1, 10, 300])),
-        presence: !rng.one_in(4),
-        idempotency_ttl: Duration::from_secs(pick(rng, &[2, 120])),
-        idempotency_ids: pick(rng, &[0, 2, 1_000]),
-        cache_ttl: Duration::from_secs(pick(rng, &[5, 60])),
-        overflow: if rng.one_in(3) { Overflow::DropOldest } else { Overflow::Disconnect },
-        ..ChannelOptions::default()
-    }
-}
-
-/// How often what is tried, against the others. Some kinds of step do not come at all, so that others come together more often.
-#[derive(Debug)]
-struct Weights([usize; KINDS]);
-
-const KINDS: usize = 16;
-
-impl Weights {
-    fn draw(rng: &mut Rng) -> Self {
-        //             conn sub unsub publ pres hist auth nons ping stall read leave cut vanish submit disk
-        let mut weights = [14, 20, 6, 40, 4, 6, 3, 1, 1, 5, 7, 2, 5, 2, 6, 1];
-        for weight in weights.iter_mut().skip(2) {
-            match rng.below(5) {
-                0 => *weight = 0,
-                1 => *weight *= 3,
-                _ => {}
-            }
-        }
-        // Whatever else: something is published.
-        weights[3] = weights[3].max(10);
-        Self(weights)
-    }
-
-    fn pick(&self, rng: &mut Rng) -> usize {
-        let mut ticket = rng.below(self.0.iter().sum());
-        for (kind, weight) in self.0.iter().enumerate() {
-            if ticket < *weight {
-                return kind;
-            }
-            ticket -= weight;
-        }
-        0
-    }
-}
-
-fn draw_step(rng: &mut Rng, setup: &Setup, weights: &Weights, pace: u64) -> Step {
-    let after = match rng.below(400) {
-        0 => Duration::from_millis(rng.number() % 8_000),
-        1..=5 => Duration::from_millis(rng.number() % 300),
-        6..=200 => Duration::ZERO,
-        _ => Duration::from_micros(rng.number() % pace),
-    };
-    let client = rng.below(setup.clients);
-    // Few channels are busy, most are not.
-    let channel = if rng.one_in(2) { rng.below(2) } else { rng.below(setup.channels) };
-    let action = match weights.pick(rng) {
-        0 => Action::Connect {
-            token: (!rng.one_in(4)).then(|| rng.below(Token::KINDS)),
-            speech: if rng.one_in(5) {
-                Speech::Raw { channel, echo: !rng.one_in(3) }
-            } else {
-                Speech::Native { batch: rng.one_in(2) }
-            },
-        },
-        1 => Action::Subscribe { channel, resume: !rng.one_in(4), presence: rng.one_in(3) },
-        2 => Action::Unsubscribe { pick: rng.below(8) },
-        3 => Action::Publish {
-            channel,
-            count: if rng.one_in(6) { 1 + rng.below(12) } else { 1 },
-            size: [20, 200, 900][rng.below(3)],
-            exclude_self: rng.one_in(6),
-            form: [Form::Json, Form::Json, Form::Text, Form::Binary][rng.below(4)],
-            answered: !rng.one_in(5),
-            once: rng.one_in(6).then(|| rng.below(4)),
-            compare: rng.one_in(8),
-            cache: rng.one_in(8).then(|| pick(rng, &["keep", "keep", "clear"])),
-        },
-        4 => Action::Presence { channel },
-        5 => Action::History { channel, since: rng.one_in(2), limit: [1, 3, 100][rng.below(3)] },
-        6 => Action::Authenticate { token: rng.below(Token::KINDS) },
-        7 => Action::Nonsense { kind: rng.below(4) },
-        8 => Action::Ping,
-        9 => Action::Stall,
-        10 => Action::Read,
-        11 => Action::Leave,
-        12 if rng.one_in(60) => Action::Crash {
-            down: Duration::from_millis(rng.number() % 2_000),
-            end: pick(rng, &[End::Kill, End::Power, End::Power, End::Order]),
-            flip: rng.one_in(8).then(|| rng.number()),
-        },
-        12 => Action::Cut,
-        13 => Action::Vanish,
-        14 => Action::Submit { channel, size: [20, 200, 900][rng.below(3)] },
-        _ if rng.one_in(4) => Action::Disk(match rng.below(6) {
-            0 => DiskFault::Full { room: rng.below(3_000) },
-            1 => DiskFault::Write,
-            2 => DiskFault::Sync,
-            3 => DiskFault::Stop { operations: rng.number() % 20 },
-            4 => DiskFault::Slow,
-            _ => DiskFault::Heal,
-        }),
-        _ => Action::Disk(DiskFault::Heal),
-    };
-    Step { after, client, action }
-}
-
-fn pick<T: Copy>(rng: &mut Rng, choices: &[T]) -> T {
-    choices[rng.below(choices.len())]
-}
+/// Channels of which Pusher's clients want a signature, behind the others.
+pub const SIGNED: [&str; 2] = ["private-p", "presence-p"];
+/// What a user's own channel is called by its clients.
+pub(crate) const OWN: &str = "#user";

@@ -30,6 +30,7 @@ pub(crate) enum Right {
     Publish,
     Presence,
     History,
+    Signal,
 }
 
 impl Rights {

@@ -327,6 +327,7 @@ impl World<'_> {
         self.truth.borrow_mut().now = self.now;
         let brokers = self.begin_brokers()?;
         self.truth.borrow_mut().forget_asked();
+        self.told.forget();
         self.node = Node::new(&self.plan.setup, &self.truth, &mut self.rng, brokers);
         Ok(())
     }

@@ -20,6 +20,8 @@ pub(crate) struct Record {
     pub(crate) offset: u64,
     /// The number in its payload. No two publications have the same.
     pub(crate) number: u64,
+    /// What it replaces for those who get the latest only.
+    pub(crate) key: Option<Arc<str>>,
     pub(crate) exclude: Option<SessionId>,
     pub(crate) at: Time,
     /// When it was delivered and acknowledged.
@@ -180,7 +182,8 @@ impl Truth {
                 let (at, cost) = (publication.timestamp, publication.cost());
                 self.change_cached(&place, number, at, publication.cache);
                 let exclude = publication.exclude;
-                let record = Record { offset, number, exclude, at, told: self.now, lost: false, gone: false, cost, id };
+                let (key, told) = (publication.key.clone(), self.now);
+                let record = Record { offset, number, key, exclude, at, told, lost: false, gone: false, cost, id };
                 self.current.insert(place.clone(), epoch.0);
                 self.logs.entry(place).or_default().entry(epoch.0).or_default().records.push(record);
             }
@@ -222,7 +225,18 @@ impl Truth {
     /// How a channel behaves.
     pub(crate) fn options(&self, place: &Place) -> Option<&ChannelOptions> {
         let app = self.apps.iter().find(|app| app.id == place.0)?;
-        Some(app.channels.of(&ChannelName::parse(place.1.as_str()).ok()?))
+        // Users' own channels have names that nobody can write.
+        let name = ChannelName::parse(place.1.as_str()).ok();
+        Some(name.map_or_else(|| app.channels.defaults(), |name| app.channels.of(&name)))
+    }
+
+    /// What a channel's cached value was between two moments: every value that it had, or none, in order.
+    pub(crate) fn cached_between(&self, place: &Place, from: Time, to: Time) -> Vec<Option<Value>> {
+        let changes = self.cached.get(place).map_or(&[][..], Vec::as_slice);
+        let before = changes.partition_point(|(at, _)| *at < from);
+        let first = before.checked_sub(1).and_then(|index| changes.get(index)).and_then(|(_, value)| *value);
+        let during = changes.iter().skip(before).take_while(|(at, _)| *at <= to).map(|(_, value)| *value);
+        core::iter::once(first).chain(during).collect()
     }
 
     fn fail(&mut self, kind: &'static str, message: String) {

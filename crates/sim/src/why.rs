@@ -4,7 +4,7 @@ use crate::Violation;
 use crate::subscription::Heard;
 use crate::world::{Talk, World};
 use core::time::Duration;
-use switchboard_core::{About, ChannelName, Command, Fate, Outcome, Question, SessionId, Whom};
+use switchboard_core::{About, ChannelName, Command, Epoch, Fate, Outcome, Question, SessionId, Whom};
 
 /// Questions of one run.
 const QUESTIONS: usize = 60;
@@ -44,6 +44,10 @@ impl World<'_> {
             )
         };
         let Some(Outcome::Why(trail)) = self.outcomes.get(&ticket) else { return Err(told("no answer".to_owned())) };
+        let mut trail = trail.clone();
+        if trail.epoch_of(seen.offset).is_some() {
+            trail.narrow(seen.offset, Epoch(seen.epoch));
+        }
         let truth = self.truth.borrow();
         let place = (self.plan.setup.apps[seen.app].id.clone(), seen.channel.clone());
         // A gap may name offsets that were never given.

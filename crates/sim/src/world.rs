@@ -3,9 +3,14 @@
 use crate::Violation;
 use crate::conversation::{Conversation, Position};
 use crate::listener::Listener;
+use crate::listening::Listening;
 use crate::node::Node;
+use crate::notices::{Stays, Told};
 use crate::pipe::{Deframer, Latency, Pipe};
 use crate::plan::{BEGIN, Plan};
+use crate::polling::Polling;
+use crate::pusher::Channels;
+use crate::reach::{Order, Sent};
 use crate::storage::Storage;
 use crate::trace::Trace;
 use crate::truth::Truth;
@@ -54,6 +59,20 @@ pub struct Seen {
     pub refused: u64,
     /// Deaths of the node.
     pub crashes: u64,
+    /// Messages that stood for others.
+    pub conflated: u64,
+    /// Values that channels had kept.
+    pub cached: u64,
+    /// Signals of other clients.
+    pub signals: u64,
+    /// Subscriptions that the application ended.
+    pub removed: u64,
+    /// What the application's servers were told.
+    pub notices: u64,
+    /// Polls that were answered.
+    pub polls: u64,
+    /// Streams of events and lines that began.
+    pub streams: u64,
 }
 
 impl Seen {
@@ -69,6 +88,13 @@ impl Seen {
         self.duplicates += other.duplicates;
         self.refused += other.refused;
         self.crashes += other.crashes;
+        self.conflated += other.conflated;
+        self.cached += other.cached;
+        self.signals += other.signals;
+        self.removed += other.removed;
+        self.notices += other.notices;
+        self.polls += other.polls;
+        self.streams += other.streams;
     }
 }
 
@@ -103,6 +129,14 @@ pub(crate) struct World<'a> {
     /// The answers to the last of them.
     pub(crate) outcomes: BTreeMap<u64, Outcome>,
     pub(crate) next_ticket: u64,
+    /// What clients have sent to each other alone, by the number in it.
+    pub(crate) signals: BTreeMap<u64, Sent>,
+    /// What the application has asked to be done to sessions.
+    pub(crate) orders: Vec<Order>,
+    /// What the application's servers were told.
+    pub(crate) told: Told,
+    /// Who was where and when.
+    pub(crate) stays: Stays,
     heap: BinaryHeap<Reverse<(Time, u64, Due)>>,
     serial: u64,
 }
@@ -152,6 +186,9 @@ pub(crate) struct Client {
 pub(crate) enum Talk {
     Native(Conversation),
     Raw(Listener),
+    Pusher(Channels),
+    Listening(Listening),
+    Polling(Polling),
 }
 
 /// One connection.
@@ -163,6 +200,10 @@ pub(crate) struct Link {
     pub(crate) name: SessionId,
     pub(crate) talk: Option<Talk>,
     pub(crate) user: String,
+    /// What the server says is the body of a response, without frames.
+    pub(crate) plain: bool,
+    /// The response ends when all of it is written.
+    pub(crate) ending: bool,
     pub(crate) up: Pipe,
     pub(crate) down: Pipe,
     /// What the client has not got rid of.
@@ -205,6 +246,10 @@ impl<'a> World<'a> {
             tickets: BTreeMap::new(),
             outcomes: BTreeMap::new(),
             next_ticket: 0,
+            signals: BTreeMap::new(),
+            orders: Vec::new(),
+            told: Told::default(),
+            stays: Stays::new(),
             heap: BinaryHeap::new(),
             serial: 0,
         };
@@ -219,6 +264,7 @@ impl<'a> World<'a> {
         self.run_until(Time::from_micros(u64::MAX), |due| matches!(due, Due::Step(_)))?;
         self.calm_down()?;
         self.check_quiet()?;
+        self.check_reach()?;
         self.check_why()?;
         self.send_everybody_home()?;
         self.check_nothing_left()
@@ -277,10 +323,7 @@ impl<'a> World<'a> {
                 self.server_loses(link);
                 Ok(())
             }
-            Due::ClientLoses(link) => {
-                self.client_loses(link);
-                Ok(())
-            }
+            Due::ClientLoses(link) => self.client_loses(link),
             Due::Restart => self.restart(),
             Due::Store => {
                 self.store();

@@ -24,7 +24,12 @@ fn the_runs_come_to_the_hard_parts() {
         seen.add(&report.seen);
     }
     let Seen { messages, answers, recovered, lost, gaps, ended, duplicates, refused, crashes, .. } = seen;
-    let counts = [messages, answers, recovered, lost, gaps, ended, duplicates, refused, crashes];
+    let Seen { conflated, cached, signals, removed, notices, polls, streams, .. } = seen;
+    let counts = [
+        [messages, answers, recovered, lost, gaps, ended, duplicates, refused],
+        [crashes, conflated, cached, signals, removed, notices, polls, streams],
+    ];
+    let counts = counts.as_flattened();
     assert!(counts.iter().all(|count| *count > 0), "{seen:?}");
 }
 

@@ -1,0 +1,122 @@
+//! What answers promise, wherever they came: that a subscription begins where the channel is, that history is what was published, that a repetition is one.
+//!
+//! Owns the comparison with what really was published. Knows nothing of connections.
+
+use crate::Violation;
+use crate::conversation::{Checked, Position, violation};
+use crate::message::Message;
+use crate::plan::Reading;
+use crate::truth::{Place, Truth};
+use switchboard_core::{App, ChannelName, ChannelOptions, Time};
+
+/// What a client is told of a subscription that begins.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Begins {
+    pub(crate) asked: Time,
+    pub(crate) since: Option<Position>,
+    pub(crate) position: Position,
+    pub(crate) recovered: Option<bool>,
+    /// It has the right to history.
+    pub(crate) may_resume: bool,
+}
+
+impl Begins {
+    pub(crate) fn check(&self, truth: &Truth, place: &Place) -> Checked {
+        let (epoch, offset) = self.position;
+        if offset < truth.end_before(place, epoch, self.asked) || offset > truth.end(place, epoch) {
+            return violation("client: subscribed at a position that is not the channel's");
+        }
+        if self.recovered.is_some() != self.since.is_some() {
+            return violation("client: recovered without having asked, or the other way round");
+        }
+        match (self.recovered, self.since) {
+            (Some(true), _) if !self.may_resume => violation("rights: a replay without the right to history"),
+            (Some(false), Some(since)) if self.may_resume && since == (epoch, offset) => {
+                violation("client: nothing was missed, and that was not recovered")
+            }
+            (Some(true), Some(since)) if since.0 != epoch || since.1 > offset => {
+                violation("client: recovered from a position of another epoch")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+pub(crate) fn options_of(app: &App, channel: &str) -> ChannelOptions {
+    let name = ChannelName::parse(channel).ok();
+    ChannelOptions::clone(name.map_or_else(|| app.channels.defaults(), |name| app.channels.of(&name)))
+}
+
+/// What is told to be a repetition is one: of the same id, and within the channel's window.
+pub(crate) fn check_duplicate(
+    truth: &Truth,
+    place: &Place,
+    (epoch, offset): Position,
+    asked: Time,
+    once: Option<&str>,
+    durable: bool,
+) -> Checked {
+    let (Some(record), Some(once), Some(options)) = (truth.at(place, epoch, offset), once, truth.options(place)) else {
+        return violation("once: a duplicate without an id");
+    };
+    if record.id.as_ref().is_some_and(|id| !id.ends_with(&format!("\0{once}"))) {
+        return violation("once: a duplicate of what had another id");
+    }
+    let later = truth.between(place, epoch, offset, u64::MAX).iter();
+    // After a restart a few more are remembered than have to be.
+    let later = later.filter(|record| record.id.is_some() && record.told < asked).count();
+    if record.at + options.idempotency_ttl <= asked || later >= options.idempotency_ids && !durable {
+        return Err(Violation::new(
+            "once: an id is remembered beyond its window",
+            format!("{later} later, {record:?}"),
+        ));
+    }
+    Ok(())
+}
+
+pub(crate) fn check_history(
+    truth: &Truth,
+    place: &Place,
+    message: &Message<'_>,
+    (epoch, end): Position,
+    (from, at): (Reading, Option<Position>),
+    limit: usize,
+) -> Checked {
+    let publications = message.publications.as_deref().unwrap_or_default();
+    if publications.len() > limit || message.more.is_none() {
+        return violation("history: more than was asked for");
+    }
+    let mut last = None;
+    for publication in publications {
+        let known = truth.at(place, epoch, publication.offset).map(|record| record.number);
+        if known.is_none() || known != publication.number() {
+            return violation("history: something that was not published there");
+        }
+        if last.is_some_and(|last| last >= publication.offset || truth.is_known(place, epoch, last, publication.offset))
+        {
+            return violation("history: out of order or with a hole");
+        }
+        last = Some(publication.offset);
+    }
+    let first = publications.first().map(|publication| publication.offset);
+    match at {
+        Some((wanted, before)) if from == Reading::Before => {
+            let hole = last.is_some_and(|last| last >= before || truth.is_known(place, epoch, last, before));
+            if wanted != epoch || hole {
+                return violation("history: not what comes before the position");
+            }
+        }
+        Some((wanted, after)) => {
+            let next = truth.between(place, epoch, after, u64::MAX).first().map(|record| record.offset);
+            let complete = message.more == Some(true) || last.unwrap_or(after) == end;
+            if wanted != epoch || first.is_some() && first != next || !complete {
+                return violation("history: not what follows the position");
+            }
+        }
+        None if last.is_some_and(|last| truth.is_known(place, epoch, last, end + 1)) => {
+            return violation("history: not the latest");
+        }
+        None => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,244 @@
+//! A connection that speaks Pusher Channels: its messages have no offsets, so what it can check is order, that nothing comes twice or to the wrong one, and who
+//! it is told is there. Read by a parser written from the reference.
+
+use crate::Violation;
+use crate::conversation::{Checked, News, violation};
+use crate::listener::Listener;
+use crate::message::decode_base64;
+use crate::plan::SIGNED;
+use crate::rights::{Right, Rights};
+use crate::truth::{Place, Truth, number_in};
+use crate::world::Seen;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use switchboard_core::{App, SessionId};
+
+#[derive(Debug)]
+pub(crate) struct Channels {
+    name: SessionId,
+    app: Arc<App>,
+    rights: Rights,
+    /// The user that the application signs for on presence channels.
+    user: String,
+    /// How it is called without one.
+    guest: String,
+    socket_id: Option<String>,
+    /// By our names.
+    pub(crate) subscriptions: BTreeMap<String, Channel>,
+    /// What it has published itself.
+    own: BTreeSet<u64>,
+    /// Channels that it has left once: what was on its way then cannot be told from what comes when it is back.
+    left: BTreeSet<String>,
+    pub(crate) news: Vec<News>,
+    pub(crate) seen: Seen,
+}
+
+/// One channel of a connection.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    pub(crate) phase: ChannelPhase,
+    /// What comes on it.
+    listener: Listener,
+    /// As presence counts it.
+    pub(crate) member: String,
+    /// Who is there, if it knows all of them.
+    pub(crate) users: Option<BTreeSet<String>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ChannelPhase {
+    Asked,
+    Live,
+}
+
+#[derive(Debug, Deserialize)]
+struct Message {
+    event: String,
+    channel: Option<String>,
+    data: Option<String>,
+    encoding: Option<String>,
+}
+
+impl Channels {
+    pub(crate) fn new(name: SessionId, app: &Arc<App>, rights: Rights, user: String, guest: String) -> Self {
+        let (own, left, news, seen) = (BTreeSet::new(), BTreeSet::new(), Vec::new(), Seen::default());
+        Self {
+            name,
+            app: Arc::clone(app),
+            rights,
+            user,
+            guest,
+            socket_id: None,
+            subscriptions: BTreeMap::new(),
+            own,
+            left,
+            news,
+            seen,
+        }
+    }
+
+    /// `complete`: nothing can be missing without a word.
+    pub(crate) fn subscribe(&mut self, channel: &str, complete: bool) -> Option<Vec<u8>> {
+        let socket_id = self.socket_id.clone()?;
+        if self.subscriptions.contains_key(channel) {
+            return None;
+        }
+        let written = to_pusher(channel);
+        let mut data = json!({"channel": written});
+        let is_presence = channel == SIGNED[1];
+        if is_presence {
+            let shown = json!({"user_id": self.user}).to_string();
+            data["auth"] = json!(format!("{}:[{socket_id}:{written}:{shown}]", self.app.id));
+            data["channel_data"] = json!(shown);
+        } else if channel == SIGNED[0] {
+            data["auth"] = json!(format!("{}:[{socket_id}:{written}]", self.app.id));
+        }
+        let listener = Listener::new(self.name, self.place(channel), None, complete);
+        let member = if is_presence { self.user.clone() } else { self.guest.clone() };
+        let asked = Channel { phase: ChannelPhase::Asked, listener, member, users: None };
+        self.subscriptions.insert(channel.to_owned(), asked);
+        Some(json!({"event": "pusher:subscribe", "data": data}).to_string().into_bytes())
+    }
+
+    /// No answer comes, so what is still on its way may.
+    pub(crate) fn unsubscribe(&mut self, pick: usize) -> Option<Vec<u8>> {
+        let live = self.subscriptions.iter().filter(|(_, channel)| channel.phase == ChannelPhase::Live);
+        let channel = live.map(|(channel, _)| channel.clone()).nth(pick)?;
+        // It would not know the end of this subscription from the next one's beginning.
+        if channel == SIGNED[1] {
+            return None;
+        }
+        self.subscriptions.remove(&channel);
+        self.left.insert(channel.clone());
+        Some(json!({"event": "pusher:unsubscribe", "data": {"channel": to_pusher(&channel)}}).to_string().into_bytes())
+    }
+
+    /// A client event, where it may publish such.
+    pub(crate) fn publish(&mut self, channel: &str, number: u64, filler: &str) -> Option<Vec<u8>> {
+        self.subscriptions.get(channel).filter(|known| known.phase == ChannelPhase::Live)?;
+        let message = json!({"event": "client-a", "channel": to_pusher(channel), "data": [number, filler]});
+        self.own.insert(number);
+        SIGNED.contains(&channel).then(|| message.to_string().into_bytes())
+    }
+
+    pub(crate) fn receive(&mut self, truth: &Truth, bytes: &[u8]) -> Checked {
+        let message: Message = serde_json::from_slice(bytes).map_err(|error| {
+            Violation::new("pusher: not a message", format!("{error}: {}", String::from_utf8_lossy(bytes)))
+        })?;
+        self.handle(truth, &message).map_err(|violation| violation.about(&format!("{} got {message:?}", self.name)))
+    }
+
+    fn handle(&mut self, truth: &Truth, message: &Message) -> Checked {
+        let data = message.data.as_deref().unwrap_or_default();
+        let inner: Value = serde_json::from_str(data).unwrap_or_default();
+        let channel = message.channel.as_deref().map(from_pusher).unwrap_or_default();
+        match &*message.event {
+            "pusher:connection_established" => {
+                self.socket_id = inner["socket_id"].as_str().map(str::to_owned);
+                Ok(())
+            }
+            "pusher:error" => {
+                // The application ends a connection by 4009, which is also the end of others that shall not come back.
+                if let Some(code) = inner["code"].as_u64().and_then(|code| u16::try_from(code).ok()) {
+                    self.news.push(News::Ended { code });
+                }
+                Ok(())
+            }
+            "pusher:ping" | "pusher:pong" | "pusher:cache_miss" => Ok(()),
+            "pusher_internal:subscription_succeeded" => self.begin(&channel, &inner),
+            "pusher:subscription_error" => self.refused(&channel, &inner),
+            "pusher_internal:member_added" | "pusher_internal:member_removed" => {
+                let user = inner["user_id"].as_str().unwrap_or_default().to_owned();
+                let known = self.subscriptions.get_mut(&channel).filter(|known| known.phase == ChannelPhase::Live);
+                let Some(known) = known.filter(|_| channel == SIGNED[1]) else {
+                    return violation("presence: a change without having asked");
+                };
+                let Some(users) = &mut known.users else { return Ok(()) };
+                let changed = match &*message.event {
+                    "pusher_internal:member_added" => users.insert(user),
+                    _ => users.remove(&user),
+                };
+                if changed { Ok(()) } else { violation("presence: who is there came, or who is not there left") }
+            }
+            "signal" => {
+                let number = number_in(data.as_bytes()).unwrap_or_default();
+                self.news.push(News::Signal { number, channel, sender: None });
+                Ok(())
+            }
+            event if event.starts_with("pusher") => violation("pusher: an unknown event"),
+            _ => {
+                // After it has unsubscribed it cannot know what was on its way.
+                let Some(known) = self.subscriptions.get_mut(&channel) else { return Ok(()) };
+                if known.phase == ChannelPhase::Asked && self.left.contains(&channel) {
+                    return Ok(());
+                }
+                if known.phase == ChannelPhase::Asked {
+                    return violation("pusher: a message before the subscription");
+                }
+                self.seen.messages += 1;
+                if number_in(data.as_bytes()).is_some_and(|number| self.own.contains(&number)) {
+                    return violation("pusher: its own event");
+                }
+                match message.encoding.as_deref() {
+                    Some("base64") => known.listener.receive(truth, &decode_base64(data).unwrap_or_default()),
+                    _ => known.listener.receive(truth, data.as_bytes()),
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self, channel: &str, data: &Value) -> Checked {
+        let may = SIGNED.contains(&channel) || self.rights.allow(Right::Subscribe, channel);
+        let limit = self.app.limits.presence_users;
+        let Some(known) = self.subscriptions.get_mut(channel) else { return Ok(()) };
+        if !may {
+            return violation("rights: subscribed without the right");
+        }
+        known.phase = ChannelPhase::Live;
+        let ids = data["presence"]["ids"].as_array();
+        if ids.is_some() != (channel == SIGNED[1]) {
+            return violation("presence: a list where none belongs, or none where one does");
+        }
+        let ids: Option<BTreeSet<String>> =
+            ids.map(|ids| ids.iter().filter_map(Value::as_str).map(str::to_owned).collect());
+        known.users = ids.filter(|ids| ids.len() < limit);
+        Ok(())
+    }
+
+    fn refused(&mut self, channel: &str, data: &Value) -> Checked {
+        let may = SIGNED.contains(&channel) || self.rights.allow(Right::Subscribe, channel);
+        let Some(known) = self.subscriptions.remove(channel) else { return Ok(()) };
+        match (known.phase, data["status"].as_u64()) {
+            (ChannelPhase::Live, Some(401)) => self.news.push(News::Removed { channel: channel.to_owned() }),
+            (ChannelPhase::Asked, Some(401)) if may => return violation("pusher: refused without a reason"),
+            (_, Some(401 | 403 | 429 | 503)) => {}
+            _ => return violation("pusher: refused for no known reason"),
+        }
+        Ok(())
+    }
+
+    pub(crate) fn check_quiet(&self) -> Checked {
+        if self.socket_id.is_none() {
+            return violation("pusher: never established");
+        }
+        match self.subscriptions.values().find(|known| known.phase == ChannelPhase::Asked) {
+            Some(known) => Err(Violation::new("pusher: never answered", format!("{known:?}"))),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn place(&self, channel: &str) -> Place {
+        (self.app.id.clone(), channel.to_owned())
+    }
+}
+
+/// What its alphabet lacks, which of our names is the colon.
+fn to_pusher(channel: &str) -> String {
+    channel.replace(':', "=3A")
+}
+
+fn from_pusher(channel: &str) -> String {
+    channel.replace("=3A", ":")
+}

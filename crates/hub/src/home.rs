@@ -175,6 +175,10 @@ impl<B: Broker + History> Homes<B> {
             self.names.insert(&key);
             Home::new(app, &key)
         });
+        if home.feeds.is_empty() {
+            // Who is in the grace keeps the home, but not the channel's epoch: what was published before may be of another.
+            home.published = 0;
+        }
         match home.feeds.iter_mut().find(|feed| feed.shard == shard) {
             Some(feed) => feed.subscriptions += 1,
             None => home.feeds.push(Feed { shard, subscriptions: 1, sent: position.offset, behind: false }),

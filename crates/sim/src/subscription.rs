@@ -188,7 +188,9 @@ impl Subscription {
 
     /// Everything up to a position has come.
     pub(crate) fn check_reached(&self, truth: &Truth, place: &Place, name: SessionId, position: Position) -> Checked {
-        if position.0 != self.epoch || position.1 < self.last {
+        // What it is told to be missing does not move it.
+        let last = self.heard.iter().rev().find(|(_, heard)| *heard == Heard::Message).map_or(0, |(offset, _)| *offset);
+        if position.0 != self.epoch || position.1 < last {
             return Err(Violation::new(
                 "poll: a position behind what came",
                 format!("{position:?} after {}", self.last),

@@ -164,7 +164,7 @@ fn a_subscription_that_the_application_ends_on_its_way_is_refused_for_that() {
         match kinds[..] {
             ["ok", "unsubscribed"] => assert_eq!(messages[1]["code"], "removed"),
             ["error"] => {
-                assert_eq!((&messages[0]["code"], &messages[0]["temporary"]), (&json!("removed"), &json!(false)))
+                assert_eq!((&messages[0]["code"], &messages[0]["temporary"]), (&json!("removed"), &json!(false)));
             }
             _ => panic!("{messages:?}"),
         }

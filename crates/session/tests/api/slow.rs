@@ -8,7 +8,7 @@ use switchboard_core::{
     App, AppId, ChannelMatch, ChannelOptions, Channels, ConflateBy, Grant, Limits, Operations, Overflow,
 };
 use switchboard_dialects::Opening;
-use switchboard_testkit::{ClientId, FakeDirectory, Rng, World};
+use switchboard_testkit::{ClientId, FakeDirectory, Received, Rng, World};
 
 const NATIVE: Opening = Opening::Native { batch: false };
 const OUTBOX: usize = 8_000;
@@ -84,7 +84,7 @@ fn what_a_rate_drops_is_told_at_its_place() {
     world.settle();
     world.pass(Duration::from_secs(2));
     let (mut last, mut lost) = (0, 0);
-    for message in world.received(reader).iter().map(|message| message.json()) {
+    for message in world.received(reader).iter().map(Received::json) {
         let (from, to) = match message["type"].as_str().unwrap() {
             "message" => (message["offset"].as_u64().unwrap(), message["offset"].as_u64().unwrap()),
             "gap" => (message["from"].as_u64().unwrap(), message["to"].as_u64().unwrap()),

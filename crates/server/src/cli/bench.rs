@@ -26,7 +26,7 @@ pub(super) enum Bench {
 
 #[derive(Debug, Args)]
 struct Common {
-    /// ws:// or wss://
+    /// ws:// or wss://; {n} in it becomes the number of the connection
     url: String,
     /// Connections
     #[arg(short = 'c', long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=CONNECTIONS_MAX))]

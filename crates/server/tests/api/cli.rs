@@ -461,11 +461,12 @@ fn bench_loads_a_switchboard_with_subscribers_and_connections() {
     let serving = Serving::start(&[]);
     let url = serving.url("/ws");
     let short = ["--json", "-d", "0.4", "--warm-up", "0.1", "-c", "20", "-t", "2"];
-    let of = |arguments: &[&str]| -> Value {
-        let done = run(&[&["bench"], arguments, &short[..], &[&url]].concat());
+    let at = |arguments: &[&str], url: &str| -> Value {
+        let done = run(&[&["bench"], arguments, &short[..], &[url]].concat());
         assert_eq!(done.code, 0, "{}{}", done.stdout, done.stderr);
         serde_json::from_str(&done.stdout).unwrap()
     };
+    let of = |arguments: &[&str]| at(arguments, &url);
     let fanout = of(&["fanout", "-r", "50"]);
     let sent = fanout["sent"].as_u64().unwrap();
     assert!(sent >= 19 && fanout["received"] == sent * 20, "{fanout}");
@@ -473,6 +474,9 @@ fn bench_loads_a_switchboard_with_subscribers_and_connections() {
     assert!(storm["opened"].as_u64().unwrap() >= 19, "{storm}");
     let idle = of(&["idle"]);
     assert_eq!(idle["opened"], 20, "{idle}");
+    // On a channel of its own, a connection receives what it sends and nothing else: anything more would be told as wrong.
+    let alone = at(&["echo", "-r", "200"], &serving.url("/raw/alone-{n}"));
+    assert_eq!((&alone["opened"], &alone["received"]), (&Value::from(20), &alone["sent"]), "{alone}");
     serving.stop();
 }
 

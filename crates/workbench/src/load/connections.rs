@@ -16,13 +16,22 @@ const AT_ONCE: usize = 32;
 #[derive(Debug, Default)]
 pub(crate) struct Door {
     opened: AtomicU32,
+    begun: AtomicU32,
 }
 
 impl Door {
+    /// The number of the connection that begins now, of all threads together.
+    pub(crate) fn next_number(&self) -> u32 {
+        self.begun.fetch_add(1, Ordering::Relaxed)
+    }
+
     /// Opens a share's connections.
     pub(crate) async fn open_all(&self, share: &Share, opened: impl Fn(u64)) -> Result<Vec<Socket>, LoadError> {
         let plan = &share.plan;
-        let opening = (0..share.connections).map(|_| plan.connector.connect(&plan.url));
+        let opening = (0..share.connections).map(|_| {
+            let url = plan.url_of(self.next_number());
+            async move { plan.connector.connect(&url).await }
+        });
         let mut opening = stream::iter(opening).buffer_unordered(AT_ONCE);
         let mut sockets = Vec::with_capacity(share.connections as usize);
         while let Some(connected) = opening.next().await {

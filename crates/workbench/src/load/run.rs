@@ -4,6 +4,7 @@ use super::connections::Door;
 use super::tally::Tally;
 use super::{echo, fanout, storm};
 use core::time::Duration;
+use std::borrow::Cow;
 use std::sync::mpsc;
 use std::sync::{Arc, Barrier, OnceLock};
 use std::time::Instant;
@@ -34,7 +35,7 @@ pub enum Kind {
 /// Everything that is to be done.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Where to.
+    /// Where to. `{n}` in it is each connection's number, from 0.
     pub url: String,
     /// How connections are made.
     pub connector: Connector,
@@ -53,6 +54,20 @@ pub struct Plan {
     /// Threads that make the load.
     pub threads: u32,
 }
+
+impl Plan {
+    /// Where the connection with this number goes to.
+    pub fn url_of(&self, number: u32) -> Cow<'_, str> {
+        if self.url.contains(NUMBER) {
+            self.url.replace(NUMBER, &number.to_string()).into()
+        } else {
+            Cow::from(&self.url)
+        }
+    }
+}
+
+/// Stands in a URL for the number of the connection.
+const NUMBER: &str = "{n}";
 
 /// What happens meanwhile.
 #[derive(Debug)]
@@ -180,7 +195,7 @@ fn thread(share: &Share, line: &Line, door: &Door) -> Result<(), LoadError> {
         match &share.plan.kind {
             Kind::Echo { depth } => echo::run(share, line, door, *depth).await,
             Kind::Fanout { channel } => fanout::run(share, line, door, channel).await,
-            Kind::Storm { hold } => storm::run(share, line, *hold).await,
+            Kind::Storm { hold } => storm::run(share, line, door, *hold).await,
             Kind::Idle => storm::idle(share, line, door).await,
         }
     })

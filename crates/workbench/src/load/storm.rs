@@ -16,7 +16,7 @@ const TELL: Duration = Duration::from_millis(250);
 
 /// Opens connections at the rate, at most so many at once as the plan has, holds and closes them. A latency is the time from when a connection ought to have been begun
 /// until it was open.
-pub(crate) async fn run(share: &Share, line: &Line, hold: Duration) -> Result<(), LoadError> {
+pub(crate) async fn run(share: &Share, line: &Line, door: &Door, hold: Duration) -> Result<(), LoadError> {
     let plan = &share.plan;
     let tally = Rc::new(RefCell::new(Tally::default()));
     let places = Rc::new(Semaphore::new(share.connections as usize));
@@ -36,9 +36,9 @@ pub(crate) async fn run(share: &Share, line: &Line, hold: Duration) -> Result<()
                     }
                     continue;
                 };
-                let (plan, tally) = (plan.clone(), Rc::clone(&tally));
+                let (plan, tally, number) = (plan.clone(), Rc::clone(&tally), door.next_number());
                 tasks.spawn_local(async move {
-                    let connected = plan.connector.connect(&plan.url).await;
+                    let connected = plan.connector.connect(&plan.url_of(number)).await;
                     let took = start.elapsed().saturating_sub(moment);
                     match connected {
                         Ok((mut socket, _)) => {

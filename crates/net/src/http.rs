@@ -75,12 +75,14 @@ pub(crate) async fn serve<B: ShardBroker>(io: Io, peer: SocketAddr, permit: Perm
     let mut draining = pin!(draining.wait_for(|draining| *draining));
     let mut drained = false;
     let served = poll_fn(|cx| {
-        if !drained && draining.as_mut().poll(cx).is_ready() {
-            // What was asked is answered, and nothing else is taken.
+        let mut polled = Pin::new(&mut connection).poll(cx);
+        if polled.is_pending() && !drained && draining.as_mut().poll(cx).is_ready() {
+            // What has come is answered, and nothing else is taken.
             drained = true;
             Pin::new(&mut connection).graceful_shutdown();
+            polled = Pin::new(&mut connection).poll(cx);
         }
-        match Pin::new(&mut connection).poll(cx) {
+        match polled {
             // What was answered before on the same connection has to go out first.
             Poll::Pending if handed_over.borrow().is_some() && !blocked.load(Ordering::Relaxed) => Poll::Ready(None),
             served => served.map(Some),

@@ -48,7 +48,7 @@ pub(crate) async fn serve<B: ShardBroker>(io: Io, peer: SocketAddr, permit: Perm
     let handed_over: Rc<RefCell<Option<Box<Opening<B>>>>> = Rc::default();
     let place = Rc::clone(&handed_over);
     let blocked = Arc::new(AtomicBool::new(false));
-    let mut draining = shared.draining.subscribe();
+    let mut deserted = shared.deserted.subscribe();
     // From the first request on, until its connection ends or goes elsewhere.
     let answering = OnceCell::new();
     let service = service_fn(move |request: Request<Incoming>| {
@@ -72,13 +72,13 @@ pub(crate) async fn serve<B: ShardBroker>(io: Io, peer: SocketAddr, permit: Perm
         .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(Watched::new(io, &blocked)), service)
         .with_upgrades();
-    let mut draining = pin!(draining.wait_for(|draining| *draining));
-    let mut drained = false;
+    let mut deserted = pin!(deserted.wait_for(|deserted| *deserted));
+    let mut ends = false;
     let served = poll_fn(|cx| {
         let mut polled = Pin::new(&mut connection).poll(cx);
-        if polled.is_pending() && !drained && draining.as_mut().poll(cx).is_ready() {
+        if polled.is_pending() && !ends && deserted.as_mut().poll(cx).is_ready() {
             // What has come is answered, and nothing else is taken.
-            drained = true;
+            ends = true;
             Pin::new(&mut connection).graceful_shutdown();
             polled = Pin::new(&mut connection).poll(cx);
         }

@@ -211,6 +211,7 @@ impl<B: ShardBroker> Start<B> {
             limits: self.limits,
             api: self.api,
             draining: watch::Sender::new(false),
+            deserted: watch::Sender::new(false),
         })
     }
 }

@@ -33,6 +33,8 @@ pub(crate) struct Shared<B: ShardBroker> {
     pub(crate) api: Router,
     /// Whether everybody is being sent away.
     pub(crate) draining: watch::Sender<bool>,
+    /// Whether everybody has gone: connections on which nothing is asked are of no use any more.
+    pub(crate) deserted: watch::Sender<bool>,
 }
 
 /// What reaches a shard from outside.
@@ -320,7 +322,7 @@ async fn obey<B: ShardBroker>(shared: Rc<Shared<B>>, mut control: mpsc::Receiver
                 }
                 state.sessions.borrow_mut().drain(state.clock.now(), window);
                 state.want_turn();
-                spawn_local(report_drained(Rc::clone(state), window, done));
+                spawn_local(report_drained(Rc::clone(&shared), window, done));
             }
             Control::EndApp { app, disconnect } => {
                 state.sessions.borrow_mut().end_app(&app, &disconnect);
@@ -330,9 +332,20 @@ async fn obey<B: ShardBroker>(shared: Rc<Shared<B>>, mut control: mpsc::Receiver
     }
 }
 
-async fn report_drained<B: ShardBroker>(state: Rc<State<B>>, window: Duration, done: oneshot::Sender<()>) {
-    let deadline = tokio::time::Instant::now() + window + DRAIN_GRACE;
-    while !(state.is_deserted() && state.is_answered()) && tokio::time::Instant::now() < deadline {
+async fn report_drained<B: ShardBroker>(shared: Rc<Shared<B>>, window: Duration, done: oneshot::Sender<()>) {
+    let end = tokio::time::Instant::now() + window;
+    let deadline = end + DRAIN_GRACE;
+    let is_late = || tokio::time::Instant::now() >= deadline;
+    while !shared.state.is_deserted() && !is_late() {
+        tokio::time::sleep(DRAIN_LOOK).await;
+    }
+    if !shared.state.is_answered() {
+        // Not before: a request may be on its way on a connection that is idle, and is answered within the window.
+        tokio::time::sleep_until(end).await;
+    }
+    shared.deserted.send_replace(true);
+    let is_over = || shared.state.is_deserted() && shared.state.is_answered();
+    while !is_over() && !is_late() {
         tokio::time::sleep(DRAIN_LOOK).await;
     }
     // What was handed to the tasks of TLS and HTTP/2 last is theirs to write.

@@ -282,6 +282,7 @@ impl DurableBroker {
             ttl: u64::try_from(options.history_ttl.as_micros()).unwrap_or(u64::MAX),
             id: id.map(|id| (id.into(), now + options.idempotency_ttl)),
             cached,
+            reserved: None,
         };
         let begins = told != Some(publication.previous);
         let bytes = publication.cost();

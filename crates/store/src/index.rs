@@ -211,7 +211,10 @@ impl Index {
     /// Channels whose place would be lost with this segment.
     pub(crate) fn anchored_in(&self, sequence: u64) -> Vec<ChannelKey> {
         let anchored = self.channels.iter().filter(|(_, channel)| channel.anchor == Some(sequence));
-        anchored.map(|(key, _)| key.clone()).collect()
+        let mut keys: Vec<_> = anchored.map(|(key, _)| key.clone()).collect();
+        // The order of a map is nobody's: the same requests shall make the same bytes.
+        keys.sort_unstable();
+        keys
     }
 }
 

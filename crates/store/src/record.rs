@@ -43,6 +43,8 @@ pub(crate) struct Kept {
     pub(crate) id: Option<(Arc<str>, Time)>,
     /// The channel's cached value when this was written.
     pub(crate) cached: Option<Cached>,
+    /// Through which offset the channel had reserved when this was written; not above `head` if nothing was. `None` in a record of old.
+    pub(crate) reserved: Option<u64>,
 }
 
 /// Which publication is a channel's cached value.
@@ -88,6 +90,7 @@ const HAS_PUBLISHER: u64 = 4;
 const HAS_ID: u64 = 8;
 /// The two bits between are the payload's kind.
 const HAS_CACHED: u64 = 64;
+const HAS_RESERVED: u64 = 128;
 
 /// A place continues an epoch.
 const CONTINUES: u64 = 1;
@@ -162,7 +165,8 @@ impl Kept {
             | flag(publication.key.is_some(), HAS_KEY)
             | flag(publication.publisher.is_some(), HAS_PUBLISHER)
             | flag(self.id.is_some(), HAS_ID)
-            | flag(self.cached.is_some(), HAS_CACHED);
+            | flag(self.cached.is_some(), HAS_CACHED)
+            | flag(self.reserved.is_some(), HAS_RESERVED);
         number(out, flags | payload << 4);
         // Whom it was not meant for is not kept: a session's name may come again after a restart.
         let user = publication.publisher.as_ref().map(|publisher| publisher.user.as_str());
@@ -175,6 +179,9 @@ impl Kept {
         }
         if let Some(cached) = self.cached {
             cached.write(out);
+        }
+        if let Some(reserved) = self.reserved {
+            number(out, reserved.saturating_sub(self.head));
         }
         number(out, bytes.len() as u64);
         out.extend_from_slice(bytes);
@@ -197,7 +204,8 @@ impl Kept {
             Some((Arc::from(reader.text()?), Time::from_micros(reader.number()?)))
         };
         let cached = if flags & HAS_CACHED == 0 { None } else { Some(Cached::read(reader)?) };
-        let payload = match (flags & !HAS_CACHED) >> 4 {
+        let reserved = if flags & HAS_RESERVED == 0 { None } else { Some(reader.number()?) };
+        let payload = match (flags & !(HAS_CACHED | HAS_RESERVED)) >> 4 {
             0 => Payload::Json(reader.text()?.into()),
             1 => Payload::Text(reader.text()?.into()),
             2 => Payload::Binary(Bytes::copy_from_slice(reader.bytes()?)),
@@ -217,7 +225,11 @@ impl Kept {
             cache: CacheEffect::None,
         };
         let head = offset.checked_add(ahead)?;
-        Some(Self { app: key.app, publication: Arc::new(publication), head, dropped, ttl, id, cached })
+        let reserved = match reserved {
+            Some(more) => Some(head.checked_add(more)?),
+            None => None,
+        };
+        Some(Self { app: key.app, publication: Arc::new(publication), head, dropped, ttl, id, cached, reserved })
     }
 }
 
@@ -357,7 +369,7 @@ mod tests {
         fn kept()(
             key in key(), epoch: u64, offset in 1..u64::MAX / 2, back in 1_u64..9, ahead in 0_u64..9, dropped: u64, timestamp: u64, ttl: u64,
             event in name(), replaces in name(), payload in payload(), user in proptest::option::of("[a-z]{1,9}"),
-            id in proptest::option::of(("[a-z]{1,9}", any::<u64>())), cached in cached(),
+            id in proptest::option::of(("[a-z]{1,9}", any::<u64>())), cached in cached(), more in proptest::option::of(0_u64..9),
         ) -> Kept {
             Kept {
                 app: key.app,
@@ -378,6 +390,7 @@ mod tests {
                 ttl,
                 id: id.map(|(id, until)| (Arc::from(id), Time::from_micros(until))),
                 cached,
+                reserved: more.map(|more| offset + ahead + more),
             }
         }
     }

@@ -502,6 +502,9 @@ impl Recovering {
         }
         if known.told(kept.head, order, spot.segment) {
             known.told_cached(kept.cached);
+            if let Some(reserved) = kept.reserved {
+                (known.reserved, known.reserved_at) = (reserved, order);
+            }
         }
         known.drop_through(kept.dropped);
         known.ttl = kept.ttl;
@@ -577,7 +580,9 @@ impl Verdict {
         let recorded = known.complete_after.max(known.dropped);
         let chain = known.chain().max(recorded);
         // A hole without damage is one that the journal was told of: publications that had to be delivered while the disk took nothing.
-        let sound = damaged_at == 0 || (known.told_at > damaged_at && chain == recorded);
+        // What was reserved must be known too: under an interval, offsets beyond the head may have been given away.
+        let told_after = known.told_at > damaged_at && known.reserved_at.max(closed_at) > damaged_at;
+        let sound = damaged_at == 0 || (told_after && chain == recorded);
         let in_use = known.reserved_at > closed_at && !is_planted(Canary::OffsetsReused);
         let reserved = if in_use { known.reserved } else { 0 };
         if reserved > known.head {

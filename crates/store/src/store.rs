@@ -198,10 +198,10 @@ impl<D: Disk> Store<D> {
             *next = ticket + 1;
         }
         match kind {
-            RequestKind::Append { ticket, kept, begins } => {
+            RequestKind::Append { ticket, mut kept, begins } => {
                 // Where nobody waits for the disk, what could not be written is a known hole, and what follows is kept all the same.
                 let begins = begins || self.fsync != Fsync::Always;
-                let staged = writable && self.journal.stage_publication(&kept, begins).is_ok();
+                let staged = writable && self.journal.stage_publication(&mut kept, begins).is_ok();
                 if self.fsync == Fsync::Always {
                     batch.must_sync = true;
                 } else {

@@ -106,13 +106,18 @@ impl<D: Disk> Journal<D> {
             Record::Publication(mut kept) => {
                 let key = kept.key();
                 let Some(channel) = self.index.channels.get(&key) else { return };
-                let (epoch, head, dropped, cached) =
-                    (channel.epoch, channel.staged_head, channel.dropped, channel.staged_cached);
+                let (epoch, head, dropped, cached, reserved) = (
+                    channel.epoch,
+                    channel.staged_head,
+                    channel.dropped,
+                    channel.staged_cached,
+                    channel.staged_reserved,
+                );
                 let Publication { offset, .. } = Publication::of(&kept);
                 if !self.index.is_kept(&key, offset, spot) {
                     return self.keep_id(now, key, kept);
                 }
-                (kept.head, kept.dropped, kept.cached) = (head, dropped, cached);
+                (kept.head, kept.dropped, kept.cached, kept.reserved) = (head, dropped, cached, Some(reserved));
                 Arc::make_mut(&mut kept.publication).position.epoch = epoch;
                 let at = self.end();
                 if let Ok(bytes) = self.write_with(|out| kept.write(out)) {

@@ -224,13 +224,16 @@ impl<D: Disk> Journal<D> {
     ///
     /// # Errors
     /// It follows one that the journal does not have: an earlier one was refused.
-    pub(crate) fn stage_publication(&mut self, kept: &Kept, begins: bool) -> Result<(), OutOfOrder> {
+    pub(crate) fn stage_publication(&mut self, kept: &mut Kept, begins: bool) -> Result<(), OutOfOrder> {
         let key = kept.key();
         let Publication { epoch, offset, previous } = Publication::of(kept);
-        let known = self.index.channel(&key, epoch).map(|channel| channel.staged_head);
+        let channel = self.index.channel(&key, epoch);
+        let known = channel.map(|channel| channel.staged_head);
         if !begins && known != Some(previous) {
             return Err(OutOfOrder);
         }
+        // Should the record of the reservation be damaged, this one tells it.
+        kept.reserved = Some(channel.map_or(0, |channel| channel.staged_reserved));
         self.begin();
         let at = self.end();
         let bytes = self.write_with(|out| kept.write(out)).map_err(|TooLong| OutOfOrder)?;

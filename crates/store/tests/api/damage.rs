@@ -163,6 +163,40 @@ fn each_byte_turned_over_is_noticed_and_the_rest_is_served() {
     }
 }
 
+/// Under an interval, what is delivered may go with a loss of power. That its offset was given away stands in the record of the reservation, which may be what is
+/// damaged.
+#[test]
+fn no_offset_is_given_away_again_after_damage_and_a_loss_of_power() {
+    // What the disk has kept, and a node that has delivered one more since.
+    let life = || {
+        let (mut node, _) =
+            Node::start(FaultyDisk::new(3), Fsync::Interval(Duration::from_millis(100)), options(100), 900);
+        for _ in 0..8 {
+            node.publish("a", None, None);
+            node.settle();
+        }
+        node.pass(Duration::from_secs(1));
+        node.pass(Duration::from_secs(1));
+        let kept = node.disk.copy(1);
+        node.publish("a", None, None);
+        node.settle();
+        (kept, node)
+    };
+    let (disk, _) = life();
+    for (name, length) in names(&disk).into_iter().filter(|(name, _)| name != "STORE") {
+        for byte in 0..length {
+            let (_, mut node) = life();
+            let damaged = disk.copy(byte as u64);
+            damaged.flip(&name, byte, (byte % 8) as u8);
+            node.restart(damaged);
+            // It would be told two things of one place.
+            node.publish("a", None, None);
+            node.settle();
+            node.check_nothing_invented();
+        }
+    }
+}
+
 #[test]
 fn after_damage_life_goes_on_and_the_next_start_has_nothing_to_add() {
     let mut node = log(Fsync::Always);

@@ -1,6 +1,6 @@
 //! A conversation with any WebSocket server: lines out, messages in, and everything that helps to see what goes on.
 //!
-//! [`Conversation`](conversation::Conversation) decides; the line's editor, the commands, the history, recordings, frames and how things look are pure too.
+//! `Conversation` decides; the line's editor, the commands, the history, recordings, frames and how things look are pure too.
 //! `drive`, `tap` and `terminal` have the sockets, the clock and the terminal. Data goes to stdout, all else to stderr.
 
 mod backoff;

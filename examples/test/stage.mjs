@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { start } from "../frame/start.mjs";
 
 const CHECK_S_MAX = 90;
-const WAIT_MS_MAX = 30_000;
+const WAIT_MS_MAX = 60_000;
 const WIDE = { width: 1180, height: 820 };
 const PHONE = { width: 390, height: 780 };
 

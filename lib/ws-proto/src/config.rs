@@ -90,6 +90,7 @@ impl Default for Limits {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[must_use]
 pub struct Config {
     /// What a peer may make us hold.
     pub limits: Limits,

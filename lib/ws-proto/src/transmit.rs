@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use core::fmt;
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -26,7 +27,7 @@ use crate::mask;
 /// assert_eq!(connection.transmit_len(), 0);
 /// # Ok::<(), switchboard_ws_proto::SendError>(())
 /// ```
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Transmit {
     /// Headers and small payloads. Its first `written` bytes are done with.
     small: BytesMut,
@@ -36,7 +37,6 @@ pub struct Transmit {
 }
 
 /// Payloads that are chunks of their own: at least one.
-#[derive(Debug)]
 struct Large {
     /// With the place in `small` that it comes before, as the others.
     first: (usize, Bytes),
@@ -241,6 +241,13 @@ impl Transmit {
         }
         self.small.clear();
         self.written = 0;
+    }
+}
+
+impl fmt::Debug for Transmit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // What it holds is between the peers.
+        f.debug_struct("Transmit").field("len", &self.len()).finish_non_exhaustive()
     }
 }
 

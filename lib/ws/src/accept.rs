@@ -1,5 +1,6 @@
 //! The server's opening handshake over any stream of bytes.
 
+use std::fmt;
 use std::io;
 use std::time::Duration;
 
@@ -26,8 +27,9 @@ use crate::deflate::{Agreed, Params, Policy};
 ///     .subprotocols(["chat.v2", "chat.v1"])
 ///     .config(Config::default().limits(Limits { message_bytes_max: 1 << 20, ..Limits::default() }));
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
+#[must_use]
 pub struct AcceptOptions {
     /// Of the connection.
     pub config: Config,
@@ -116,6 +118,17 @@ impl AcceptOptions {
     /// The client's favourite of those that the server speaks.
     pub(crate) fn choose<'a>(&self, offered: &'a [String]) -> Option<&'a str> {
         offered.iter().find(|offer| self.subprotocols.contains(offer)).map(String::as_str)
+    }
+}
+
+impl fmt::Debug for AcceptOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Of headers the names only: a cookie is a secret.
+        let headers: Vec<&str> = self.headers().map(|(name, _)| name).collect();
+        let Self { config, subprotocols, request_timeout, .. } = self;
+        let mut shown = f.debug_struct("AcceptOptions");
+        shown.field("config", config).field("subprotocols", subprotocols).field("headers", &headers);
+        shown.field("request_timeout", request_timeout).finish_non_exhaustive()
     }
 }
 
@@ -273,7 +286,7 @@ where
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
+#[must_use = "the client waits for an answer"]
 pub struct PendingUpgrade<S> {
     stream: S,
     request: ServerRequest,
@@ -389,6 +402,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PendingUpgrade<S> {
         let response = error_response(status, headers, body)?;
         let ended = timeout(REJECT_TIMEOUT, end_with(&mut self.stream, &response)).await;
         Ok(ended.map_err(|_| AcceptError::Timeout)??)
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for PendingUpgrade<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { stream, request, leftover, config, .. } = self;
+        let mut shown = f.debug_struct("PendingUpgrade");
+        shown.field("stream", stream).field("request", request).field("leftover", &leftover.len());
+        shown.field("config", config).finish_non_exhaustive()
     }
 }
 

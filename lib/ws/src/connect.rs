@@ -103,6 +103,7 @@ pub async fn connect(url: &str) -> Result<WebSocket<MaybeTls<TcpStream>>, Connec
 ///
 /// Redirects are not followed: they are [`HandshakeError::Refused`], with the headers of the answer.
 #[derive(Clone)]
+#[must_use]
 pub struct Connector {
     config: Config,
     subprotocols: Vec<String>,
@@ -472,11 +473,11 @@ pub(crate) async fn encrypt<S: AsyncRead + AsyncWrite + Unpin>(
 
 impl fmt::Debug for Connector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The values of headers are secrets, some of them.
+        // The values of headers are secrets, some of them, and so are subprotocols.
         let headers: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
-        let Self { config, subprotocols, origin, timeouts, .. } = self;
+        let Self { config, origin, timeouts, .. } = self;
         let mut shown = f.debug_struct("Connector");
-        shown.field("config", config).field("subprotocols", subprotocols).field("origin", origin);
+        shown.field("config", config).field("subprotocols", &self.subprotocols.len()).field("origin", origin);
         shown.field("headers", &headers).field("timeouts", timeouts).finish_non_exhaustive()
     }
 }

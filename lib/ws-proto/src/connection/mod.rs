@@ -5,6 +5,8 @@
 mod output;
 
 use alloc::boxed::Box;
+use alloc::string::ToString;
+use core::fmt;
 
 use bytes::{Bytes, BytesMut};
 
@@ -63,7 +65,6 @@ pub enum Event {
 /// # let mut connection = Connection::new(Role::Server, Config::default());
 /// assert!(connection.is_open());
 /// ```
-#[derive(Debug)]
 pub struct Connection {
     input: Input,
     transmit: Transmit,
@@ -617,10 +618,22 @@ impl Connection {
     }
 }
 
-#[cfg(feature = "deflate")]
-fn deflate_directions(config: &Config, server: bool) -> (Option<Box<crate::deflate::Inbound>>, Option<Box<Outbound>>) {
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not what the peers say to each other.
+        let Self { ending, close_sent, close_received, failed, eof, gave_up, .. } = self;
+        let mut shown = f.debug_struct("Connection");
+        shown.field("server", &self.is_server()).field("limits", &self.limits).field("ending", ending);
+        shown.field("close_sent", close_sent).field("close_received", close_received).field("failed", failed);
+        shown.field("eof", eof).field("gave_up", gave_up).field("transmit_len", &self.transmit_len());
+        shown.finish_non_exhaustive()
+    }
+}
+
     let Some(agreed) = &config.deflate else { return (None, None) };
     let inbound = crate::deflate::Inbound::new(&agreed.params, server);
+#[cfg(feature = "deflate")]
+fn deflate_directions(config: &Config, server: bool) -> (Option<Box<crate::deflate::Inbound>>, Option<Box<Outbound>>) {
     (Some(Box::new(inbound)), Outbound::new(agreed, server).map(Box::new))
 }
 

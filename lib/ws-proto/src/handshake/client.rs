@@ -2,6 +2,7 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -18,7 +19,7 @@ use super::accept_key;
 /// use switchboard_ws_proto::handshake::ClientRequest;
 /// let request = ClientRequest { subprotocols: vec!["mqtt".into()], ..ClientRequest::new("example.org", "/mqtt") };
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct ClientRequest {
     /// `Host`: the URL's host, with the port unless it is the scheme's own.
     pub host: String,
@@ -49,6 +50,16 @@ impl ClientRequest {
     }
 }
 
+impl fmt::Debug for ClientRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Tokens travel in headers, in queries and as subprotocols.
+        let headers: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
+        let mut shown = f.debug_struct("ClientRequest");
+        shown.field("host", &self.host).field("path", &path_of(&self.target)).field("origin", &self.origin);
+        shown.field("subprotocols", &self.subprotocols.len()).field("headers", &headers).finish_non_exhaustive()
+    }
+}
+
 /// Writes the request, then reads the response.
 ///
 /// ```
@@ -67,7 +78,6 @@ impl ClientRequest {
 /// assert_eq!(&read[..], b"\x81");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
 pub struct ClientHandshake {
     request: Bytes,
     accept: String,
@@ -230,8 +240,19 @@ impl ClientHandshake {
     }
 }
 
+impl fmt::Debug for ClientHandshake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The request has secrets.
+        f.debug_struct("ClientHandshake").field("received", &self.received).finish_non_exhaustive()
+    }
+}
+
+/// A target without its query.
+pub(super) fn path_of(target: &str) -> &str {
+    target.split_once('?').map_or(target, |(path, _)| path)
+}
+
 /// What a request offers, by which its response is checked.
-#[derive(Debug)]
 pub(super) struct Offered {
     subprotocols: Vec<String>,
     #[cfg(feature = "deflate")]

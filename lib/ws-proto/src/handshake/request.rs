@@ -2,6 +2,7 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -42,7 +43,7 @@ pub enum HttpVersion {
 /// assert_eq!(request.subprotocols, ["mqtt", "chat"]);
 /// # Ok::<(), switchboard_ws_proto::handshake::Rejection>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UpgradeRequest {
     /// `Host`, or `:authority`.
@@ -190,8 +191,17 @@ impl UpgradeRequest {
     }
 }
 
-#[derive(Default)]
+impl fmt::Debug for UpgradeRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A subprotocol may be a token: browsers can set no other header.
+        let mut shown = f.debug_struct("UpgradeRequest");
+        shown.field("host", &self.host).field("origin", &self.origin).field("subprotocols", &self.subprotocols.len());
+        shown.field("extensions", &self.extensions).finish_non_exhaustive()
+    }
+}
+
 struct Found {
+#[derive(Default)]
     host: Option<String>,
     origin: Option<String>,
     key: Option<String>,

@@ -109,6 +109,18 @@ fn a_large_payload_is_not_copied() {
 }
 
 #[test]
+fn what_is_logged_of_a_connection_is_not_what_is_said() {
+    let mut connection = server();
+    connection.send(Message::from("a s3cret")).unwrap();
+    connection.send(Message::from(vec![b'x'; 10_000])).unwrap();
+    connection.receive(BytesMut::from(&b"\x81\xfe\x7f\xff\0\0\0\0s3cret"[..]));
+    assert!(connection.poll_event().is_none());
+    let queue = format!("{:?}", connection.transmit());
+    let shown = format!("{connection:?} {queue}");
+    assert!(!shown.contains("s3cret") && !shown.contains("xxx") && shown.len() < 1000, "{shown}");
+}
+
+#[test]
 fn a_lent_buffer_comes_back() {
     let mut connection = server();
     let buffer = BytesMut::with_capacity(1000);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use switchboard_ws::handshake::HandshakeError;
-use switchboard_ws::{ConnectError, Connector, Message, Phase, accept, connect, read_request};
+use switchboard_ws::{AcceptOptions, ConnectError, Connector, Message, Phase, accept, connect, read_request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::net::TcpListener;
 
@@ -195,4 +195,24 @@ async fn who_asks_is_in_the_authorization() {
         let shown = format!("{connector:?}");
         assert!(shown.contains("Authorization") && !shown.contains(expected), "{shown}");
     }
+}
+
+#[tokio::test]
+async fn no_time_limit_is_too_long() {
+    let server = server_that_says(b"HTTP/1.1 404 Not Found\r\n\r\n").await;
+    let connector = Connector::new().timeout(Duration::MAX).dial_timeout(Some(Duration::MAX));
+    let found = soon(connector.connect(&server)).await;
+    assert!(matches!(found, Err(ConnectError::Handshake(HandshakeError::Refused { status: 404, .. }))), "{found:?}");
+    let phases = Connector::new().timeout(Duration::MAX).handshake_timeout(Some(Duration::from_millis(1)));
+    let (near, _far) = tokio::io::duplex(1000);
+    let found = phases.connect_over("ws://test/", near).await;
+    assert!(matches!(found, Err(ConnectError::Timeout(Phase::Handshake))), "{found:?}");
+}
+
+#[test]
+fn what_is_logged_of_options_has_no_secrets() {
+    let connector = Connector::new().bearer_token("s3cret").header("Cookie", "s3cret").subprotocols(["s3cret"]);
+    let options = AcceptOptions::default().header("Set-Cookie", "s3cret").unwrap();
+    let shown = format!("{connector:?} {options:?}");
+    assert!(!shown.contains("s3cret") && shown.contains("Authorization") && shown.contains("Set-Cookie"), "{shown}");
 }

@@ -548,8 +548,9 @@ impl Target {
         }
         let uri: Uri = url.parse().map_err(|_| ConnectError::Url("it cannot be parsed"))?;
         let tls = match uri.scheme_str() {
-            Some("ws") => false,
-            Some("wss") => true,
+            // RFC 3986 §3.1: in any case.
+            Some(scheme) if scheme.eq_ignore_ascii_case("ws") => false,
+            Some(scheme) if scheme.eq_ignore_ascii_case("wss") => true,
             _ => return Err(ConnectError::Url("the scheme is not ws:// or wss://")),
         };
         let authority = uri.authority().ok_or(ConnectError::Url("it has no host"))?;
@@ -612,6 +613,7 @@ mod tests {
             ("wss://example.org:443/", Some((true, "example.org", 443, "example.org", "/"))),
             ("ws://example.org:443/", Some((false, "example.org", 443, "example.org:443", "/"))),
             ("ws://[::1]:9/x", Some((false, "[::1]", 9, "[::1]:9", "/x"))),
+            ("WSS://Example.org/A", Some((true, "Example.org", 443, "Example.org", "/A"))),
             ("ws://example.org?x=1", Some((false, "example.org", 80, "example.org", "/?x=1"))),
             ("http://example.org/", None),
             ("ws://", None),

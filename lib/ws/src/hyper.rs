@@ -104,7 +104,6 @@ pub fn rejection(error: &Rejection) -> Response<String> {
 /// What of a request decides.
 struct Head<'a> {
     method: &'a Method,
-    #[cfg_attr(not(feature = "http2"), expect(dead_code, reason = "says something over HTTP/2 only"))]
     uri: &'a Uri,
     version: Version,
     headers: &'a HeaderMap,
@@ -128,7 +127,12 @@ impl Head<'_> {
             Version::HTTP_11 => HttpVersion::Http11,
             _ => HttpVersion::Http10,
         };
-        UpgradeRequest::check(self.method.as_str(), version, headers)
+        let mut request = UpgradeRequest::check(self.method.as_str(), version, headers)?;
+        if let Some(authority) = self.uri.authority() {
+            // RFC 9112 §3.2.2: it stands above the Host header.
+            request.host = authority.as_str().into();
+        }
+        Ok(request)
     }
 }
 

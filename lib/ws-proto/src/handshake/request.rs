@@ -5,7 +5,8 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::alphabet;
+use base64::engine::general_purpose::{GeneralPurpose, PAD};
 
 use super::tokens::{contains, elements, is_token};
 use super::{Answer, InvalidHeader, Rejection};
@@ -200,8 +201,8 @@ impl fmt::Debug for UpgradeRequest {
     }
 }
 
-struct Found {
 #[derive(Default)]
+struct Found {
     host: Option<String>,
     origin: Option<String>,
     key: Option<String>,
@@ -268,7 +269,7 @@ impl Found {
         }
         let key = self.key.take().ok_or(Rejection::MissingHeader(KEY))?;
         // §4.2.1: base64 that decodes to 16 bytes.
-        if key.len() != 24 || !STANDARD.decode(&key).is_ok_and(|nonce| nonce.len() == 16) {
+        if key.len() != 24 || !KEY_BASE64.decode(&key).is_ok_and(|nonce| nonce.len() == 16) {
             return Err(Rejection::InvalidHeader(KEY));
         }
         let host = self.host.take().ok_or(Rejection::MissingHeader(HOST))?;
@@ -306,6 +307,9 @@ fn once<T>(slot: &mut Option<T>, value: T, name: &'static str) -> Result<(), Rej
 fn text(value: &[u8], name: &'static str) -> Result<String, Rejection> {
     core::str::from_utf8(value).map(String::from).map_err(|_| Rejection::InvalidHeader(name))
 }
+
+/// The bits behind the sixteenth byte may be anything: they are so in the standard's own example of a key (§4.1).
+const KEY_BASE64: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, PAD.with_decode_allow_trailing_bits(true));
 
 const HOST: &str = "Host";
 const KEY: &str = "Sec-WebSocket-Key";

@@ -1,9 +1,11 @@
 //! The server's side of the handshake over a raw stream of bytes.
 
 use alloc::string::String;
+use core::fmt;
 
 use bytes::{Bytes, BytesMut};
 
+use super::client::path_of;
 use super::headers::{HEAD_BYTES_MAX, HEADERS_MAX, HeadEnd, Headers, InvalidHeader};
 use super::{HttpVersion, Rejection, UpgradeRequest, accept_response};
 
@@ -24,7 +26,7 @@ use super::{HttpVersion, Rejection, UpgradeRequest, accept_response};
 /// assert_eq!(&handshake.into_leftover()[..], b"\x81");
 /// # Ok::<(), switchboard_ws_proto::handshake::Rejection>(())
 /// ```
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct ServerHandshake {
     buffer: BytesMut,
     end: HeadEnd,
@@ -40,10 +42,10 @@ pub struct ServerHandshake {
 /// assert_eq!(request.target, "/chat");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct ServerRequest {
-    /// The path and query.
+    /// The path and query, whether the request had them alone or behind `http://` and a host (RFC 9112 §3.2).
     pub target: String,
     /// What the handshake is about.
     pub upgrade: UpgradeRequest,
@@ -104,6 +106,22 @@ impl ServerHandshake {
     }
 }
 
+impl fmt::Debug for ServerHandshake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // What came may be cookies and tokens.
+        f.debug_struct("ServerHandshake").field("received", &self.buffer.len()).finish()
+    }
+}
+
+impl fmt::Debug for ServerRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A query may have a token.
+        let Self { target, upgrade, headers } = self;
+        let mut shown = f.debug_struct("ServerRequest");
+        shown.field("path", &path_of(target)).field("upgrade", upgrade).field("headers", headers).finish()
+    }
+}
+
 impl ServerRequest {
     /// The answer that upgrades. See [`accept_response`].
     ///
@@ -149,11 +167,15 @@ impl ServerRequest {
 /// Its array of headers does not belong into the frame of a task that lives on after the handshake.
 #[inline(never)]
 fn parse(head: &Bytes) -> Result<ServerRequest, Rejection> {
+    // Where one reader takes a line break without CR for the end of a line, another sees one header that goes on.
+    let bare = |window: &[u8]| matches!(window, [before, b'\n'] if *before != b'\r');
+    if head.windows(2).any(bare) {
+        return Err(Rejection::Malformed("line breaks"));
+    }
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut request = httparse::Request::new(&mut headers);
     match request.parse(head) {
         Ok(httparse::Status::Complete(length)) if length == head.len() => {}
-        // A line break without CR ended the head earlier: two readers would disagree about what follows.
         Ok(_) => return Err(Rejection::Malformed("line breaks")),
         Err(httparse::Error::TooManyHeaders) => return Err(Rejection::HeadersTooLarge),
         Err(httparse::Error::Version) => return Err(Rejection::HttpVersionNotSupported),
@@ -162,8 +184,32 @@ fn parse(head: &Bytes) -> Result<ServerRequest, Rejection> {
     }
     let version = if request.version == Some(1) { HttpVersion::Http11 } else { HttpVersion::Http10 };
     let fields = request.headers.iter().map(|header| (header.name, header.value));
-    let upgrade = UpgradeRequest::check(request.method.unwrap_or_default(), version, fields)?;
-    let target = String::from(request.path.unwrap_or_default());
+    let mut upgrade = UpgradeRequest::check(request.method.unwrap_or_default(), version, fields)?;
+    let (authority, target) =
+        read_target(request.path.unwrap_or_default()).ok_or(Rejection::Malformed("request target"))?;
+    if let Some(authority) = authority {
+        // RFC 9112 §3.2.2: it stands above the Host header.
+        upgrade.host = authority.into();
+    }
     let headers = Headers::new(head.clone(), request.headers);
     Ok(ServerRequest { target, upgrade, headers })
+}
+
+/// The authority, if there is one, and the path with the query (RFC 9112 §3.2). A fragment is the client's own affair (RFC 6455 §3).
+fn read_target(target: &str) -> Option<(Option<&str>, String)> {
+    if target.contains('#') {
+        return None;
+    }
+    if target.starts_with('/') {
+        return Some((None, target.into()));
+    }
+    let (scheme, rest) = target.split_once("://")?;
+    if !["http", "https", "ws", "wss"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
+        return None;
+    }
+    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    if authority.is_empty() || authority.contains('@') {
+        return None;
+    }
+    Some((Some(authority), if path.starts_with('/') { path.into() } else { String::from("/") + path }))
 }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use proptest::prelude::*;
 use switchboard_ws_proto::handshake::{
-    ClientHandshake, ClientRequest, ClientResponse, HandshakeError, HttpVersion, Rejection, ServerHandshake,
-    ServerRequest, UpgradeRequest, accept_response, error_response,
+    ClientHandshake, ClientRequest, ClientResponse, ConnectHandshake, HandshakeError, HttpVersion, Rejection,
+    ServerHandshake, ServerRequest, UpgradeRequest, accept_response, error_response,
 };
 
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -67,6 +67,10 @@ fn requests_and_their_statuses() {
         (&[("Sec-WebSocket-Version", "13, 8")], 426),
         (&[("Sec-WebSocket-Version", "13"), ("sec-websocket-version", "13")], 400),
         (&[("Sec-WebSocket-Key", "-")], 400),
+        // The standard's own example of a key (§4.1), whose last bits are not zero.
+        (&[("Sec-WebSocket-Key", "AQIDBAUGBwgJCgsMDQ4PEC==")], 101),
+        (&[("Sec-WebSocket-Key", "AQIDBAUGBwgJCgsMDQ4PEC=")], 400),
+        (&[("Sec-WebSocket-Key", "AQIDBAUGBwgJCgsMDQ4P-C==")], 400),
         (&[("Sec-WebSocket-Key", "")], 400),
         (&[("Sec-WebSocket-Key", "c2hvcnQ=")], 400),
         (&[("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ")], 400),
@@ -94,6 +98,13 @@ fn requests_and_their_statuses() {
         ("GET /", 400),
         ("GET", 400),
         ("GET / HTTP/1.1 x", 400),
+        ("GET * HTTP/1.1", 400),
+        ("GET chat HTTP/1.1", 400),
+        ("GET example.org:80 HTTP/1.1", 400),
+        ("GET /chat#part HTTP/1.1", 400),
+        ("GET ftp://example.org/ HTTP/1.1", 400),
+        ("GET http:///chat HTTP/1.1", 400),
+        ("GET http://user@example.org/ HTTP/1.1", 400),
         ("\u{16}\u{3}\u{1}", 400),
     ] {
         assert_eq!(status(line, &[]), expected, "{line}");
@@ -134,6 +145,47 @@ fn what_is_read_from_a_request() {
     assert_eq!(found.headers.get_all("sec-websocket-protocol").count(), 2);
     // A log of it shows no values.
     assert!(!format!("{:?}", found.headers).contains("k=v"));
+}
+
+#[test]
+fn a_target_with_a_host_is_the_path_behind_it() {
+    let table = [
+        ("http://other.example:81/chat?x=1", "other.example:81", "/chat?x=1"),
+        ("WS://other.example/chat", "other.example", "/chat"),
+        ("wss://other.example", "other.example", "/"),
+        ("https://other.example?x=/y", "other.example", "/?x=/y"),
+        ("//other.example/chat", "example.org", "//other.example/chat"),
+        ("/http://other.example/", "example.org", "/http://other.example/"),
+    ];
+    for (target, host, path) in table {
+        let found = receive(&request(&format!("GET {target} HTTP/1.1"), &[])).unwrap().unwrap();
+        assert_eq!((&*found.upgrade.host, &*found.target), (host, path), "{target}");
+        // A log shows no query: there may be a token in it.
+        assert!(!format!("{found:?}").contains("x="), "{found:?}");
+    }
+}
+
+#[test]
+fn what_is_logged_of_a_handshake_has_no_secrets() {
+    let secret = |name: &str| (String::from(name), String::from("s3cret"));
+    let asked = ClientRequest {
+        subprotocols: vec!["s3cret".into()],
+        headers: vec![secret("Authorization"), secret("Cookie")],
+        ..ClientRequest::new("example.org", "/chat?token=s3cret")
+    };
+    let client = ClientHandshake::new(asked.clone(), [7; 16]).unwrap();
+    let over_http2 = ConnectHandshake::new(asked.clone()).unwrap();
+    let mut server = ServerHandshake::new();
+    let sent = client.request();
+    let (most, rest) = sent.split_at(sent.len() - 10);
+    assert!(server.receive(most).unwrap().is_none());
+    let shown = format!("{asked:?} {client:?} {over_http2:?} {server:?}");
+    let received = server.receive(rest).unwrap().unwrap();
+    let shown = format!("{shown} {received:?}");
+    assert!(!shown.contains("s3cret") && !shown.contains(&*b"s3cret".escape_ascii().to_string()), "{shown}");
+    for name in ["example.org", "/chat", "Authorization", "authorization", "Cookie"] {
+        assert!(shown.contains(name), "{name}: {shown}");
+    }
 }
 
 #[test]
@@ -231,6 +283,11 @@ fn two_readers_would_agree_where_the_request_ends() {
     // A line break without CR: where one reader sees the end of the head and the next request, another sees headers.
     let smuggled = b"GET / HTTP/1.1\r\nHost: a\n\nGET /admin HTTP/1.1\r\nHost: b\r\nX: y\r\n\r\n";
     assert_eq!(receive(smuggled).unwrap_err().status(), 400);
+    // Where one reader sees two headers, another sees one that holds a line break.
+    let mut bare = request(GET, &[("X", "a\nUpgrade: websocket"), ("Upgrade", "-")]);
+    assert_eq!(receive(&bare).unwrap_err().status(), 400);
+    bare.retain(|byte| *byte != b'\r');
+    assert!(receive(&bare).unwrap().is_none(), "its end has not come");
     assert_eq!(receive(b"GET / HTTP/1.1\r\nHost : a\r\n\r\n").unwrap_err().status(), 400);
     assert_eq!(receive(b"GET / HTTP/1.1\r\nHost: a\r\n folded: b\r\n\r\n").unwrap_err().status(), 400);
 }

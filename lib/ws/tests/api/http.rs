@@ -12,7 +12,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use switchboard_ws::axum::WebSocketUpgrade;
-use switchboard_ws::hyper::{UpgradedStream, rejection, upgrade};
+use switchboard_ws::hyper::{UpgradedStream, check_parts, rejection, upgrade};
 use switchboard_ws::{AcceptOptions, CloseCode, Connector};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::net::{TcpListener, TcpStream};
@@ -168,4 +168,16 @@ async fn compression_behind_http_servers() {
         soon(stream.read_exact(&mut status)).await.unwrap();
         assert_eq!(&status, b"HTTP/1.1 400");
     }
+}
+
+#[test]
+fn a_target_with_a_host_says_whom_it_is_for() {
+    let ask = |target: &str| {
+        let request = Request::get(target).header("host", "other.example").header("connection", "upgrade");
+        let request = request.header("upgrade", "websocket").header("sec-websocket-version", "13");
+        let request = request.header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==").body(()).unwrap();
+        check_parts(&request.into_parts().0).unwrap().host
+    };
+    assert_eq!(ask("/chat"), "other.example");
+    assert_eq!(ask("http://example.org:81/chat"), "example.org:81");
 }

@@ -45,7 +45,7 @@ pub(crate) struct Timeouts {
 impl Timeouts {
     /// From now on.
     pub(crate) fn start(&self) -> Deadline {
-        Deadline { timeouts: *self, all: Instant::now() + self.all }
+        Deadline { timeouts: *self, all: after(self.all) }
     }
 }
 
@@ -59,7 +59,8 @@ impl Default for Timeouts {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline {
     timeouts: Timeouts,
-    all: Instant,
+    /// `None` where it is farther off than a clock can tell.
+    all: Option<Instant>,
 }
 
 impl Deadline {
@@ -73,7 +74,13 @@ impl Deadline {
             Phase::Tls => self.timeouts.tls,
             Phase::Handshake => self.timeouts.handshake,
         };
-        let until = limit.map_or(self.all, |limit| self.all.min(Instant::now() + limit));
-        timeout_at(until, what).await.map_err(|_| ConnectError::Timeout(phase))?
+        match limit.and_then(after).into_iter().chain(self.all).min() {
+            Some(until) => timeout_at(until, what).await.map_err(|_| ConnectError::Timeout(phase))?,
+            None => what.await,
+        }
     }
+}
+
+fn after(wait: Duration) -> Option<Instant> {
+    Instant::now().checked_add(wait)
 }

@@ -42,8 +42,9 @@ pub enum Received {
 
 /// A WebSocket connection over `S`.
 ///
-/// Pings are answered while [`recv`](Self::recv) (or any other method) is awaited. [`recv`](Self::recv) has to be awaited for the connection
-/// to notice anything of the peer: its messages, its pings, its Close, its silence.
+/// [`recv`](Self::recv) has to be awaited for the connection to notice anything of the peer: its messages, its pings (which are answered while it is
+/// awaited), its Close, its silence. The methods that send only send. One that waits for a peer that does not read waits as long as the peer does: put
+/// [`timeout`](tokio::time::timeout) around it, or [`split`](Self::split) the socket and receive meanwhile.
 ///
 /// # What is sent when
 /// - [`send`](Self::send) returns when the socket has taken everything.

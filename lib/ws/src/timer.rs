@@ -20,9 +20,10 @@ struct Armed {
 }
 
 impl Timer {
-    /// Ready when the state machine was told the time, and may have something to say or to send. Pending with the wake-up arranged.
+    /// Ready when the state machine was told the time, and may have something to say or to send: with whether it has given up, and thrown away what
+    /// was queued. Pending with the wake-up arranged.
     #[inline]
-    pub(crate) fn poll(&mut self, connection: &mut Connection, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(&mut self, connection: &mut Connection, cx: &mut Context<'_>) -> Poll<bool> {
         match connection.poll_timeout() {
             Some(deadline) => self.poll_until(deadline, connection, cx),
             None => {
@@ -40,7 +41,7 @@ impl Timer {
     }
 
     #[inline(never)]
-    fn poll_until(&mut self, deadline: Time, connection: &mut Connection, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_until(&mut self, deadline: Time, connection: &mut Connection, cx: &mut Context<'_>) -> Poll<bool> {
         let armed = self.0.get_or_insert_with(|| {
             let now = Instant::now();
             Box::new(Armed { epoch: now, at: Time::ZERO, sleep: Box::pin(sleep_until(now)) })
@@ -54,7 +55,8 @@ impl Timer {
             ready!(armed.sleep.as_mut().poll(cx));
         }
         let now = armed.epoch.elapsed().as_micros();
+        let queued = connection.transmit_len();
         connection.handle_timeout(Time::from_micros(u64::try_from(now).unwrap_or(u64::MAX)));
-        Poll::Ready(())
+        Poll::Ready(connection.transmit_len() < queued)
     }
 }

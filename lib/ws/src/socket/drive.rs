@@ -47,7 +47,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         if self.poll_read(cx).is_ready() {
             return Poll::Ready(());
         }
-        self.timer.poll(&mut self.connection, cx)
+        self.poll_timer(cx)
     }
 
     /// The same once something of the end has begun.
@@ -59,7 +59,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         if !self.read_ended && self.poll_read(cx).is_ready() {
             return Poll::Ready(());
         }
-        self.timer.poll(&mut self.connection, cx)
+        self.poll_timer(cx)
+    }
+
+    #[inline]
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if ready!(self.timer.poll(&mut self.connection, cx)) {
+            self.on_output_lost();
+        }
+        Poll::Ready(())
+    }
+
+    /// Nobody takes it, and whoever waits for that has to be told.
+    #[cold]
+    fn on_output_lost(&mut self) {
+        self.rare().write_error.get_or_insert_with(|| io::ErrorKind::TimedOut.into());
     }
 
     #[cold]
@@ -105,7 +119,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         let gone = self.connection.poll_timeout().is_none();
         let unwritten = !written && !gone;
         if unwritten || (!self.shut_down && Pin::new(&mut self.io).poll_shutdown(cx).is_pending() && !gone) {
-            return self.timer.poll(&mut self.connection, cx).map(|()| true);
+            return self.poll_timer(cx).map(|()| true);
         }
         if !self.connection.close_received() {
             self.rare().error.get_or_insert(Error::CloseTimedOut);

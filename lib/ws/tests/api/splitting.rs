@@ -1,6 +1,8 @@
 //! Two halves in two tasks.
 
-use switchboard_ws::{CloseCode, Config, Message};
+use std::time::Duration;
+
+use switchboard_ws::{CloseCode, Config, Error, Message, Received};
 
 use crate::support::*;
 
@@ -63,6 +65,56 @@ async fn a_sender_that_waits_is_woken_by_the_receiver_that_writes() {
     closed.unwrap();
     assert!(end.is_none());
     assert_eq!(soon(receiving).await.unwrap(), 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sender_is_told_that_the_peer_was_given_up() {
+    let config = Config::default().ping_interval(Some(Duration::from_secs(20)));
+    let (client, server) = pipe_with(10, config);
+    let _raw = client.into_inner();
+    let (mut receiver, mut sender) = server.split();
+    let sending = tokio::spawn(async move { sender.send(vec![0; 1000]).await });
+    assert!(matches!(receiver.recv().await, Some(Err(Error::Unresponsive))));
+    let sent = sending.await.unwrap();
+    assert!(matches!(&sent, Err(Error::Io(error)) if error.kind() == std::io::ErrorKind::TimedOut), "{sent:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sender_is_told_that_its_close_was_not_taken() {
+    let (client, server) = pipe(10);
+    let _raw = client.into_inner();
+    let (mut receiver, mut sender) = server.split();
+    sender.feed(vec![0; 1000]).await.unwrap();
+    let closing = tokio::spawn(async move { sender.close(CloseCode::NORMAL, "").await });
+    assert!(matches!(receiver.recv().await, Some(Err(Error::CloseTimedOut))));
+    assert!(closing.await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn halves_are_dropped_in_either_order() {
+    // The sender first: the receiver goes on, answers pings and finishes the closing handshake.
+    let (mut client, server) = pipe(1000);
+    let (mut receiver, sender) = server.split();
+    drop(sender);
+    let receiving = tokio::spawn(async move {
+        let first = receiver.recv().await.unwrap().unwrap();
+        assert!(receiver.recv().await.is_none());
+        first
+    });
+    client.send("to the one that is left").await.unwrap();
+    client.ping(b"?").await.unwrap();
+    assert!(matches!(soon(client.recv_event()).await, Some(Ok(Received::Pong(_)))));
+    soon(client.close(CloseCode::NORMAL, "")).await.unwrap();
+    assert_eq!(soon(receiving).await.unwrap().as_text(), Some("to the one that is left"));
+
+    // The receiver first: the sender still sends, and with it goes the stream.
+    let (mut client, server) = pipe(1000);
+    let (receiver, mut sender) = server.split();
+    drop(receiver);
+    sender.send("still").await.unwrap();
+    assert_eq!(soon(client.recv()).await.unwrap().unwrap().as_text(), Some("still"));
+    drop(sender);
+    assert!(matches!(soon(client.recv()).await, Some(Err(Error::ConnectionLost))));
 }
 
 #[tokio::test]

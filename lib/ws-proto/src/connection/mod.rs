@@ -42,7 +42,8 @@ pub enum Event {
     Pong(Bytes),
     /// The peer closes, or answers our Close; `None` without a code. Our own Close is queued if it was not sent. Only [`Event::Eof`] follows.
     Close(Option<CloseFrame>),
-    /// The peer broke the rules. A Close that says so is queued, and input is ignored from now on (§7.1.7). Only [`Event::Eof`] follows.
+    /// The peer broke the rules. A Close with the code and the text of the error is queued, and input is ignored from now on (§7.1.7). Only
+    /// [`Event::Eof`] follows.
     Failed(ProtocolError),
     /// Not one byte came since a ping was sent `pong_timeout` ago. There is nobody to write to: drop the socket.
     Unresponsive,
@@ -447,7 +448,8 @@ impl Connection {
         self.failed = true;
         self.stop_reading();
         if !self.close_sent {
-            self.queue_close(Some(error.close_code()), "");
+            // For whoever looks for the fault at the other end.
+            self.queue_close(Some(error.close_code()), &error.to_string());
         }
         Event::Failed(error)
     }
@@ -630,10 +632,10 @@ impl fmt::Debug for Connection {
     }
 }
 
-    let Some(agreed) = &config.deflate else { return (None, None) };
-    let inbound = crate::deflate::Inbound::new(&agreed.params, server);
 #[cfg(feature = "deflate")]
 fn deflate_directions(config: &Config, server: bool) -> (Option<Box<crate::deflate::Inbound>>, Option<Box<Outbound>>) {
+    let Some(agreed) = &config.deflate else { return (None, None) };
+    let inbound = crate::deflate::Inbound::new(&agreed.params, server);
     (Some(Box::new(inbound)), Outbound::new(agreed, server).map(Box::new))
 }
 

@@ -183,7 +183,8 @@ fn malformed_streams() {
         let mut connection = agreed(Role::Server, TAKEOVER, Limits::default());
         feed(&mut connection, &masked(&hex(frames)));
         // 1007: RFC 6455 §7.4.1, data that is not consistent with the type of the message.
-        assert_eq!(to_hex(&written(&mut connection)), "88 02 03 ef", "{frames}");
+        let told = feed(&mut client(), &written(&mut connection));
+        assert_eq!(told, ["Close(1007 message cannot be inflated)"], "{frames}");
     }
 }
 
@@ -197,7 +198,7 @@ fn text_fails_at_its_first_bad_byte() {
         taken += 1;
     }
     assert_eq!(bad[taken], 0xa0);
-    assert_eq!(to_hex(&written(&mut connection)[..2]), "88 82");
+    assert_eq!(written(&mut connection)[0], 0x88);
     // Its end cuts a character.
     check_compressed("c1 09 000300fcff 6162c300", &["Failed(InvalidUtf8)"]);
     check_compressed("41 08 000300fcff6162c3 80 07 000100feff7800", &["Failed(InvalidUtf8)"]);
@@ -219,7 +220,7 @@ fn limits_are_of_what_is_inflated() {
             assert_eq!(feed(&mut connection, &zeros(max)), [format!("Binary({max} bytes)")]);
             let failed = format!("Failed(MessageTooBig {{ bytes: {}, max: {max} }})", max + 1);
             assert_eq!(feed(&mut connection, &zeros(max + 1)), [&*failed]);
-            assert_eq!(to_hex(&written(&mut connection)[..2]), "88 82");
+            assert_eq!(written(&mut connection)[0], 0x88);
             let mut connection = agreed(CLIENT, answer, limits);
             assert_eq!(one_by_one(&mut connection, &zeros(max + 20_000)), [&*failed]);
         }

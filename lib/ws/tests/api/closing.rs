@@ -108,7 +108,7 @@ async fn a_broken_rule_is_told_to_both() {
     let serving = tokio::spawn(async move { (server.recv().await, server.recv().await) });
     let mut rest = Vec::new();
     soon(raw.read_to_end(&mut rest)).await.unwrap();
-    assert_eq!(rest, b"\x88\x02\x03\xea");
+    assert_eq!(rest, b"\x88\x21\x03\xeareserved bits are set (RSV 111)");
     drop(raw);
     let (first, second) = soon(serving).await.unwrap();
     assert!(matches!(first, Some(Err(Error::Protocol(ProtocolError::ReservedBits(7))))), "{first:?}");
@@ -139,7 +139,7 @@ async fn the_close_reaches_a_peer_that_is_still_sending() {
     };
     let (read, _) = tokio::join!(soon(read.read_to_end(&mut rest)), soon(writing));
     read.unwrap();
-    assert_eq!(rest, b"\x88\x02\x03\xf1");
+    assert_eq!(rest, b"\x88\x3f\x03\xf1message has at least 16384 bytes, more than the limit of 1000");
     assert!(matches!(soon(serving).await.unwrap(), Some(Err(Error::Protocol(ProtocolError::MessageTooBig { .. })))));
 }
 

@@ -206,8 +206,10 @@ impl FrameHeader {
     }
 }
 
-const FIN: u8 = 0x80;
-const MASKED: u8 = 0x80;
+/// In the first byte: the last fragment.
+pub(crate) const FIN: u8 = 0x80;
+/// In the second byte: a masking key follows.
+pub(crate) const MASKED: u8 = 0x80;
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,7 @@ use core::fmt;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use crate::frame::{FRAME_HEADER_BYTES_MAX, FrameHeader, Opcode};
+use crate::frame::{FIN, FRAME_HEADER_BYTES_MAX, FrameHeader, MASKED, Opcode};
 use crate::mask;
 
 /// Everything that was queued since the last write, in order: read it as a [`Buf`], and advance it by what was written.
@@ -88,8 +88,35 @@ impl Transmit {
     pub(crate) fn push_small(&mut self, opcode: Opcode, payload: &[u8]) {
         debug_assert!(payload.len() <= SMALL_BYTES_MAX, "its length takes more than a byte");
         self.make_room(2 + SMALL_BYTES_MAX);
-        self.small.extend_from_slice(&[0x80 | opcode as u8, payload.len() as u8]);
+        self.small.extend_from_slice(&[FIN | opcode as u8, payload.len() as u8]);
         self.small.extend_from_slice(payload);
+    }
+
+    /// The same of a longer one, below [`LARGE_BYTES_MIN`].
+    #[inline]
+    pub(crate) fn push_medium(&mut self, opcode: Opcode, payload: &[u8]) {
+        debug_assert!((SMALL_BYTES_MAX + 1..LARGE_BYTES_MIN).contains(&payload.len()), "its length takes two bytes");
+        self.make_room(4 + payload.len());
+        let [high, low] = (payload.len() as u16).to_be_bytes();
+        self.small.extend_from_slice(&[FIN | opcode as u8, 126, high, low]);
+        self.small.extend_from_slice(payload);
+    }
+
+    /// A whole message below [`LARGE_BYTES_MIN`] that is masked, as all of a client's are.
+    #[inline(never)]
+    pub(crate) fn push_masked(&mut self, key: [u8; 4], opcode: Opcode, payload: &[u8]) {
+        debug_assert!(payload.len() < LARGE_BYTES_MIN, "its length takes at most two bytes");
+        self.make_room(8 + payload.len());
+        let (first, [k0, k1, k2, k3]) = (FIN | opcode as u8, key);
+        if payload.len() <= SMALL_BYTES_MAX {
+            self.small.extend_from_slice(&[first, MASKED | payload.len() as u8, k0, k1, k2, k3]);
+        } else {
+            let [high, low] = (payload.len() as u16).to_be_bytes();
+            self.small.extend_from_slice(&[first, MASKED | 126, high, low, k0, k1, k2, k3]);
+        }
+        let start = self.small.len();
+        self.small.extend_from_slice(payload);
+        mask::apply(key, self.small.get_mut(start..).unwrap_or_default());
     }
 
     /// As [`push_copied`](Self::push_copied), for a payload of any size, whose length the header need not know.

@@ -31,17 +31,14 @@ impl Connection {
         self.may_begin_message()?;
         if message.len() >= LARGE_BYTES_MIN || self.outbound.is_some() {
             self.send_kept(message);
-        } else if message.len() <= SMALL_BYTES_MAX && self.mask_keys.is_none() {
+        } else if let Some(keys) = &mut self.mask_keys {
+            self.transmit.push_masked(keys.next_key(), opcode_of(&message), message.as_bytes());
+        } else if message.len() <= SMALL_BYTES_MAX {
             self.transmit.push_small(opcode_of(&message), message.as_bytes());
         } else {
-            self.send_copied(opcode_of(&message), message.as_bytes());
+            self.transmit.push_medium(opcode_of(&message), message.as_bytes());
         }
         Ok(())
-    }
-
-    #[inline(never)]
-    fn send_copied(&mut self, opcode: Opcode, payload: &[u8]) {
-        self.push_copied(opcode, true, payload);
     }
 
     #[inline(never)]

@@ -40,5 +40,5 @@ pub use pattern::{ChannelPattern, ChannelPatternError};
 pub use payload::Payload;
 pub use publication::{CacheEffect, Epoch, Position, Publication};
 pub use reject::{Reject, RejectCode};
-pub use time::Time;
+pub use time::{Deadline, Time};
 pub use why::{About, Fate, Question, Standing, Step, Trail, What, Whom};

@@ -53,3 +53,40 @@ impl Add<Duration> for Time {
         Self(self.0.saturating_add(u64::try_from(rhs.as_micros()).unwrap_or(u64::MAX)))
     }
 }
+
+/// A time or never, in the room of a time: what there are ten thousands of has several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Deadline(u64);
+
+impl Deadline {
+    /// No time.
+    pub const NEVER: Self = Self(u64::MAX);
+
+    /// The time, if there is one.
+    pub fn get(self) -> Option<Time> {
+        (self != Self::NEVER).then(|| Time::from_micros(self.0))
+    }
+
+    /// Whether it is not later than now.
+    pub fn is_due(self, now: Time) -> bool {
+        self.get().is_some_and(|at| at <= now)
+    }
+}
+
+impl Default for Deadline {
+    fn default() -> Self {
+        Self::NEVER
+    }
+}
+
+impl From<Time> for Deadline {
+    fn from(time: Time) -> Self {
+        Self(time.as_micros())
+    }
+}
+
+impl From<Option<Time>> for Deadline {
+    fn from(time: Option<Time>) -> Self {
+        time.map_or(Self::NEVER, Self::from)
+    }
+}

@@ -1,41 +1,7 @@
 //! When a session must be looked at again, by reason.
 
 use core::time::Duration;
-use switchboard_core::Time;
-
-/// A time or never, in the room of a time: each session has several.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Deadline(u64);
-
-impl Deadline {
-    pub(crate) const NEVER: Self = Self(u64::MAX);
-
-    pub(crate) fn get(self) -> Option<Time> {
-        (self != Self::NEVER).then(|| Time::from_micros(self.0))
-    }
-
-    pub(crate) fn is_due(self, now: Time) -> bool {
-        self.get().is_some_and(|at| at <= now)
-    }
-}
-
-impl Default for Deadline {
-    fn default() -> Self {
-        Self::NEVER
-    }
-}
-
-impl From<Time> for Deadline {
-    fn from(time: Time) -> Self {
-        Self(time.as_micros())
-    }
-}
-
-impl From<Option<Time>> for Deadline {
-    fn from(time: Option<Time>) -> Self {
-        time.map_or(Self::NEVER, Self::from)
-    }
-}
+use switchboard_core::{Deadline, Time};
 
 /// What will happen when, unless something comes before.
 #[derive(Debug, Default)]

@@ -3,13 +3,13 @@
 //! Every right is checked here and nowhere else.
 
 use crate::bucket::Bucket;
-use crate::deadlines::{Deadline, Deadlines};
+use crate::deadlines::Deadlines;
 use crate::subscribed::Subscribed;
 use hashbrown::HashMap;
 use std::sync::Arc;
 use switchboard_core::canary::{Canary, is_planted};
 use switchboard_core::{
-    App, ChannelName, ChannelPattern, ClientInfo, Disconnect, Identity, OpId, Operations, Reject, RejectCode,
+    App, ChannelName, ChannelPattern, ClientInfo, Deadline, Disconnect, Identity, OpId, Operations, Reject, RejectCode,
     SessionId, Time, UserId, WireFormat,
 };
 use switchboard_dialects::{AnyDialect, Dialect};

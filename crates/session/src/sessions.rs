@@ -3,7 +3,7 @@
 //! The driver calls in with what came from sockets, from other shards and from the clock, then drains: mail, bytes, closings. It decides nothing.
 
 use crate::Directory;
-use crate::deadlines::{Deadline, Deadlines};
+use crate::deadlines::Deadlines;
 use crate::encoder::Encoder;
 use crate::execute;
 use crate::gauges::Gauges;
@@ -17,8 +17,8 @@ use core::time::Duration;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use switchboard_core::{
-    App, AppId, Command, Disconnect, Encoded, Event, Framing, FramingId, Identity, OpId, Outcome, Reject, RejectCode,
-    SessionId, Time, WireFormat,
+    App, AppId, Command, Deadline, Disconnect, Encoded, Event, Framing, FramingId, Identity, OpId, Outcome, Reject,
+    RejectCode, SessionId, Time, WireFormat,
 };
 use switchboard_dialects::{AnyDialect, Commands, Dialect, Incoming, Opening, Welcome};
 use switchboard_hub::{

@@ -190,7 +190,7 @@ impl<B: Broker + History> Homes<B> {
         if told {
             self.herald.subscribed(now, &key, home.subscribers());
         }
-        if let Some(change) = request.member.as_deref().and_then(|member| home.members.join(member, users_max)) {
+        if let Some(change) = request.member.as_ref().and_then(|member| home.members.join(member, users_max)) {
             announce(&mut self.letters, home, &key, &change);
             self.herald.member(now, &key, true, change.user);
         }

@@ -2,12 +2,12 @@
 //!
 //! A user whose last connection has ended stays for the channel's grace, so that a reconnect is no coming and going.
 
+use core::hash::BuildHasher;
 use core::time::Duration;
-use hashbrown::HashMap;
-use smallvec::SmallVec;
+use hashbrown::HashTable;
 use std::sync::Arc;
 use switchboard_core::canary::{Canary, is_planted};
-use switchboard_core::{PresenceChange, PresentUser, SessionId, Time, UserId};
+use switchboard_core::{Deadline, PresenceChange, PresentUser, SessionId, Time, UserId};
 
 /// A subscriber's contribution to presence.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,28 +23,30 @@ pub struct Member {
 /// The users of one channel. Two connections of a user are one member.
 #[derive(Debug, Default)]
 pub(crate) struct Members {
-    users: HashMap<UserId, Present, foldhash::fast::RandomState>,
+    /// By name, which is their connections' own.
+    users: HashTable<Present>,
+    hasher: foldhash::fast::RandomState,
     /// Connections of users who found the list full.
     unlisted: u64,
     listed: u64,
     serial: u64,
 }
 
+/// Ten thousands of these are in a table that is half empty at worst.
 #[derive(Debug)]
 struct Present {
-    /// In the order of their coming. During the grace the last, under a name that no connection has.
-    clients: SmallVec<[Client; 1]>,
+    /// The connection that came last, whose words are shown. During the grace it has ended.
+    last: Arc<Member>,
+    /// Those that came before it, in their order.
+    earlier: Option<Box<Earlier>>,
     /// The order of arrival, so that lists are stable.
     arrived: u64,
     /// When the grace ends.
-    leaves: Option<Time>,
+    leaves: Deadline,
 }
 
-#[derive(Debug)]
-struct Client {
-    id: SessionId,
-    info: Option<Arc<str>>,
-}
+#[derive(Debug, Default)]
+struct Earlier(Vec<Arc<Member>>);
 
 /// What came of a connection's end.
 #[derive(Debug, PartialEq, Eq)]
@@ -68,13 +70,9 @@ impl Members {
     }
 
     /// A connection came. A change if it is the user's first, and among the first `users_max`.
-    pub(crate) fn join(&mut self, member: &Member, users_max: usize) -> Option<PresenceChange> {
-        let client = Client { id: member.client, info: member.info.clone() };
-        if let Some(present) = self.users.get_mut(&member.user) {
-            if present.leaves.take().is_some() {
-                present.clients.clear();
-            }
-            present.clients.push(client);
+    pub(crate) fn join(&mut self, member: &Arc<Member>, users_max: usize) -> Option<PresenceChange> {
+        if let Some(present) = self.find(&member.user) {
+            present.join(Arc::clone(member));
             self.listed += 1;
             return None;
         }
@@ -84,49 +82,48 @@ impl Members {
         }
         self.serial += 1;
         self.listed += 1;
-        let present = Present { clients: SmallVec::from_iter([client]), arrived: self.serial, leaves: None };
-        self.users.insert(member.user.clone(), present);
-        Some(self.change(true, member.user.clone(), member.info.clone()))
+        let present =
+            Present { last: Arc::clone(member), earlier: None, arrived: self.serial, leaves: Deadline::NEVER };
+        let Self { users, hasher, .. } = self;
+        users.insert_unique(hasher.hash_one(&member.user), present, |other| hasher.hash_one(&other.last.user));
+        Some(self.change(true, member))
     }
 
     /// A connection left.
     pub(crate) fn leave(&mut self, now: Time, member: &Member, grace: Duration) -> Left {
-        let place = self.users.get_mut(&member.user).and_then(|present| {
-            let index = present.clients.iter().position(|client| client.id == member.client)?;
-            Some((present, index))
-        });
-        let Some((present, index)) = place else {
+        let Some(present) = self.find(&member.user).filter(|present| present.has(member.client)) else {
             self.unlisted = self.unlisted.saturating_sub(1);
             return Left::Nothing;
         };
-        self.listed -= 1;
-        if present.clients.len() > 1 {
-            present.clients.remove(index);
+        if present.leave_to_others(member.client) {
+            self.listed -= 1;
             return Left::Nothing;
         }
-        if grace > Duration::ZERO && !is_planted(Canary::GraceCut) {
+        let leaves = now + grace;
+        let has_grace = grace > Duration::ZERO && !is_planted(Canary::GraceCut);
+        if has_grace {
             // What was known of the last connection is shown until then.
-            let leaves = now + grace;
-            present.leaves = Some(leaves);
-            if let Some(last) = present.clients.first_mut() {
-                last.id = SessionId { node: u32::MAX, shard: u16::MAX, serial: u64::MAX };
-            }
-            return Left::Later(leaves);
+            present.leaves = leaves.into();
         }
-        self.remove(&member.user).map_or(Left::Nothing, Left::Gone)
+        self.listed -= 1;
+        if has_grace { Left::Later(leaves) } else { self.remove(&member.user).map_or(Left::Nothing, Left::Gone) }
     }
 
     /// A user's grace has ended, unless somebody came in the meantime.
     pub(crate) fn expire(&mut self, now: Time, user: &UserId) -> Option<PresenceChange> {
-        let over = self.users.get(user)?.leaves.is_some_and(|leaves| leaves <= now);
+        let over = self.find(user)?.leaves.is_due(now);
         if over { self.remove(user) } else { None }
     }
 
+    fn find(&mut self, user: &UserId) -> Option<&mut Present> {
+        self.users.find_mut(self.hasher.hash_one(user), |present| present.last.user == *user)
+    }
+
     fn remove(&mut self, user: &UserId) -> Option<PresenceChange> {
-        let present = self.users.remove(user)?;
+        let found = self.users.find_entry(self.hasher.hash_one(user), |present| present.last.user == *user);
+        let (present, _) = found.ok()?.remove();
         self.serial += 1;
-        let info = present.clients.into_iter().next_back().and_then(|client| client.info);
-        Some(self.change(false, user.clone(), info))
+        Some(self.change(false, &present.last))
     }
 
     /// The number of connections of all users, those included that are not listed.
@@ -145,30 +142,62 @@ impl Members {
             return Vec::new();
         }
         let mut users: Vec<_> = self.users.iter().collect();
-        let by_arrival = |(_, present): &(&UserId, &Present)| present.arrived;
+        let by_arrival = |present: &&Present| present.arrived;
         if users.len() > limit {
             users.select_nth_unstable_by_key(limit, by_arrival);
             users.truncate(limit);
         }
         users.sort_unstable_by_key(by_arrival);
-        let show = |(user, present): (&UserId, &Present)| PresentUser {
-            user: user.clone(),
+        let show = |present: &Present| PresentUser {
+            user: present.last.user.clone(),
             connections: present.connections(),
-            info: present.clients.last().and_then(|client| client.info.clone()),
+            info: present.last.info.clone(),
         };
         users.into_iter().map(show).collect()
     }
 
-    fn change(&self, joined: bool, user: UserId, info: Option<Arc<str>>) -> PresenceChange {
-        PresenceChange { serial: self.serial, joined, user, info }
+    fn change(&self, joined: bool, member: &Member) -> PresenceChange {
+        PresenceChange { serial: self.serial, joined, user: member.user.clone(), info: member.info.clone() }
     }
 }
 
 impl Present {
+    fn join(&mut self, member: Arc<Member>) {
+        let last = core::mem::replace(&mut self.last, member);
+        let was_there = self.leaves == Deadline::NEVER;
+        self.leaves = Deadline::NEVER;
+        if was_there {
+            self.earlier.get_or_insert_default().0.push(last);
+        }
+    }
+
+    /// Whether this connection is one of the user's now.
+    fn has(&self, client: SessionId) -> bool {
+        self.leaves == Deadline::NEVER && (self.last.client == client || self.place(client).is_some())
+    }
+
+    /// Takes a connection off if it is not the only one.
+    fn leave_to_others(&mut self, client: SessionId) -> bool {
+        let place = self.place(client);
+        let Some(Earlier(earlier)) = self.earlier.as_deref_mut() else { return false };
+        match place {
+            Some(place) => _ = earlier.remove(place),
+            None => self.last = earlier.pop().unwrap_or_else(|| Arc::clone(&self.last)),
+        }
+        if earlier.is_empty() {
+            self.earlier = None;
+        }
+        true
+    }
+
+    fn place(&self, client: SessionId) -> Option<usize> {
+        self.earlier.as_ref()?.0.iter().position(|member| member.client == client)
+    }
+
     fn connections(&self) -> u32 {
-        match self.leaves {
+        match self.leaves.get() {
             Some(_) => 0,
-            None => u32::try_from(self.clients.len()).unwrap_or(u32::MAX),
+            None => u32::try_from(1 + self.earlier.as_ref().map_or(0, |earlier| earlier.0.len())).unwrap_or(u32::MAX),
         }
     }
 }
@@ -178,9 +207,9 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn member(user: &str, serial: u64) -> Member {
+    fn member(user: &str, serial: u64) -> Arc<Member> {
         let client = SessionId { node: 0, shard: 0, serial };
-        Member { user: UserId::parse(user).unwrap(), client, info: Some(serial.to_string().into()) }
+        Arc::new(Member { user: UserId::parse(user).unwrap(), client, info: Some(serial.to_string().into()) })
     }
 
     const NOW: Time = Time::from_secs(100);
@@ -196,6 +225,26 @@ mod tests {
         assert_eq!(members.snapshot(9).first().unwrap().info.as_deref(), Some("1"));
         assert!(matches!(members.leave(NOW, &member("ann", 1), NO_GRACE), Left::Gone(change) if !change.joined));
         assert_eq!((members.serial(), members.connections(), members.is_empty()), (2, 0, true));
+    }
+
+    #[test]
+    fn of_many_tabs_the_latest_that_is_left_is_shown() {
+        let mut members = Members::default();
+        for serial in 1..=4 {
+            members.join(&member("ann", serial), 9);
+        }
+        for (left, shown) in [(2, "4"), (4, "3"), (1, "3")] {
+            assert_eq!(members.leave(NOW, &member("ann", left), NO_GRACE), Left::Nothing);
+            assert_eq!(members.snapshot(9).first().unwrap().info.as_deref(), Some(shown));
+        }
+        assert_eq!(members.leave(NOW, &member("ann", 2), NO_GRACE), Left::Nothing);
+        assert_eq!((members.users(), members.connections()), (1, 1));
+        assert!(matches!(members.leave(NOW, &member("ann", 3), NO_GRACE), Left::Gone(_)));
+    }
+
+    #[test]
+    fn a_place_in_the_table_is_small() {
+        assert_eq!(size_of::<Present>(), 32);
     }
 
     #[test]

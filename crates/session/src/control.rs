@@ -31,7 +31,7 @@ impl<B: Broker + History> Sessions<B> {
         match whom {
             Recipient::User(user) => self.index.of_user(app, user),
             Recipient::Session(SessionId { serial, .. }) => {
-                let all = self.sessions.iter().flatten().map(|session| session.id);
+                let all = self.sessions.iter().flatten().map(|session| session.id());
                 self.index.named(*serial, all).into_iter().collect()
             }
         }
@@ -68,7 +68,7 @@ impl<B: Broker + History> Sessions<B> {
         session.forget_authorized(&channel);
         session.pending += 1;
         let key = ChannelKey::new(session.app.id.clone(), channel.clone());
-        if self.shard.revoke(now, session.id, (known.asked, code), OWN, &session.app, key, known.member) {
+        if self.shard.revoke(now, session.id(), (known.asked, code), OWN, &session.app, key, known.member) {
             self.tell(session, &Event::Unsubscribed { channel, code });
         }
         true
@@ -87,7 +87,7 @@ impl<B: Broker + History> Sessions<B> {
         let encoded = self.encode(session, |session, out| end = session.dialect.on_event(event, out));
         let told = encoded.is_some();
         if let Some(encoded) = encoded {
-            self.shard.push(session.id, encoded);
+            self.shard.push(session.id(), encoded);
         }
         if let Some(disconnect) = end {
             self.end(session, &disconnect);
@@ -99,17 +99,17 @@ impl<B: Broker + History> Sessions<B> {
     pub(crate) fn index_user(&mut self, session: &Session, before: Option<&switchboard_core::UserId>) {
         let app = &session.app.id;
         if let Some(before) = before {
-            self.index.remove_user(app, before, session.id);
+            self.index.remove_user(app, before, session.id());
         }
         if let Some(user) = session.named_user() {
-            self.index.add_user(app, user, session.id);
+            self.index.add_user(app, user, session.id());
         }
     }
 
     /// The session has left its place.
     pub(crate) fn forget_session(&mut self, session: &Session) {
         if let Some(user) = session.named_user() {
-            self.index.remove_user(&session.app.id, user, session.id);
+            self.index.remove_user(&session.app.id, user, session.id());
         }
     }
 

@@ -1,7 +1,6 @@
 //! When a session must be looked at again, by reason.
 
-use core::time::Duration;
-use switchboard_core::{Deadline, Time};
+use switchboard_core::Deadline;
 
 /// What will happen when, unless something comes before.
 #[derive(Debug, Default)]
@@ -22,12 +21,10 @@ pub(crate) struct Deadlines {
     pub(crate) pace: Deadline,
     /// To be sent away.
     pub(crate) drain: Deadline,
-    /// The time that it shall wait then before it returns.
-    pub(crate) return_after: Duration,
 }
 
 impl Deadlines {
-    pub(crate) fn next(&self) -> Option<Time> {
+    pub(crate) fn next(&self) -> Deadline {
         [
             self.heartbeat,
             self.authentication,
@@ -40,25 +37,25 @@ impl Deadlines {
         ]
         .into_iter()
         .fold(Deadline::NEVER, Deadline::min)
-        .get()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use switchboard_core::Time;
 
     #[test]
     fn the_nearest_is_next_and_never_is_none() {
         let at = Time::from_secs;
         let mut deadlines = Deadlines::default();
-        assert_eq!(deadlines.next(), None);
+        assert_eq!(deadlines.next(), Deadline::NEVER);
         assert!(!deadlines.drain.is_due(at(u64::MAX)));
         deadlines.expiry = Some(at(9)).into();
         deadlines.heartbeat = at(7).into();
-        assert_eq!(deadlines.next(), Some(at(7)));
+        assert_eq!(deadlines.next(), at(7).into());
         deadlines.heartbeat = None.into();
-        assert_eq!(deadlines.next(), Some(at(9)));
+        assert_eq!(deadlines.next(), at(9).into());
         assert!(deadlines.expiry.is_due(at(9)) && !deadlines.expiry.is_due(at(8)));
     }
 }

@@ -49,7 +49,7 @@ impl<B: Broker + History> Sessions<B> {
                 };
                 self.count_subscriptions(session);
                 session.forget_authorized(&channel);
-                self.shard.unsubscribe(now, session.id, op, &session.app, key(&session.app, channel), member);
+                self.shard.unsubscribe(now, session.id(), op, &session.app, key(&session.app, channel), member);
             }
             Command::Watch { pattern } => self.watch(now, session, op, pattern)?,
             Command::Unwatch { pattern } => {
@@ -58,13 +58,13 @@ impl<B: Broker + History> Sessions<B> {
                     return Err(Reject::new(RejectCode::NotSubscribed, message));
                 };
                 session.rare().patterns.swap_remove(index);
-                self.shard.unwatch(now, session.id, op, pattern);
+                self.shard.unwatch(now, session.id(), op, pattern);
             }
             Command::Publish { channel, publish, exclude_self } => {
                 session.check(now, &channel, Operations::PUBLISH, "publish to")?;
                 let echo = session.app.channels.of(&channel).echo && !exclude_self;
                 let exclude = (!echo).then_some(session.name);
-                let caller = Caller::Subscriber(session.id);
+                let caller = Caller::Subscriber(session.id());
                 let publisher = session.publisher(&channel);
                 self.shard.publish(
                     now,
@@ -79,19 +79,19 @@ impl<B: Broker + History> Sessions<B> {
             }
             Command::Presence { channel, limit } => {
                 session.check(now, &channel, Operations::PRESENCE, "see who is on")?;
-                let caller = Caller::Subscriber(session.id);
+                let caller = Caller::Subscriber(session.id());
                 self.shard.presence(now, caller, op, &session.app, key(&session.app, channel), limit);
             }
             Command::History { channel, from, limit } => {
                 session.check(now, &channel, Operations::HISTORY, "read the history of")?;
-                let caller = Caller::Subscriber(session.id);
+                let caller = Caller::Subscriber(session.id());
                 self.shard.history(now, caller, op, &session.app, key(&session.app, channel), from, limit);
             }
             Command::Signal { channel, whom, event, payload } => {
                 session.check(now, &channel, Operations::SIGNAL, "signal on")?;
                 let from = session.publisher(&channel).map(|sender| (sender, session.name));
                 let signal = Signal { channel, event, payload, from };
-                let caller = Caller::Subscriber(session.id);
+                let caller = Caller::Subscriber(session.id());
                 self.shard.control(now, caller, op, &session.app.id, Control::Signal { whom, signal });
             }
             Command::Control(_) | Command::Channel { .. } | Command::Channels { .. } | Command::Why(_) => {
@@ -132,7 +132,7 @@ impl<B: Broker + History> Sessions<B> {
         session.channels.insert(channel.clone(), subscription);
         self.count_subscriptions(session);
         let key = key(&session.app, channel);
-        self.shard.subscribe(now, session.id, op, &session.app, key, wanted);
+        self.shard.subscribe(now, session.id(), op, &session.app, key, wanted);
         Ok(())
     }
 
@@ -171,7 +171,7 @@ impl<B: Broker + History> Sessions<B> {
             return Err(Reject::new(RejectCode::AlreadySubscribed, message));
         }
         session.has_room_for_subscription()?;
-        self.shard.watch(now, session.id, op, &pattern);
+        self.shard.watch(now, session.id(), op, &pattern);
         session.rare().patterns.push(pattern);
         Ok(())
     }
@@ -188,7 +188,7 @@ impl<B: Broker + History> Sessions<B> {
         let before = session.named_user().cloned();
         session.identify(now, identity);
         self.index_user(session, before.as_ref());
-        self.shard.set_identity(session.id, session.identity.clone());
+        self.shard.set_identity(session.id(), session.identity.clone());
         self.answer(session, op, &outcome);
         self.end_what_overstays(now, session);
         Ok(())

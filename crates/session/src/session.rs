@@ -9,8 +9,8 @@ use hashbrown::HashMap;
 use std::sync::Arc;
 use switchboard_core::canary::{Canary, is_planted};
 use switchboard_core::{
-    App, ChannelName, ChannelPattern, ClientInfo, Deadline, Disconnect, Identity, OpId, Operations, Reject, RejectCode,
-    SessionId, Time, UserId, WireFormat,
+    App, ChannelName, ChannelPattern, ClientInfo, Deadline, Disconnect, FramingId, Identity, OpId, Operations, Reject,
+    RejectCode, SessionId, Time, UserId, WireFormat,
 };
 use switchboard_dialects::{AnyDialect, Dialect};
 use switchboard_hub::{Member, SubscriberId};
@@ -18,11 +18,11 @@ use switchboard_hub::{Member, SubscriberId};
 /// Ten thousands of these are idle: what few need is boxed.
 #[derive(Debug)]
 pub(crate) struct Session {
-    pub(crate) id: SubscriberId,
+    pub(crate) slot: u32,
     pub(crate) name: SessionId,
     pub(crate) app: Arc<App>,
     pub(crate) dialect: AnyDialect,
-    pub(crate) format: WireFormat,
+    pub(crate) framing: FramingId,
     /// Who it is. Absent as long as it must authenticate.
     pub(crate) user: Option<UserId>,
     /// From its token.
@@ -31,14 +31,14 @@ pub(crate) struct Session {
     pub(crate) channels: Subscribed,
     pub(crate) bucket: Bucket,
     /// Requests that the hub has not answered.
-    pub(crate) pending: usize,
+    pub(crate) pending: u32,
     /// Bytes that came before it authenticated.
-    pub(crate) early_bytes: usize,
+    pub(crate) early_bytes: u32,
     /// Why it ends, once that is decided.
     pub(crate) closing: Option<Box<Disconnect>>,
     pub(crate) deadlines: Deadlines,
     /// What the timers hold.
-    pub(crate) timer: Option<Time>,
+    pub(crate) timer: Deadline,
     /// The driver was told not to read.
     pub(crate) paused: bool,
     /// It is sent away as soon as it has its answers: it is not read any more.
@@ -86,14 +86,14 @@ impl Session {
     /// Before it is known who it is.
     pub(crate) fn new(
         now: Time,
-        id: SubscriberId,
+        slot: u32,
         name: SessionId,
         app: Arc<App>,
         dialect: AnyDialect,
-        format: WireFormat,
+        framing: FramingId,
     ) -> Self {
         Self {
-            id,
+            slot,
             name,
             user: (app.anonymous.is_some() || !dialect.can_authenticate()).then(|| UserId::guest(name)),
             identity: None,
@@ -107,15 +107,25 @@ impl Session {
                 patience: dialect.patience().map(|patience| now + patience).into(),
                 ..Deadlines::default()
             },
-            timer: None,
+            timer: Deadline::NEVER,
             paused: false,
             leaving: false,
             held: false,
             rare: None,
             app,
             dialect,
-            format,
+            framing,
         }
+    }
+
+    /// As the hub knows it.
+    pub(crate) fn id(&self) -> SubscriberId {
+        SubscriberId { slot: self.slot, serial: self.name.serial }
+    }
+
+    /// What makes its bytes equal to those of others.
+    pub(crate) fn format(&self) -> WireFormat {
+        WireFormat { dialect: self.dialect.format(), framing: self.framing }
     }
 
     pub(crate) fn rare(&mut self) -> &mut Rare {
@@ -202,7 +212,7 @@ impl Session {
     /// Whether it shall not be read for now.
     pub(crate) fn must_wait(&self) -> bool {
         let paced = self.deadlines.pace != Deadline::NEVER;
-        self.held || self.leaving || paced || self.pending >= self.app.limits.operations_pending
+        self.held || self.leaving || paced || self.pending as usize >= self.app.limits.operations_pending
     }
 
     pub(crate) fn allows(&self, now: Time, channel: &ChannelName, operations: Operations) -> bool {
@@ -267,5 +277,15 @@ impl Session {
 
     fn authorized(&self, channel: &ChannelName) -> Option<&(Operations, Option<Arc<Member>>)> {
         self.rare.as_ref()?.authorized.get(channel)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_session_is_small() {
+        assert!(size_of::<Session>() <= 248, "{} bytes", size_of::<Session>());
     }
 }

@@ -105,7 +105,7 @@ impl<B: Broker + History> Sessions<B> {
         let dialect = AnyDialect::new(opening);
         let format = WireFormat { dialect: dialect.format(), framing };
         let (id, name) = self.shard.open(&app, format);
-        let mut session = Box::new(Session::new(now, id, name, app, dialect, format));
+        let mut session = Box::new(Session::new(now, id.slot, name, app, dialect, framing));
         if let Some(identity) = identity {
             session.identify(now, identity);
             self.shard.set_identity(id, session.identity.clone());
@@ -162,11 +162,12 @@ impl<B: Broker + History> Sessions<B> {
 
     fn receive_message(&mut self, now: Time, session: &mut Session, message: Incoming<'_>) {
         if session.user.is_none() {
-            session.early_bytes += match message {
+            let bytes = match message {
                 Incoming::Text(text) => text.len(),
                 Incoming::Binary(bytes) => bytes.len(),
             };
-            if session.early_bytes > session.app.limits.message_bytes_unauthenticated {
+            session.early_bytes = session.early_bytes.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
+            if session.early_bytes as usize > session.app.limits.message_bytes_unauthenticated {
                 self.end(session, &Disconnect::AUTHENTICATION_TIMEOUT);
                 return;
             }
@@ -211,7 +212,7 @@ impl<B: Broker + History> Sessions<B> {
     pub fn close(&mut self, now: Time, id: SubscriberId) {
         // A session that was lost to a panic while it was worked on has left its place, but not the hub.
         if let Some(mut session) = self.take(id) {
-            self.timers.set(id.slot, &mut session.timer, None);
+            self.timers.set(id.slot, &mut session.timer, Deadline::NEVER);
             self.forget_session(&session);
         }
         self.index.close(id);
@@ -242,7 +243,7 @@ impl<B: Broker + History> Sessions<B> {
     /// Whether the transport shall read no more of this client for now; [`poll_resumed`](Self::poll_resumed) tells when it may again.
     pub fn pause(&mut self, id: SubscriberId) -> bool {
         let Some(Some(session)) = self.sessions.get_mut(id.slot as usize) else { return false };
-        session.paused = session.id == id && session.must_wait();
+        session.paused = session.id() == id && session.must_wait();
         session.paused
     }
 
@@ -343,7 +344,7 @@ impl<B: Broker + History> Sessions<B> {
     /// [`closing`](Self::closing): some dialects end with what goes out.
     pub fn take_output(&mut self, id: SubscriberId, bytes_max: usize, out: &mut VecDeque<Bytes>) {
         let Some(session) = self.sessions.get_mut(id.slot as usize).and_then(Option::as_deref_mut) else { return };
-        let Some(outbox) = self.shard.outbox(id).filter(|_| session.id == id) else { return };
+        let Some(outbox) = self.shard.outbox(id).filter(|_| session.id() == id) else { return };
         let mut taken = 0;
         let mut end = None;
         while taken < bytes_max
@@ -360,7 +361,7 @@ impl<B: Broker + History> Sessions<B> {
         }
         if end.is_some() && session.closing.is_none() {
             session.closing = end.map(Box::new);
-            self.timers.set(id.slot, &mut session.timer, None);
+            self.timers.set(id.slot, &mut session.timer, Deadline::NEVER);
             self.shard.give_up(id);
         }
     }
@@ -375,7 +376,7 @@ impl<B: Broker + History> Sessions<B> {
         self.shard.handle_timeout(now);
         while let Some(slot) = self.timers.pop(now) {
             let Some(mut session) = self.sessions.get_mut(slot as usize).and_then(Option::take) else { continue };
-            session.timer = None;
+            session.timer = Deadline::NEVER;
             self.handle_deadlines(now, &mut session);
             self.put_back(session);
         }
@@ -474,10 +475,10 @@ impl<B: Broker + History> Sessions<B> {
         }
         if due(session.deadlines.heartbeat) {
             session.deadlines.heartbeat = (now + session.app.limits.heartbeat).into();
-            if !self.shard.outbox(session.id).is_some_and(Outbox::take_used) {
+            if !self.shard.outbox(session.id()).is_some_and(Outbox::take_used) {
                 self.write(session, |session, out| session.dialect.on_silence(out));
                 // The heartbeat itself must not make the next interval look busy.
-                self.shard.outbox(session.id).map(Outbox::take_used);
+                self.shard.outbox(session.id()).map(Outbox::take_used);
             }
         }
     }
@@ -488,13 +489,20 @@ impl<B: Broker + History> Sessions<B> {
             session.deadlines.drain = Some(now + LAST_ANSWERS_MAX).into();
             return;
         }
-        self.end(session, &Disconnect::going_away(session.deadlines.return_after));
+        let going_away = self.going_away(session);
+        self.end(session, &going_away);
+    }
+
+    /// With when it may come back, for one that is sent away.
+    fn going_away(&self, session: &Session) -> Disconnect {
+        let window = self.draining.map_or(Duration::ZERO, |(_, window)| window);
+        Disconnect::going_away(spread(session, window, 0x5DEE_CE66))
     }
 
     fn resume(&mut self, session: &mut Session) {
         if session.paused && !session.must_wait() {
             session.paused = false;
-            self.resumed.push(session.id);
+            self.resumed.push(session.id());
         }
     }
 
@@ -515,7 +523,7 @@ impl<B: Broker + History> Sessions<B> {
                         op => self.answer(&mut session, op, &outcome),
                     }
                     if session.leaving && session.pending == 0 {
-                        let going_away = Disconnect::going_away(session.deadlines.return_after);
+                        let going_away = self.going_away(&session);
                         self.end(&mut session, &going_away);
                     }
                     self.resume(&mut session);
@@ -562,7 +570,7 @@ impl<B: Broker + History> Sessions<B> {
     }
 
     pub(crate) fn count_subscriptions(&mut self, session: &Session) {
-        self.gauges.set_subscriptions(session.id, session.channels.len());
+        self.gauges.set_subscriptions(session.id(), session.channels.len());
     }
 
     /// Lets the dialect write, and puts what it wrote into the outbox.
@@ -572,7 +580,7 @@ impl<B: Broker + History> Sessions<B> {
         write: impl FnOnce(&mut Session, &mut switchboard_dialects::Writer<'_>),
     ) {
         if let Some(encoded) = self.encode(session, write) {
-            self.shard.push(session.id, encoded);
+            self.shard.push(session.id(), encoded);
         }
     }
 
@@ -587,7 +595,7 @@ impl<B: Broker + History> Sessions<B> {
         }
         let mut out = core::mem::take(&mut self.out);
         out.clear();
-        if let Some(mut writer) = self.encoder.writer(session.format.framing, &mut out) {
+        if let Some(mut writer) = self.encoder.writer(session.framing, &mut out) {
             write(session, &mut writer);
         }
         // A copy of its own: a slice of a shared buffer would keep all of it alive for as long as one client does not read.
@@ -600,26 +608,26 @@ impl<B: Broker + History> Sessions<B> {
         if session.closing.is_some() {
             return;
         }
-        self.shard.reopen_for_last_words(session.id);
+        self.shard.reopen_for_last_words(session.id());
         let mut told = disconnect.clone();
         self.write(session, |session, out| told = session.dialect.on_disconnect(disconnect, out));
-        self.shard.mark_dirty(session.id);
-        self.shard.give_up(session.id);
+        self.shard.mark_dirty(session.id());
+        self.shard.give_up(session.id());
         session.closing = Some(Box::new(told));
     }
 
     fn get(&self, id: SubscriberId) -> Option<&Session> {
-        self.sessions.get(id.slot as usize)?.as_deref().filter(|session| session.id == id)
+        self.sessions.get(id.slot as usize)?.as_deref().filter(|session| session.id() == id)
     }
 
     /// A session is taken out while it is worked on, so that it and the rest can both be changed.
     pub(crate) fn take(&mut self, id: SubscriberId) -> Option<Box<Session>> {
-        self.sessions.get_mut(id.slot as usize)?.take_if(|session| session.id == id)
+        self.sessions.get_mut(id.slot as usize)?.take_if(|session| session.id() == id)
     }
 
     pub(crate) fn put_back(&mut self, mut session: Box<Session>) {
-        let slot = session.id.slot;
-        let next = if session.closing.is_some() { None } else { session.deadlines.next() };
+        let slot = session.id().slot;
+        let next = if session.closing.is_some() { Deadline::NEVER } else { session.deadlines.next() };
         self.timers.set(slot, &mut session.timer, next);
         let index = slot as usize;
         if self.sessions.len() <= index {
@@ -637,12 +645,12 @@ const LAST_ANSWERS_MAX: Duration = Duration::from_secs(3);
 /// What a client that asks too fast is told.
 const SLOW_DOWN: &str = "Server overloaded, please slow down";
 
-/// Spreads the ends over the window, and the returns over another, by the session's number: evenly and without a random source.
 fn plan_drain(session: &mut Session, now: Time, window: Duration) {
-    let spread = |salt: u64| {
-        let hash = (session.name.serial ^ salt).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 44;
-        window.mul_f64(hash as f64 / f64::from(1 << 20))
-    };
-    session.deadlines.drain = (now + spread(0)).into();
-    session.deadlines.return_after = spread(0x5DEE_CE66);
+    session.deadlines.drain = (now + spread(session, window, 0)).into();
+}
+
+/// Spreads the ends over the window, and the returns over another, by the session's number: evenly and without a random source.
+fn spread(session: &Session, window: Duration, salt: u64) -> Duration {
+    let hash = (session.name.serial ^ salt).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 44;
+    window.mul_f64(hash as f64 / f64::from(1 << 20))
 }

@@ -1,7 +1,7 @@
 //! When which session must be looked at. Each has at most one timer: its nearest deadline.
 
 use std::collections::BTreeSet;
-use switchboard_core::Time;
+use switchboard_core::{Deadline, Time};
 
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
@@ -10,14 +10,14 @@ pub(crate) struct Timers {
 
 impl Timers {
     /// Moves a slot's timer. `timer` is where the slot keeps what is set.
-    pub(crate) fn set(&mut self, slot: u32, timer: &mut Option<Time>, at: Option<Time>) {
+    pub(crate) fn set(&mut self, slot: u32, timer: &mut Deadline, at: Deadline) {
         if *timer == at {
             return;
         }
-        if let Some(old) = *timer {
+        if let Some(old) = timer.get() {
             self.due.remove(&(old, slot));
         }
-        if let Some(at) = at {
+        if let Some(at) = at.get() {
             self.due.insert((at, slot));
         }
         *timer = at;

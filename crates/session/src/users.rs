@@ -43,12 +43,12 @@ impl<B: Broker + History> Sessions<B> {
             |session: &Session, user: &UserId| ChannelKey::new(session.app.id.clone(), ChannelName::of_user(user));
         for user in core::mem::replace(&mut session.rare().watched, users) {
             session.pending += 1;
-            self.shard.unsubscribe(now, session.id, OWN, &session.app, key(session, &user), None);
+            self.shard.unsubscribe(now, session.id(), OWN, &session.app, key(session, &user), None);
         }
         for user in session.watched().to_vec() {
             session.pending += 1;
             let wanted = SubscribeRequest { presence: true, only_presence: true, ..SubscribeRequest::default() };
-            self.shard.subscribe(now, session.id, WATCH, &session.app, key(session, &user), wanted);
+            self.shard.subscribe(now, session.id(), WATCH, &session.app, key(session, &user), wanted);
         }
     }
 
@@ -61,9 +61,9 @@ impl<B: Broker + History> Sessions<B> {
         }
         let change = PresenceChange { serial: 0, joined: !users.is_empty(), user, info: None };
         let mut out = BytesMut::new();
-        self.encoder.presence(session.format, channel, &[change], &mut out);
+        self.encoder.presence(session.format(), channel, &[change], &mut out);
         if !out.is_empty() {
-            self.shard.push(session.id, Encoded::new(out.freeze()));
+            self.shard.push(session.id(), Encoded::new(out.freeze()));
         }
     }
 }

@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 #[cfg(feature = "deflate")]
 use crate::deflate::{Agreed, Policy};
 use crate::phase::{Phase, Timeouts};
+use crate::proxy::{self, ProxyUrl};
 use crate::{MaybeTls, WebSocket};
 
 /// Why there is no connection.
@@ -45,6 +46,9 @@ pub enum ConnectError {
     /// The server's answer.
     #[error(transparent)]
     Handshake(#[from] HandshakeError),
+    /// The proxy's answer, which opens no tunnel.
+    #[error("the proxy {}", proxy::said(.0))]
+    Proxy(#[source] Box<HandshakeError>),
     /// A header, subprotocol or URL that cannot be written into a request.
     #[error(transparent)]
     InvalidHeader(#[from] InvalidHeader),
@@ -110,6 +114,7 @@ pub struct Connector {
     origin: Option<String>,
     headers: Vec<(String, String)>,
     pub(crate) timeouts: Timeouts,
+    pub(crate) proxy: Option<ProxyUrl>,
     #[cfg(feature = "deflate")]
     deflate: Option<Policy>,
     #[cfg(feature = "tls")]
@@ -129,6 +134,7 @@ impl Connector {
             origin: None,
             headers: Vec::new(),
             timeouts: Timeouts::default(),
+            proxy: None,
             #[cfg(feature = "deflate")]
             deflate: None,
             #[cfg(feature = "tls")]
@@ -349,8 +355,7 @@ impl Connector {
     ) -> Result<(WebSocket<T>, ClientResponse), ConnectError> {
         let target = Target::parse(url)?;
         let deadline = self.timeouts.start();
-        let dialling = async { Ok(dial(target.dial_host(), target.port).await?) };
-        let stream = deadline.within(Phase::Dial, dialling).await?;
+        let stream = deadline.within(Phase::Dial, self.dial(&target, dial)).await?;
         let stream = if target.tls {
             deadline.within(Phase::Tls, self.wrap(stream, &target)).await?
         } else {
@@ -475,10 +480,11 @@ impl fmt::Debug for Connector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The values of headers are secrets, some of them, and so are subprotocols.
         let headers: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
-        let Self { config, origin, timeouts, .. } = self;
+        let Self { config, origin, timeouts, proxy, .. } = self;
         let mut shown = f.debug_struct("Connector");
         shown.field("config", config).field("subprotocols", &self.subprotocols.len()).field("origin", origin);
-        shown.field("headers", &headers).field("timeouts", timeouts).finish_non_exhaustive()
+        shown.field("headers", &headers).field("timeouts", timeouts);
+        shown.field("proxy", proxy).finish_non_exhaustive()
     }
 }
 

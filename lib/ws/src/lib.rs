@@ -261,6 +261,8 @@ pub use phase::Phase;
 pub use socket::{Received, WebSocket};
 pub use split::{Receiver, Sender};
 #[cfg(feature = "client")]
+#[cfg(feature = "client")]
+mod proxy;
 pub use stream::MaybeTls;
 pub use streaming::{MessageReader, MessageWriter};
 #[cfg(feature = "deflate")]

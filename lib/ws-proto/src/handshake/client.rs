@@ -82,8 +82,7 @@ pub struct ClientHandshake {
     request: Bytes,
     accept: String,
     offered: Offered,
-    end: HeadEnd,
-    received: usize,
+    responses: Responses,
 }
 
 /// The server agreed.
@@ -171,8 +170,7 @@ impl ClientHandshake {
             request: write_request(&request, &key)?,
             accept: accept_key(&key),
             offered: Offered::new(request),
-            end: HeadEnd::default(),
-            received: 0,
+            responses: Responses::default(),
         })
     }
 
@@ -205,23 +203,11 @@ impl ClientHandshake {
     /// # Errors
     /// Every [`HandshakeError`]; the connection is of no use then.
     pub fn receive(&mut self, buffer: &mut BytesMut) -> Result<Option<ClientResponse>, HandshakeError> {
-        loop {
-            let Some(length) = self.end.find(buffer) else {
-                let too_large = self.received + buffer.len() >= HEAD_BYTES_MAX;
-                return if too_large { Err(HandshakeError::HeadersTooLarge) } else { Ok(None) };
-            };
-            self.received += length;
-            if self.received > HEAD_BYTES_MAX {
-                return Err(HandshakeError::HeadersTooLarge);
-            }
-            let head = buffer.split_to(length).freeze();
-            self.end = HeadEnd::default();
-            let (status, reason, headers) = parse(&head)?;
-            match status {
-                101 => return self.check(headers).map(Some),
-                // RFC 9110 §15.2: other interim responses may come first.
-                100..=199 => {}
-                _ => return Err(HandshakeError::Refused { status, reason, headers, body: buffer.split().freeze() }),
+        match self.responses.next(buffer)? {
+            None => Ok(None),
+            Some((101, _, headers)) => self.check(headers).map(Some),
+            Some((status, reason, headers)) => {
+                Err(HandshakeError::Refused { status, reason, headers, body: buffer.split().freeze() })
             }
         }
     }
@@ -243,13 +229,43 @@ impl ClientHandshake {
 impl fmt::Debug for ClientHandshake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The request has secrets.
-        f.debug_struct("ClientHandshake").field("received", &self.received).finish_non_exhaustive()
+        f.debug_struct("ClientHandshake").field("responses", &self.responses).finish_non_exhaustive()
     }
 }
 
 /// A target without its query.
 pub(super) fn path_of(target: &str) -> &str {
     target.split_once('?').map_or(target, |(path, _)| path)
+}
+
+/// Finds the head of the final response, or of one that switches protocols.
+#[derive(Debug, Default)]
+pub(super) struct Responses {
+    end: HeadEnd,
+    received: usize,
+}
+
+impl Responses {
+    /// Takes it from the beginning of `buffer` once it is whole, with the interim ones before it.
+    pub(super) fn next(&mut self, buffer: &mut BytesMut) -> Result<Option<(u16, String, Headers)>, HandshakeError> {
+        loop {
+            let Some(length) = self.end.find(buffer) else {
+                let too_large = self.received + buffer.len() >= HEAD_BYTES_MAX;
+                return if too_large { Err(HandshakeError::HeadersTooLarge) } else { Ok(None) };
+            };
+            self.received += length;
+            if self.received > HEAD_BYTES_MAX {
+                return Err(HandshakeError::HeadersTooLarge);
+            }
+            let head = buffer.split_to(length).freeze();
+            self.end = HeadEnd::default();
+            let response = parse(&head)?;
+            // RFC 9110 §15.2: other interim responses may come first.
+            if response.0 == 101 || !(100..200).contains(&response.0) {
+                return Ok(Some(response));
+            }
+        }
+    }
 }
 
 /// What a request offers, by which its response is checked.

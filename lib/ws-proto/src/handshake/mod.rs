@@ -2,7 +2,8 @@
 //!
 //! [`UpgradeRequest::check`] and [`UpgradeRequest::check_connect`] are the server's checks of a request that somebody else parsed (hyper,
 //! axum), [`UpgradeRequest::answer`] its answer to both. [`ServerHandshake`] and [`ClientHandshake`] parse the bytes of a socket themselves;
-//! [`ConnectHandshake`] is a client's request and its check of the response over HTTP/2, whose frames are not known here. Of extensions they know permessage-deflate, with the feature `deflate`: a
+//! [`ConnectHandshake`] is a client's request and its check of the response over HTTP/2, whose frames are not known here, [`TunnelHandshake`] the
+//! way through a proxy. Of extensions they know permessage-deflate, with the feature `deflate`: a
 //! server answers an offer only if it is told to, a client takes an answer only to what it offered.
 
 mod client;
@@ -13,6 +14,7 @@ mod request;
 mod response;
 mod server;
 mod tokens;
+mod tunnel;
 
 pub use client::{ClientHandshake, ClientRequest, ClientResponse, HandshakeError};
 pub use connect::ConnectHandshake;
@@ -23,6 +25,7 @@ pub use request::{HttpVersion, UpgradeRequest};
 pub use response::accept_response_with;
 pub use response::{Answer, accept_response, error_response};
 pub use server::{ServerHandshake, ServerRequest};
+pub use tunnel::TunnelHandshake;
 
 use alloc::string::String;
 

@@ -28,3 +28,4 @@ mod sending;
 mod support;
 mod texts;
 mod timeouts;
+mod tunnel;

@@ -67,8 +67,7 @@ impl Connector {
     pub async fn connect_http2(&self, url: &str) -> Result<Http2Connection, ConnectError> {
         let target = Target::parse(url)?;
         let deadline = self.timeouts.start();
-        let dialling = async { Ok(dial(target.dial_host(), target.port).await?) };
-        let stream = deadline.within(Phase::Dial, dialling).await?;
+        let stream = deadline.within(Phase::Dial, self.dial(&target, dial)).await?;
         let stream = if target.tls {
             deadline.within(Phase::Tls, self.wrap_http2(stream, &target)).await?
         } else {

@@ -21,6 +21,7 @@ mod http;
 #[cfg(all(feature = "axum", feature = "http2"))]
 mod http2;
 mod messages;
+mod proxy;
 mod sizes;
 mod splitting;
 mod streaming;

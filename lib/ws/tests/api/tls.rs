@@ -87,3 +87,17 @@ async fn without_a_provider_the_error_says_what_to_do() {
     let error = soon(Connector::new().connect(&format!("wss://localhost:{port}/"))).await.unwrap_err();
     assert!(matches!(&error, ConnectError::Tls(hint) if hint.contains("install_default")), "{error}");
 }
+
+#[tokio::test]
+async fn tls_through_a_proxy() {
+    let (server_config, client_config) = configs();
+    let port = server(server_config).await;
+    let (proxy, proxying) = crate::proxy::proxy().await;
+    let connector = Connector::new().tls(client_config).proxy(Some(format!("http://localhost:{proxy}")));
+    let (mut socket, _) = soon(connector.connect(&format!("wss://localhost:{port}/"))).await.unwrap();
+    soon(socket.send("nobody on the way can read this")).await.unwrap();
+    assert_eq!(soon(socket.recv()).await.unwrap().unwrap().len(), 31);
+    soon(socket.close(CloseCode::NORMAL, "")).await.unwrap();
+    drop(socket);
+    assert!(soon(proxying).await.unwrap().starts_with(&format!("CONNECT localhost:{port} ")));
+}

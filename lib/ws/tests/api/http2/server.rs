@@ -184,3 +184,13 @@ async fn bytes_behind_a_refused_request_are_dropped() {
     let good = request(Method::CONNECT, "http://example.org/", Some("websocket"), &[("sec-websocket-version", "13")]);
     assert_eq!(ask(&requests, good).await.unwrap().status(), 200);
 }
+
+#[tokio::test]
+async fn through_a_proxy() {
+    let (proxy, _) = crate::proxy::proxy().await;
+    let connector = connector().proxy(Some(format!("http://127.0.0.1:{proxy}")));
+    let connection = soon(connector.connect_http2(&format!("ws://{}", hyper_server().await))).await.unwrap();
+    let (mut socket, _) = soon(connection.open("/")).await.unwrap();
+    socket.send("hello").await.unwrap();
+    assert_eq!(soon(socket.recv()).await.unwrap().unwrap().as_text(), Some("hello"));
+}

@@ -1,5 +1,6 @@
 //! An extractor for axum handlers, over HTTP/1.1 and, with the feature `http2` and axum's own, over HTTP/2.
 
+use std::fmt;
 use std::future::Future;
 
 use ::axum::extract::FromRequestParts;
@@ -33,11 +34,12 @@ use crate::{AcceptOptions, WebSocket};
 /// ```
 ///
 /// A request that is no WebSocket handshake, or a wrong one, is answered with the status and text of its [`Rejection`].
-#[derive(Debug)]
+#[must_use]
 pub struct WebSocketUpgrade {
     request: UpgradeRequest,
     upgrade: OnUpgrade,
     options: AcceptOptions,
+    failed: Option<Box<dyn FnOnce(::hyper::Error) + Send>>,
 }
 
 impl WebSocketUpgrade {
@@ -61,7 +63,6 @@ impl WebSocketUpgrade {
     /// upgrade.protocols(["chat.v2", "chat.v1"]).on_upgrade(|_socket| async {})
     /// # }
     /// ```
-    #[must_use]
     pub fn protocols<T: Into<String>>(mut self, subprotocols: impl IntoIterator<Item = T>) -> Self {
         self.options = self.options.subprotocols(subprotocols);
         self
@@ -77,7 +78,6 @@ impl WebSocketUpgrade {
     /// upgrade.config(Config::default().limits(limits)).on_upgrade(|_socket| async {})
     /// # }
     /// ```
-    #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.options = self.options.config(config);
         self
@@ -93,9 +93,34 @@ impl WebSocketUpgrade {
     /// # }
     /// ```
     #[cfg(feature = "deflate")]
-    #[must_use]
     pub fn deflate(mut self, policy: Option<crate::deflate::Policy>) -> Self {
         self.options = self.options.deflate(policy);
+        self
+    }
+
+    /// All options at once, for instance those that several handlers share. The time limit of the request is the server's matter here.
+    ///
+    /// ```
+    /// # fn answer(upgrade: switchboard_ws::axum::WebSocketUpgrade) -> axum::response::Response {
+    /// use switchboard_ws::AcceptOptions;
+    ///
+    /// upgrade.options(AcceptOptions::default().subprotocols(["chat"])).on_upgrade(|_socket| async {})
+    /// # }
+    /// ```
+    pub fn options(mut self, options: AcceptOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// What is called instead of the handler if the client goes away before the answer is written, to count or log it.
+    ///
+    /// ```
+    /// # fn answer(upgrade: switchboard_ws::axum::WebSocketUpgrade) -> axum::response::Response {
+    /// upgrade.on_failed_upgrade(|error| eprintln!("no WebSocket: {error}")).on_upgrade(|_socket| async {})
+    /// # }
+    /// ```
+    pub fn on_failed_upgrade(mut self, failed: impl FnOnce(::hyper::Error) + Send + 'static) -> Self {
+        self.failed = Some(Box::new(failed));
         self
     }
 
@@ -113,7 +138,7 @@ impl WebSocketUpgrade {
     }
 
     /// The answer; and in a task of its own, `handler` with the WebSocket once the answer is written. If the client goes away before that,
-    /// `handler` is not called. Nor is it if the client's offer of compression is malformed, which the answer says then.
+    /// `handler` is not called, but what was given to [`on_failed_upgrade`](Self::on_failed_upgrade). Nor is it if the client's offer of compression is malformed, which the answer says then.
     ///
     /// ```
     /// # fn answer(upgrade: switchboard_ws::axum::WebSocketUpgrade) -> axum::response::Response {
@@ -132,11 +157,23 @@ impl WebSocketUpgrade {
         };
         let upgraded = UpgradeFuture::new(self.upgrade, config, subprotocol);
         tokio::spawn(async move {
-            if let Ok(socket) = upgraded.await {
-                handler(socket).await;
+            match upgraded.await {
+                Ok(socket) => handler(socket).await,
+                Err(error) => {
+                    if let Some(failed) = self.failed {
+                        failed(error);
+                    }
+                }
             }
         });
         response
+    }
+}
+
+impl fmt::Debug for WebSocketUpgrade {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { request, options, .. } = self;
+        f.debug_struct("WebSocketUpgrade").field("request", request).field("options", options).finish_non_exhaustive()
     }
 }
 
@@ -146,7 +183,7 @@ impl<S: Send + Sync> FromRequestParts<S> for WebSocketUpgrade {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, WebSocketRejection> {
         let request = check_parts(parts)?;
         let upgrade = parts.extensions.remove::<OnUpgrade>().ok_or(WebSocketRejection::NotUpgradable)?;
-        Ok(Self { request, upgrade, options: AcceptOptions::default() })
+        Ok(Self { request, upgrade, options: AcceptOptions::default(), failed: None })
     }
 }
 

@@ -29,6 +29,9 @@
 //! - The module `deflate` (feature of that name, on by default): compression, which is agreed only where
 //!   `AcceptOptions::deflate` or `Connector::deflate` asks for it.
 //!
+//! What is public here of other crates: `bytes`, tokio's `AsyncRead` and `AsyncWrite`, the traits of `futures`; with their features `http`, `hyper`, `h2`,
+//! `axum`, `rustls` and `tokio-rustls`.
+//!
 //! The examples in `lib/ws/examples` are whole programs, each run by one command that its first lines tell.
 //!
 //! # A tour
@@ -87,6 +90,21 @@
 //!         socket.feed(message?).await?;
 //!     }
 //!     Ok(())
+//! }
+//! ```
+//!
+//! A peer that does not read makes its sender wait for as long as it likes: its silence is noticed by who receives, not by who sends. Where that
+//! matters, put a time limit around sending:
+//!
+//! ```
+//! # use tokio::io::{AsyncRead, AsyncWrite};
+//! use std::time::Duration;
+//! use switchboard_ws::WebSocket;
+//! use tokio::time::timeout;
+//!
+//! /// Whether the peer has taken it in time. If not, the connection is of no use any more: drop it.
+//! async fn send_soon<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocket<S>, text: &str) -> bool {
+//!     matches!(timeout(Duration::from_secs(10), socket.send_text(text)).await, Ok(Ok(())))
 //! }
 //! ```
 //!
@@ -243,6 +261,8 @@ pub mod hyper;
 #[cfg(feature = "client")]
 mod phase;
 mod pool;
+#[cfg(feature = "client")]
+mod proxy;
 mod socket;
 mod split;
 #[cfg(feature = "client")]
@@ -261,8 +281,6 @@ pub use phase::Phase;
 pub use socket::{Received, WebSocket};
 pub use split::{Receiver, Sender};
 #[cfg(feature = "client")]
-#[cfg(feature = "client")]
-mod proxy;
 pub use stream::MaybeTls;
 pub use streaming::{MessageReader, MessageWriter};
 #[cfg(feature = "deflate")]

@@ -1,6 +1,7 @@
 //! A WebSocket over a stream of bytes: drives the protocol's state machine with a socket, the clock and pooled buffers. All state lives in the
 //! struct, none in a future: whatever is dropped at an await loses nothing. Knows nothing of handshakes.
 
+mod borrowed;
 mod drive;
 
 use std::future::{Future, poll_fn};

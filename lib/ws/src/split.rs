@@ -8,13 +8,14 @@ use std::task::{Context, Poll, Wake, Waker};
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_sink::Sink;
-use switchboard_ws_proto::{CloseCode, CloseFrame, Connection, Message, Opcode, Piece, SendError};
+use switchboard_ws_proto::{CloseCode, CloseFrame, Connection, Limits, Message, Opcode, Piece, SendError};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::streaming::{PollFragments, PollPieces};
 use crate::{Error, Received, WebSocket};
 
-/// The half that receives. It also answers pings and finishes the closing handshake, so keep awaiting [`recv`](Self::recv).
+/// The half that receives. It also answers pings, keeps the time and finishes the closing handshake, so keep awaiting [`recv`](Self::recv). Without
+/// it the other half only sends: nobody notices what the peer does. The stream is dropped with the second of both.
 ///
 /// ```
 /// # async fn run(mut receiver: switchboard_ws::Receiver<tokio::net::TcpStream>) -> Result<(), switchboard_ws::Error> {
@@ -153,6 +154,45 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Receiver<S> {
     /// ```
     pub fn close_frame(&self) -> Option<CloseFrame> {
         lock(&self.0.socket).close_frame().cloned()
+    }
+
+    /// As [`WebSocket::is_open`].
+    ///
+    /// ```
+    /// # async fn run(mut receiver: switchboard_ws::Receiver<tokio::net::TcpStream>) -> Result<(), switchboard_ws::Error> {
+    /// while receiver.recv().await.transpose()?.is_some() {}
+    /// assert!(!receiver.is_open());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn is_open(&self) -> bool {
+        lock(&self.0.socket).is_open()
+    }
+
+    /// As [`WebSocket::subprotocol`].
+    ///
+    /// ```
+    /// # async fn run(mut receiver: switchboard_ws::Receiver<tokio::net::TcpStream>) -> Result<(), switchboard_ws::Error> {
+    /// let old = receiver.subprotocol().as_deref() == Some("chat.v1");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn subprotocol(&self) -> Option<String> {
+        lock(&self.0.socket).subprotocol().map(String::from)
+    }
+
+    /// As [`WebSocket::set_limits`].
+    ///
+    /// ```
+    /// # async fn run(mut receiver: switchboard_ws::Receiver<tokio::net::TcpStream>) -> Result<(), switchboard_ws::Error> {
+    /// use switchboard_ws::Limits;
+    ///
+    /// receiver.set_limits(Limits { message_bytes_max: 64 << 20, ..Limits::default() });
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn set_limits(&mut self, limits: Limits) {
+        lock(&self.0.socket).set_limits(limits);
     }
 
     /// Both halves in one again; `None` if `sender` is another connection's, and then both are dropped.
@@ -365,6 +405,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sender<S> {
         Ok(())
     }
 
+    /// As [`WebSocket::is_open`].
+    ///
+    /// ```
+    /// # async fn run(mut sender: switchboard_ws::Sender<tokio::net::TcpStream>) -> Result<(), switchboard_ws::Error> {
+    /// if sender.is_open() {
+    ///     sender.send("still there?").await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn is_open(&self) -> bool {
+        lock(&self.0.socket).is_open()
+    }
+
     /// As [`WebSocket::set_output_bytes_max`].
     ///
     /// ```
@@ -377,11 +431,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sender<S> {
         lock(&self.0.socket).set_output_bytes_max(bytes);
     }
 
-    async fn room(&mut self) -> Result<(), Error> {
+    pub(crate) async fn room(&mut self) -> Result<(), Error> {
         poll_fn(|cx| self.poll(cx, WebSocket::poll_room)).await
     }
 
-    fn queue(&mut self, queue: impl FnOnce(&mut Connection) -> Result<(), SendError>) -> Result<(), Error> {
+    pub(crate) fn queue(&mut self, queue: impl FnOnce(&mut Connection) -> Result<(), SendError>) -> Result<(), Error> {
         lock(&self.0.socket).queue(queue)
     }
 

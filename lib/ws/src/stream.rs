@@ -42,6 +42,23 @@ impl<S> MaybeTls<S> {
             Self::Tls(stream) => stream.get_ref().0,
         }
     }
+
+    /// The stream below, for its options. To read from it or write to it breaks the connection.
+    ///
+    /// ```no_run
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut socket = switchboard_ws::connect("ws://localhost:9001/").await?;
+    /// socket.get_mut().get_mut().set_nodelay(false)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn get_mut(&mut self) -> &mut S {
+        match self {
+            Self::Plain(stream) => stream,
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.get_mut().0,
+        }
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for MaybeTls<S> {

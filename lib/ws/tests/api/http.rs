@@ -181,3 +181,20 @@ fn a_target_with_a_host_says_whom_it_is_for() {
     assert_eq!(ask("/chat"), "other.example");
     assert_eq!(ask("http://example.org:81/chat"), "example.org:81");
 }
+
+#[tokio::test]
+async fn a_client_that_leaves_before_the_answer_is_told_to_whoever_asks() {
+    let (told, mut failed) = tokio::sync::mpsc::channel(1);
+    let app = any(move |upgrade: WebSocketUpgrade| {
+        let told = told.clone();
+        let upgrade = upgrade.options(AcceptOptions::default().subprotocols(["chat"]));
+        let upgrade = upgrade.on_failed_upgrade(move |error| drop(told.try_send(error.to_string())));
+        async move { upgrade.on_upgrade(|_| async { panic!() }) }
+    });
+    let (mut client, server) = duplex(1000);
+    // Without upgrades nothing comes of one, as where the client is gone.
+    let service = hyper_util::service::TowerToHyperService::new(app);
+    tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(server), service).into_future());
+    client.write_all(REQUEST.as_bytes()).await.unwrap();
+    assert!(!soon(failed.recv()).await.unwrap().is_empty());
+}

@@ -177,3 +177,29 @@ async fn a_stream_knows_when_it_has_ended() {
         assert!(ended);
     }
 }
+
+#[tokio::test]
+async fn what_is_borrowed_may_be_sent_too() {
+    let (client, mut server) = pipe(100_000);
+    let (mut receiver, mut sender) = client.split();
+    let text = "line\n".repeat(2000);
+    let bytes = [7; 10_000];
+    sender.send_text(&text).await.unwrap();
+    sender.feed_binary(&bytes[1..]).await.unwrap();
+    sender.feed_text(&text[..4]).await.unwrap();
+    sender.send_binary(&[]).await.unwrap();
+    let expected = [Message::from(text.clone()), bytes[1..].to_vec().into(), "line".into(), Vec::new().into()];
+    for expected in &expected {
+        assert!(soon(server.recv()).await.unwrap().unwrap() == *expected);
+    }
+    server.feed_text(&text).await.unwrap();
+    server.send_binary(&bytes[1..]).await.unwrap();
+    server.feed_binary(&[]).await.unwrap();
+    server.send_text(&text[..4]).await.unwrap();
+    for index in [0, 1, 3, 2] {
+        assert!(soon(receiver.recv()).await.unwrap().unwrap() == expected[index], "{index}");
+    }
+    server.start_close(CloseCode::NORMAL, "").unwrap();
+    assert!(matches!(server.send_text("x").await, Err(Error::Send(_))));
+    assert!(matches!(server.send_binary(b"x").await, Err(Error::Send(_))));
+}

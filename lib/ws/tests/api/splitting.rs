@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use switchboard_ws::{CloseCode, Config, Error, Message, Received};
+use switchboard_ws::{AcceptOptions, CloseCode, Config, Connector, Error, Limits, Message, Received, accept_with};
 
 use crate::support::*;
 
@@ -128,4 +128,21 @@ async fn halves_come_together_again() {
     assert_eq!(server.recv().await.unwrap().unwrap().as_text(), Some("by whole"));
     let (receiver, _) = whole.split();
     assert!(receiver.unsplit(server.split().1).is_none());
+}
+
+#[tokio::test]
+async fn halves_know_what_the_whole_knows() {
+    let (near, far) = tokio::io::duplex(10_000);
+    let connector = Connector::new().subprotocols(["chat"]);
+    let options = AcceptOptions::default().subprotocols(["chat"]);
+    let (client, server) = tokio::join!(connector.connect_over("ws://test/", near), accept_with(far, &options));
+    let (mut client, server) = (client.unwrap().0, server.unwrap());
+    let (mut receiver, sender) = server.split();
+    assert_eq!(receiver.subprotocol().as_deref(), Some("chat"));
+    assert!(receiver.is_open() && sender.is_open());
+    receiver.set_limits(Limits { message_bytes_max: 3, ..Limits::default() });
+    client.send("four").await.unwrap();
+    let (found, _) = tokio::join!(receiver.recv(), client.recv());
+    assert!(matches!(found, Some(Err(Error::Protocol(_)))), "{found:?}");
+    assert!(!receiver.is_open() && !sender.is_open());
 }

@@ -1,5 +1,6 @@
 //! How connections end.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use switchboard_ws::{CloseCode, Config, Error, Limits, ProtocolError, SendError};
@@ -163,4 +164,31 @@ async fn codes_that_must_not_be_sent() {
     let (mut client, _server) = pipe(1000);
     assert!(matches!(client.close(CloseCode::ABNORMAL, "").await, Err(Error::Send(SendError::InvalidCloseCode(1006)))));
     client.send("still open").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_peer_that_has_said_all_still_hears_the_answers() {
+    let (client, server) = tcp(Config::default()).await;
+    let serving = tokio::spawn(echo(server));
+    let mut raw = client.into_inner();
+    raw.write_all(b"\x81\x81\0\0\0\0a\x82\x81\0\0\0\0b\x89\x80\0\0\0\0").await.unwrap();
+    raw.shutdown().await.unwrap();
+    let mut answers = Vec::new();
+    soon(raw.read_to_end(&mut answers)).await.unwrap();
+    assert_eq!(answers, b"\x81\x01a\x82\x01b\x8a\0");
+    assert!(matches!(soon(serving).await.unwrap(), Err(Error::ConnectionLost)));
+}
+
+#[tokio::test]
+async fn a_reset_is_an_error_behind_what_came_before() {
+    let (client, mut server) = tcp(Config::default()).await;
+    server.send("unread, so that what follows is a reset").await.unwrap();
+    let mut raw = client.into_inner();
+    raw.write_all(b"\x81\x81\0\0\0\0a").await.unwrap();
+    assert_eq!(soon(server.recv()).await.unwrap().unwrap().as_text(), Some("a"));
+    drop(raw);
+    let found = soon(server.recv()).await;
+    assert!(matches!(&found, Some(Err(Error::Io(error))) if error.kind() == ErrorKind::ConnectionReset), "{found:?}");
+    assert!(server.recv().await.is_none() && !server.is_open());
+    assert!(server.send("nobody").await.is_err());
 }

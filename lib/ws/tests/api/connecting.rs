@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use switchboard_ws::handshake::HandshakeError;
-use switchboard_ws::{AcceptOptions, ConnectError, Connector, Message, Phase, accept, connect, read_request};
+use switchboard_ws::handshake::{HandshakeError, ServerHandshake};
+use switchboard_ws::{
+    AcceptOptions, CloseCode, ConnectError, Connector, Message, Phase, accept, connect, read_request,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::net::TcpListener;
 
@@ -21,7 +23,7 @@ async fn by_url() {
     socket.send("hello").await.unwrap();
     assert_eq!(soon(socket.recv()).await.unwrap().unwrap().as_text(), Some("hello"));
     assert!(socket.get_ref().get_ref().nodelay().unwrap());
-    soon(socket.close(switchboard_ws::CloseCode::NORMAL, "")).await.unwrap();
+    soon(socket.close(CloseCode::NORMAL, "")).await.unwrap();
     soon(serving).await.unwrap().unwrap();
 }
 
@@ -215,4 +217,27 @@ fn what_is_logged_of_options_has_no_secrets() {
     let options = AcceptOptions::default().header("Set-Cookie", "s3cret").unwrap();
     let shown = format!("{connector:?} {options:?}");
     assert!(!shown.contains("s3cret") && shown.contains("Authorization") && shown.contains("Set-Cookie"), "{shown}");
+}
+
+/// A server may answer, speak and leave by one packet.
+#[tokio::test]
+async fn frames_behind_the_response_are_not_lost() {
+    let (near, mut far) = duplex(10_000);
+    tokio::spawn(async move {
+        let mut handshake = ServerHandshake::new();
+        let request = loop {
+            if let Some(request) = handshake.receive(&[far.read_u8().await.unwrap()]).unwrap() {
+                break request;
+            }
+        };
+        let early = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
+        let all = [early, &request.accept(None, &[]).unwrap()[..], b"\x81\x02hi\x88\x02\x03\xe9"].concat();
+        far.write_all(&all).await.unwrap();
+        far.shutdown().await.unwrap();
+        let _ = far.read_to_end(&mut Vec::new()).await;
+    });
+    let (mut socket, _) = soon(Connector::new().connect_over("ws://test/", near)).await.unwrap();
+    assert_eq!(soon(socket.recv()).await.unwrap().unwrap().as_text(), Some("hi"));
+    assert!(soon(socket.recv()).await.is_none());
+    assert_eq!(socket.close_frame().unwrap().code, CloseCode::GOING_AWAY);
 }

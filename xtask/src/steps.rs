@@ -234,7 +234,13 @@ fn clippy(root: &Path) -> Result<()> {
     cargo(root, &with, minutes(30))?;
     // Without features the protocol needs no standard library.
     let without = ["clippy", "--package", PROTOCOL, "--no-default-features", "--locked", "--", "-D", "warnings"];
-    cargo(root, &without, minutes(10))
+    cargo(root, &without, minutes(10))?;
+    // Whoever turns on one of these has turned on no other.
+    for feature in WEBSOCKET_FEATURES {
+        let alone = ["clippy", "--package", WEBSOCKET, "--lib", "--no-default-features", "--features", feature];
+        cargo(root, &[&alone[..], &["--locked", "--", "-D", "warnings"]].concat(), minutes(10))?;
+    }
+    Ok(())
 }
 
 fn no_std(root: &Path) -> Result<()> {
@@ -249,6 +255,11 @@ fn unit(root: &Path) -> Result<()> {
 }
 
 const PROTOCOL: &str = "switchboard-ws-proto";
+const WEBSOCKET: &str = "switchboard-ws";
+
+/// Each, and none.
+const WEBSOCKET_FEATURES: &[&str] =
+    &["", "deflate", "client", "tls", "native-roots", "hyper", "http2", "tower", "axum"];
 
 fn doc(root: &Path) -> Result<()> {
     cargo(root, &["test", "--workspace", "--all-features", "--doc", "--locked"], minutes(15))?;
@@ -472,7 +483,22 @@ const fn minutes(count: u64) -> Duration {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
     use super::*;
+
+    #[test]
+    fn each_feature_of_the_library_is_looked_at_alone() {
+        let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../lib/ws/Cargo.toml");
+        let manifest = std::fs::read_to_string(manifest).unwrap();
+        let (_, features) = manifest.split_once("[features]").unwrap();
+        let (features, _) = features.split_once("\n[").unwrap();
+        let names = features.lines().filter_map(|line| line.split_once(" = ")).map(|(name, _)| name);
+        let mut names: Vec<_> = names.map(|name| if name == "default" { "" } else { name }).collect();
+        let mut known = WEBSOCKET_FEATURES.to_vec();
+        names.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(names, known);
+    }
 
     #[test]
     fn names_are_unique_and_a_wrong_one_is_refused_with_the_right_ones() {

@@ -1,4 +1,4 @@
-//! A chat in the terminal: a line of input is published, what others say is printed: `chat URL ROOM NAME`.
+//! A chat in the terminal: a line of input is published, what others say is printed: `terminal_chat URL ROOM NAME`.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use anyhow::{Context, Result};
@@ -15,7 +15,7 @@ struct Line {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let mut argument = || arguments.next().context("usage: chat URL ROOM NAME");
+    let mut argument = || arguments.next().context("usage: terminal_chat URL ROOM NAME");
     let (url, room, name) = (argument()?, argument()?, argument()?);
 
     let client = Client::builder(url).connect()?;

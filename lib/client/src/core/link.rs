@@ -83,15 +83,23 @@ impl Core {
             Next::End(ended) => return self.end(ended),
             // It will not come to a connection again.
             _ if self.closing.is_some() => return self.end(Ended::Closed),
-            Next::After(wait) => wait.min(AFTER_MAX),
-            Next::Backoff => {
-                let delay = self.random.delay(self.config.backoff_base, self.config.backoff_max, self.attempt);
-                self.attempt = self.attempt.saturating_add(1);
-                delay
-            }
+            // To the letter. But a server that says so again and again is not asked without end.
+            Next::After(wait) if self.attempt == 0 => self.count_attempt(wait.min(AFTER_MAX)),
+            Next::After(wait) => wait.min(AFTER_MAX).max(self.back_off()),
+            Next::Backoff => self.back_off(),
         };
         self.link = Link::Waiting { until: now + retry_in };
         self.output.push_back(Output::Connection(ConnectionEvent::Disconnected { cause, retry_in }));
+    }
+
+    fn back_off(&mut self) -> Duration {
+        let delay = self.random.delay(self.config.backoff_base, self.config.backoff_max, self.attempt);
+        self.count_attempt(delay)
+    }
+
+    fn count_attempt(&mut self, wait: Duration) -> Duration {
+        self.attempt = self.attempt.saturating_add(1);
+        wait
     }
 
     pub(super) fn say_goodbye(&mut self) {

@@ -231,7 +231,8 @@ async fn dial_tcp(host: String, port: u16) -> io::Result<Io> {
 
 impl fmt::Debug for Builder {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Tokens are secrets.
-        formatter.debug_struct("Builder").field("url", &self.url).field("config", &self.config).finish_non_exhaustive()
+        // Tokens are secrets, and a query may have one.
+        let url = self.url.split_once('?').map_or(&*self.url, |(url, _)| url);
+        formatter.debug_struct("Builder").field("url", &url).field("config", &self.config).finish_non_exhaustive()
     }
 }

@@ -85,6 +85,28 @@ fn attempts_back_off_until_a_connection_lasts() {
 }
 
 #[test]
+fn a_server_that_always_wants_to_be_asked_at_once_is_not_asked_without_end() {
+    let mut script = Script::online();
+    let mut waited = Vec::new();
+    for _ in 0..200 {
+        script.hear(r#"{"type":"disconnect","code":1012,"reason":"restart","reconnect":true,"after_ms":0}"#);
+        waited.push(script.wait());
+        script.welcome();
+        script.outputs();
+    }
+    assert_eq!(waited[0], Duration::ZERO, "once it is taken at its word");
+    assert!(waited.iter().sum::<Duration>() > secs(200), "{waited:?}");
+    // After a connection that lasted, its word counts again.
+    script.pass(secs(10));
+    script.hear(r#"{"type":"disconnect","code":1012,"reason":"restart","reconnect":true,"after_ms":300}"#);
+    assert_eq!(script.wait(), Duration::from_millis(300));
+    // And where it says more than the backoff, that is what is waited.
+    script.welcome();
+    script.hear(r#"{"type":"disconnect","code":1012,"reason":"restart","reconnect":true,"after_ms":7200000}"#);
+    assert_eq!(script.wait(), secs(3600), "but no longer than an hour");
+}
+
+#[test]
 fn an_attempt_can_be_made_at_once() {
     let mut script = Script::online();
     script.core.on_closed(script.now, None, "reset");

@@ -5,6 +5,7 @@ mod bounds;
 mod driver;
 mod ending;
 mod hostile;
+mod leaks;
 mod server;
 mod simulation;
 mod support;

@@ -26,6 +26,11 @@ impl ApiError {
     pub(crate) fn bad_request(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, RejectCode::BadRequest.as_str(), message)
     }
+
+    /// Says of which part of the request it is true.
+    pub(crate) fn of(self, part: impl core::fmt::Display) -> Self {
+        Self { message: format!("{part}: {}", self.message).into(), ..self }
+    }
 }
 
 impl ApiError {

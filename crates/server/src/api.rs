@@ -147,6 +147,7 @@ async fn call(
     body: Body,
 ) -> Result<Response, ApiError> {
     let app = authenticate(&state.apps, &headers)?;
+    body::check_encoding(&headers)?;
     let body = read_body(body, method.body_bytes(&app)).await?;
     let call = Call { hub: &state.hub, app: &app, id: idempotency_key(&headers)? };
     Ok(json_response(StatusCode::OK, &call.run(method, &body).await?))

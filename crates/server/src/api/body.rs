@@ -4,10 +4,12 @@ use crate::answer::ApiError;
 use axum::body::{Body, to_bytes};
 use bytes::Bytes;
 use core::time::Duration;
-use http::StatusCode;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use switchboard_core::{ChannelName, Epoch, Position, Recipient, RejectCode, SessionId, Since, UserId};
 
@@ -24,6 +26,15 @@ pub(crate) async fn read_body(body: Body, bytes_max: usize) -> Result<Bytes, Api
     }
 }
 
+/// Whether the body is what it looks like. What is compressed would have to be inflated within the same limits; nobody needs it here.
+pub(super) fn check_encoding(headers: &HeaderMap) -> Result<(), ApiError> {
+    let encoded = |value: &&HeaderValue| !value.as_bytes().eq_ignore_ascii_case(b"identity");
+    let Some(encoding) = headers.get_all(header::CONTENT_ENCODING).iter().find(encoded) else { return Ok(()) };
+    let shown: String = String::from_utf8_lossy(encoding.as_bytes()).chars().take(50).collect();
+    let message = format!("the header Content-Encoding is {shown:?}: send the body without any");
+    Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, RejectCode::BadRequest.as_str(), message))
+}
+
 fn is_too_long(error: &axum::Error) -> bool {
     use std::error::Error;
     error.source().is_some_and(<dyn Error>::is::<http_body_util::LengthLimitError>)
@@ -35,6 +46,7 @@ pub(super) fn too_large(bytes_max: usize) -> ApiError {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "a position, {\"epoch\": a string, \"offset\": an integer}")]
 pub(super) struct PositionBody<'a> {
     #[serde(borrow)]
     epoch: Cow<'a, str>,
@@ -54,21 +66,49 @@ impl PositionBody<'_> {
     }
 }
 
-/// A JSON object.
+/// A JSON object. What is wrong with it is said of the member that it is wrong with.
 pub(super) fn parse_body<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
     let bad_json = |message: String| ApiError::new(StatusCode::BAD_REQUEST, RejectCode::BadJson.as_str(), message);
     // serde would take the members in their order from an array.
     if !body.trim_ascii_start().starts_with(b"{") {
-        return Err(bad_json("the body is not a JSON object".to_owned()));
+        return Err(bad_json("the request is not a JSON object".to_owned()));
     }
     serde_json::from_slice(body).map_err(|error| {
         use serde_json::error::Category;
-        let message = format!("the body: {error}");
         match error.classify() {
-            Category::Data => ApiError::bad_request(message),
-            Category::Io | Category::Syntax | Category::Eof => bad_json(message),
+            Category::Data => ApiError::bad_request(match culprit(body, &error) {
+                Some(member) => format!("\"{member}\": {}", without_place(&error)),
+                None => without_place(&error),
+            }),
+            Category::Io | Category::Syntax | Category::Eof => bad_json(format!("the request: {error}")),
         }
     })
+}
+
+/// The member in whose value the error is.
+fn culprit(body: &[u8], error: &serde_json::Error) -> Option<String> {
+    let line = error.line().checked_sub(1)?;
+    let before: usize = body.split_inclusive(|byte| *byte == b'\n').take(line).map(<[u8]>::len).sum();
+    let at = before + error.column();
+    let members: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(body).ok()?;
+    let is_in = |value: &RawValue| {
+        let begin = value.get().as_ptr().addr() - body.as_ptr().addr();
+        (begin..=begin + value.get().len()).contains(&at)
+    };
+    let (name, _) = members.iter().find(|(_, value)| is_in(value))?;
+    Some(name.chars().take(50).collect())
+}
+
+/// In the words of the other refusals: no lines and columns, which help nobody whose JSON was made by a program, and no types of ours.
+fn without_place(error: &serde_json::Error) -> String {
+    let message = error.to_string();
+    let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
+    let field = |is: &str| message.strip_prefix(is)?.strip_prefix(" field `")?.strip_suffix('`');
+    match (field("missing"), field("duplicate")) {
+        (Some(name), _) => format!("\"{name}\" is missing"),
+        (_, Some(name)) => format!("\"{name}\" stands there twice"),
+        _ => message.replace("expected u64", "expected an integer from 0 on"),
+    }
 }
 
 pub(super) fn parse_channel(channel: &str) -> Result<ChannelName, ApiError> {

@@ -42,7 +42,11 @@ impl Call<'_> {
             let message = format!("\"channels\" has {} names, not 1 to {BROADCAST_MAX}", channels.len());
             return Err(ApiError::bad_request(message));
         }
-        let channels = channels.iter().map(|channel| parse_channel(channel)).collect::<Result<Vec<_>, _>>()?;
+        let channels = channels.iter().enumerate().map(|(index, channel)| {
+            let named = |error: ApiError| error.of(format_args!("\"channels\"[{index}]"));
+            parse_channel(channel).map_err(named)
+        });
+        let channels = channels.collect::<Result<Vec<_>, _>>()?;
         let publish = publish.check(self.id, self.app.limits.message_bytes)?;
         let mut results = Vec::with_capacity(channels.len());
         for channel in channels {

@@ -165,12 +165,57 @@ fn what_is_wrong_is_named() {
             ("channels", json!({ "limit": 0 }), "\"limit\""),
             ("channels", json!({ "limit": 1_001 }), "\"limit\""),
             ("channels", json!({ "prefix": "x".repeat(201) }), "\"prefix\""),
-            ("channel", json!({}), "channel"),
+            ("channel", json!({}), "\"channel\" is missing"),
+            // The member is named, and where there are many the one of them.
+            ("channel", json!({ "channel": 7 }), "\"channel\": invalid type: integer `7`, expected a string"),
+            (
+                "history",
+                json!({ "channel": "a", "limit": -1 }),
+                "\"limit\": invalid value: integer `-1`, expected an integer from 0 on",
+            ),
+            (
+                "history",
+                json!({ "channel": "a", "since": "x" }),
+                "\"since\": invalid type: string \"x\", expected a position",
+            ),
+            ("history", json!({ "channel": "a", "before": { "epoch": "e" } }), "\"before\": \"offset\" is missing"),
+            ("publish", json!({ "channel": "a", "data": 1, "event": ["b"] }), "\"event\": invalid type: sequence"),
+            ("broadcast", json!({ "channels": "a", "data": 1 }), "\"channels\": invalid type: string"),
+            (
+                "broadcast",
+                json!({ "channels": ["a", "b", "c#"], "data": 1 }),
+                "\"channels\"[2]: channel name contains '#'",
+            ),
+            ("batch", json!({}), "\"requests\" is missing"),
         ] {
             let refused = call(address, API_KEY, method, &body).await;
             let message = refused.json()["error"]["message"].as_str().unwrap().to_owned();
             assert!(refused.status == 400 && message.contains(says), "{method} {body}: {refused:?}");
         }
+        // Over several lines, with names and values that look like another's.
+        let head = format!("POST /api/v1/publish\nAuthorization: Bearer {API_KEY}");
+        for (body, says) in [
+            (
+                "{\n\"x\": \"\\\"event\\\":7\",\n\"event\":\n 7, \"channel\": \"a\", \"data\": 1}",
+                "\"event\": invalid type: integer `7`",
+            ),
+            ("{\"channel\":\"a\",\"data\":1,\"channel\":\"b\"}", "\"channel\" stands there twice"),
+        ] {
+            let refused = request(address, &head, body).await;
+            let message = refused.json()["error"]["message"].as_str().unwrap().to_owned();
+            assert!(refused.status == 400 && message.starts_with(says), "{body}: {refused:?}");
+        }
+    });
+}
+
+#[test]
+fn a_body_that_is_compressed_is_refused_for_that() {
+    with_server(&configured(TWO_APPS), async |server| {
+        let head = format!("POST /api/v1/channels\nAuthorization: Bearer {API_KEY}\nContent-Encoding: ");
+        let refused = request(server.address(), &format!("{head}gzip"), "{}").await;
+        assert_eq!((refused.status, refused.code().as_str()), (415, "bad_request"));
+        assert!(refused.body.contains("Content-Encoding is \\\"gzip\\\""), "{refused:?}");
+        assert_eq!(request(server.address(), &format!("{head}Identity"), "{}").await.status, 200);
     });
 }
 

@@ -156,6 +156,9 @@ fn shown(publication: &Publication) -> Result<String, serde_json::Error> {
     if let Some(event) = &publication.event {
         rest.insert("event".into(), Value::from(&**event));
     }
+    if let Some(key) = &publication.key {
+        rest.insert("key".into(), Value::from(&**key));
+    }
     if let Some(publisher) = &publication.publisher {
         rest.insert("publisher".into(), json!({ "user": publisher.user.as_str() }));
     }

@@ -157,8 +157,13 @@ fn a_publication_is_kept_for_those_who_come_or_leaves_nothing() {
 fn a_broadcast_reaches_each_channel_by_itself_and_history_is_read_both_ways() {
     with_server(&configured(TWO_APPS), async |server| {
         let address = server.address();
-        let first =
-            post(address, "publish", "", &json!({ "channel": "a", "data": {"b": 1, "a": 1.50}, "event": "e" })).await;
+        let first = post(
+            address,
+            "publish",
+            "",
+            &json!({ "channel": "a", "data": {"b": 1, "a": 1.50}, "event": "e", "key": "k" }),
+        )
+        .await;
         let position = first.json()["position"].clone();
         let body = json!({ "channels": ["a", "b"], "data": "AP8Q", "encoding": "base64", "if_position": position });
         let answer = post(address, "broadcast", "", &body).await;
@@ -175,8 +180,8 @@ fn a_broadcast_reaches_each_channel_by_itself_and_history_is_read_both_ways() {
         let all = post(address, "history", "", &json!({ "channel": "a" })).await.json();
         assert_eq!((&all["more"], &all["publications"][1]["data"]), (&json!(false), &json!("AP8Q")));
         assert_eq!(
-            (&all["publications"][0]["event"], &all["publications"][1]["encoding"]),
-            (&json!("e"), &json!("base64"))
+            (&all["publications"][0]["event"], &all["publications"][0]["key"], &all["publications"][1]["encoding"]),
+            (&json!("e"), &json!("k"), &json!("base64"))
         );
         let after =
             post(address, "history", "", &json!({ "channel": "a", "since": position, "limit": 1 })).await.json();

@@ -37,7 +37,9 @@ impl Config {
                 Ok(())
             }
             Self::Show { file } => {
-                let raw = load(file.as_deref())?;
+                let mut raw = load(file.as_deref())?;
+                // Elsewhere an option that is not written is what it is here.
+                raw.channels = core::mem::take(&mut raw.channels).with_defaults();
                 let shown = toml::to_string(&raw).map_err(|error| Failure::other(error.to_string()))?;
                 print!("{shown}");
                 Ok(())

@@ -112,6 +112,25 @@ impl From<RawConflateBy> for ConflateBy {
     }
 }
 
+impl From<ConflateBy> for RawConflateBy {
+    fn from(by: ConflateBy) -> Self {
+        match by {
+            ConflateBy::Key => Self::Key,
+            ConflateBy::Channel => Self::Channel,
+        }
+    }
+}
+
+impl From<Overflow> for RawOverflow {
+    fn from(overflow: Overflow) -> Self {
+        match overflow {
+            Overflow::Disconnect => Self::Disconnect,
+            Overflow::DropOldest => Self::DropOldest,
+            Overflow::KeepLatest => Self::KeepLatest,
+        }
+    }
+}
+
 impl From<RawOverflow> for Overflow {
     fn from(raw: RawOverflow) -> Self {
         match raw {
@@ -129,6 +148,31 @@ pub(super) struct Listed<'a> {
 }
 
 impl RawChannel {
+    /// What is written here, and the defaults where nothing is.
+    #[must_use]
+    pub fn with_defaults(self) -> Self {
+        let base = ChannelOptions::default();
+        Self {
+            history_size: self.history_size.or(Some(Count(base.history_size))),
+            history_bytes: self.history_bytes.or(Some(Size(base.history_bytes))),
+            history_ttl: self.history_ttl.or(Some(Span(base.history_ttl))),
+            idempotency_ttl: self.idempotency_ttl.or(Some(Span(base.idempotency_ttl))),
+            idempotency_ids: self.idempotency_ids.or(Some(Count(base.idempotency_ids))),
+            presence: self.presence.or(Some(base.presence)),
+            join_leave: self.join_leave.or(Some(base.join_leave)),
+            presence_grace: self.presence_grace.or(Some(Span(base.presence_grace))),
+            presence_members: self.presence_members.or(Some(Count(base.presence_members))),
+            cache: self.cache.or(Some(base.cache)),
+            cache_ttl: self.cache_ttl.or(Some(Span(base.cache_ttl))),
+            allow: self.allow.or(Some(Vec::new())),
+            anonymous: self.anonymous.or(Some(Vec::new())),
+            overflow: self.overflow.or(Some(base.overflow.into())),
+            conflate_by: self.conflate_by.or(Some(base.conflate_by.into())),
+            rate: self.rate.or(Some(Count(base.rate as usize))),
+            echo: self.echo.or(Some(base.echo)),
+        }
+    }
+
     /// `base` with what is written here.
     pub(super) fn over(&self, base: &ChannelOptions, at: &str, problems: &mut Vec<Problem>) -> ChannelOptions {
         let mut options = base.clone();

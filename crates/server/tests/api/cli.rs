@@ -213,6 +213,10 @@ fn the_configuration_is_checked_and_shown() {
         "{}",
         shown.stdout
     );
+    // Every default, those of channels too.
+    let channels = shown.stdout.split("\n[channels]\n").nth(1).and_then(|rest| rest.split("\n[").next()).unwrap();
+    assert_eq!(channels.trim().lines().count(), 17, "{channels}");
+    assert!(channels.contains("history_ttl = \"5m\"") && channels.contains("overflow = \"disconnect\""), "{channels}");
     assert!(!shown.stdout.contains(SECRET) && !shown.stdout.contains("api-key"), "{}", shown.stdout);
 
     let bad = write_config("[server]\nlissten = \"x\"");

@@ -115,7 +115,8 @@ impl Ring {
     ) {
         match about {
             About::Offset { channel, offset } => {
-                let of_it = |step: &&Traced| step.first <= *offset && *offset <= step.last;
+                // What was only asked for has no offset yet.
+                let of_it = |step: &&Traced| step.first <= *offset && *offset <= step.last && *offset > 0;
                 let here =
                     |step: &&Traced| step.key.as_ref().is_some_and(|key| key.channel == *channel && key.app == *app);
                 let wanted = |step: &&Traced| !step.what.is_of_one() || step.session.is_none_or(&whose);

@@ -7,7 +7,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 use switchboard_core::{
-    About, ChannelName, Command, Epoch, Outcome, Publish, Question, Recipient, Standing, Step, Trail, What, Whom,
+    About, ChannelName, Command, Epoch, Outcome, Publish, Question, Recipient, SessionId, Standing, Step, Trail, What,
+    Whom,
 };
 
 const NO_EPOCH: &str = "\"epoch\" is no epoch that a server has given";
@@ -66,7 +67,11 @@ impl Call<'_> {
                     trail.standings.clear();
                 }
             }
-            publications.push(shown(&channel, (offset, epoch), &trail));
+            let named = match &whom {
+                Some(Whom::Session(session)) => Some(*session),
+                _ => None,
+            };
+            publications.push(shown(&channel, (offset, epoch), &trail, named));
         }
         Ok(json!({ "publications": publications, "unpublished": unpublished }).to_string())
     }
@@ -108,9 +113,17 @@ impl Call<'_> {
     }
 }
 
-fn shown(channel: &ChannelName, (offset, epoch): (u64, Option<Epoch>), trail: &Trail) -> Value {
+/// Who was `named` is answered, even if nothing is known.
+fn shown(
+    channel: &ChannelName,
+    (offset, epoch): (u64, Option<Epoch>),
+    trail: &Trail,
+    named: Option<SessionId>,
+) -> Value {
+    let known = trail.sessions();
+    let named = named.filter(|named| !known.contains(named));
     let (of_ones, steps): (Vec<&Step>, Vec<&Step>) = trail.steps.iter().partition(|step| step.what.is_of_one());
-    let sessions = trail.sessions().into_iter().map(|session| {
+    let sessions = known.into_iter().chain(named).map(|session| {
         let steps = of_ones.iter().filter(|step| step.session == Some(session)).map(|step| step_shown(step));
         let mut told = json!({
             "session": session.to_string(),

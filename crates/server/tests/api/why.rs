@@ -35,6 +35,12 @@ fn the_api_follows_a_publication_to_its_subscribers() {
         assert_eq!(publication["sessions"][0]["fate"], "delivered");
         assert_eq!(publication["sessions"][0]["now"]["subscribed_after"], 0);
 
+        // Who is named is answered, though no such session is there (any more).
+        let question = json!({ "channel": "room:lobby", "offset": 1, "session": "0-ffffff" });
+        let answer = post(address, "why", API_KEY, &question).await.json();
+        let nobody = json!([{ "session": "0-ffffff", "fate": "unknown", "steps": [] }]);
+        assert_eq!(answer["publications"][0]["sessions"], nobody);
+
         let by_id = post(address, "why", API_KEY, &json!({ "id": "once", "user": welcome["user"] })).await.json();
         assert_eq!(by_id["publications"].as_array().unwrap().len(), 1, "{by_id}");
         assert_eq!(by_id["publications"][0]["sessions"][0]["fate"], "delivered");

@@ -8,7 +8,7 @@ use crate::herald::Herald;
 use crate::mail::{Letter, Reply, Request, RequestKind, SubscribeRequest, Subscribed};
 use crate::occupancy::{Listing, Names};
 use crate::patterns::Watched;
-use crate::presence::{Left, Member, Members};
+use crate::presence::{Joined, Left, Member, Members};
 use crate::settings::ShardConfig;
 use crate::trace::Ring;
 use hashbrown::HashMap;
@@ -190,9 +190,16 @@ impl<B: Broker + History> Homes<B> {
         if told {
             self.herald.subscribed(now, &key, home.subscribers());
         }
-        if let Some(change) = request.member.as_ref().and_then(|member| home.members.join(member, users_max)) {
-            announce(&mut self.letters, home, &key, &change);
-            self.herald.member(now, &key, true, change.user);
+        if let Some(member) = &request.member {
+            match home.members.join(member, users_max) {
+                Joined::Nothing => {}
+                Joined::Came(change) => {
+                    announce(&mut self.letters, home, &key, &change);
+                    self.herald.member(now, &key, true, change.user);
+                }
+                // Else whoever comes and goes leaves an entry behind each time.
+                Joined::Returned(leaves) => _ = self.leaving.remove(&(leaves, key.clone(), member.user.clone())),
+            }
         }
         let cached = wants_cached.then(|| self.broker.cached(now, &key)).flatten();
         if wants_cached && cached.is_none() {
@@ -482,5 +489,41 @@ fn announce(letters: &mut Vec<(ShardId, Letter)>, home: &Home, key: &ChannelKey,
     }
     for feed in &home.feeds {
         letters.push((feed.shard, Letter::Presence { key: key.clone(), change: change.clone() }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::{MemoryBroker, Portions, SubscriberId};
+    use core::time::Duration;
+    use switchboard_core::{AppId, Channels, OpId};
+
+    /// A user that comes and goes all the time leaves nothing behind but the end of the last grace.
+    #[test]
+    fn who_returns_within_the_grace_leaves_no_entry() {
+        let portions = Portions::default();
+        let config =
+            ShardConfig { id: ShardId(0), shards: 1, node: 0, first_serial: 1, mailbox_bytes: 1 << 20, portions };
+        let mut homes = Homes::new(MemoryBroker::new(7, usize::MAX), &config);
+        let options = ChannelOptions { presence_grace: Duration::from_secs(60), ..ChannelOptions::default() };
+        let app = Arc::new(App { channels: Channels::new(options), ..App::new(AppId::new("app")) });
+        let key = ChannelKey::new(app.id.clone(), ChannelName::parse("c").unwrap());
+        let (user, mut now) = (UserId::parse("ann").unwrap(), Time::from_secs(1));
+        for serial in 0..100 {
+            let client = SessionId { node: 0, shard: 0, serial };
+            let member = Some(Arc::new(Member { user: user.clone(), client, info: None }));
+            let caller = Caller::Subscriber(SubscriberId { slot: 0, serial });
+            let from = ReturnAddress { shard: ShardId(0), caller, op: OpId(0), bytes: 0 };
+            let subscribe = Box::new(SubscribeRequest { member: member.clone(), ..SubscribeRequest::default() });
+            for kind in [RequestKind::Subscribe(subscribe), RequestKind::Unsubscribe { answer: false, member }] {
+                homes.handle(now, Request { key: key.clone(), app: Arc::clone(&app), from, kind });
+                now = now + Duration::from_millis(1);
+            }
+            assert_eq!(homes.leaving.len(), 1);
+        }
+        homes.handle_timeout(now + Duration::from_secs(60));
+        assert_eq!((homes.leaving.len(), homes.len()), (0, 0));
     }
 }

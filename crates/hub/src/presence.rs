@@ -48,6 +48,17 @@ struct Present {
 #[derive(Debug, Default)]
 struct Earlier(Vec<Arc<Member>>);
 
+/// What came of a connection's coming.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Joined {
+    /// The user was there already, or finds the list full.
+    Nothing,
+    /// The user is there now.
+    Came(PresenceChange),
+    /// The user would have been gone at this time.
+    Returned(Time),
+}
+
 /// What came of a connection's end.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Left {
@@ -70,15 +81,16 @@ impl Members {
     }
 
     /// A connection came. A change if it is the user's first, and among the first `users_max`.
-    pub(crate) fn join(&mut self, member: &Arc<Member>, users_max: usize) -> Option<PresenceChange> {
+    pub(crate) fn join(&mut self, member: &Arc<Member>, users_max: usize) -> Joined {
         if let Some(present) = self.find(&member.user) {
+            let returned = present.leaves.get();
             present.join(Arc::clone(member));
             self.listed += 1;
-            return None;
+            return returned.map_or(Joined::Nothing, Joined::Returned);
         }
         if self.users.len() >= users_max {
             self.unlisted += 1;
-            return None;
+            return Joined::Nothing;
         }
         self.serial += 1;
         self.listed += 1;
@@ -86,7 +98,7 @@ impl Members {
             Present { last: Arc::clone(member), earlier: None, arrived: self.serial, leaves: Deadline::NEVER };
         let Self { users, hasher, .. } = self;
         users.insert_unique(hasher.hash_one(&member.user), present, |other| hasher.hash_one(&other.last.user));
-        Some(self.change(true, member))
+        Joined::Came(self.change(true, member))
     }
 
     /// A connection left.
@@ -218,8 +230,8 @@ mod tests {
     #[test]
     fn two_tabs_are_one_member_and_the_later_ones_words_are_shown() {
         let mut members = Members::default();
-        assert!(members.join(&member("ann", 1), 9).unwrap().joined);
-        assert_eq!(members.join(&member("ann", 2), 9), None);
+        assert!(matches!(members.join(&member("ann", 1), 9), Joined::Came(change) if change.joined));
+        assert_eq!(members.join(&member("ann", 2), 9), Joined::Nothing);
         assert_eq!((members.users(), members.connections()), (1, 2));
         assert_eq!(members.leave(NOW, &member("ann", 2), NO_GRACE), Left::Nothing);
         assert_eq!(members.snapshot(9).first().unwrap().info.as_deref(), Some("1"));
@@ -251,11 +263,11 @@ mod tests {
     fn who_returns_within_the_grace_never_left() {
         let mut members = Members::default();
         let grace = Duration::from_secs(5);
-        members.join(&member("ann", 1), 9).unwrap();
+        assert!(matches!(members.join(&member("ann", 1), 9), Joined::Came(_)));
         assert_eq!(members.leave(NOW, &member("ann", 1), grace), Left::Later(NOW + grace));
         let shown = members.snapshot(9);
         assert_eq!((shown.first().unwrap().connections, shown.first().unwrap().info.as_deref()), (0, Some("1")));
-        assert_eq!(members.join(&member("ann", 2), 9), None);
+        assert_eq!(members.join(&member("ann", 2), 9), Joined::Returned(NOW + grace));
         assert_eq!(members.expire(NOW + grace, &member("ann", 2).user), None);
         assert_eq!((members.snapshot(9).first().unwrap().connections, members.connections()), (1, 1));
         members.leave(NOW + grace, &member("ann", 2), grace);

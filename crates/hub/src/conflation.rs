@@ -78,7 +78,8 @@ impl Conflation {
     }
 
     pub(crate) fn hold_as(&mut self, channel: &ChannelName, run: Run, options: &ChannelOptions, rate: u32) {
-        let interval = (rate > 0).then(|| Duration::from_secs(1) / rate);
+        // Rounded up: with one too short, a second would hold one more.
+        let interval = (rate > 0).then(|| Duration::from_micros(1_000_000_u64.div_ceil(u64::from(rate))));
         self.lanes.entry(channel.clone()).or_insert_with(|| Lane {
             run,
             overflow: options.overflow,
@@ -152,9 +153,10 @@ impl Conflation {
             self.rounds += 1;
             lane.round = self.rounds;
             if let Some(interval) = lane.interval {
-                // At moments that are the same for everybody with this rate, so that what they get is encoded once.
+                // At moments that are the same for everybody with this rate, so that what they get is encoded once, and at no less than the interval
+                // from what went out between two of them.
                 let step = u64::try_from(interval.as_micros()).unwrap_or(u64::MAX).max(1);
-                lane.next_at = Time::from_micros((now.as_micros() / step + 1).saturating_mul(step));
+                lane.next_at = Time::from_micros((now.as_micros().div_ceil(step) + 1).saturating_mul(step));
             }
         }
         let due = lane.take()?;
@@ -370,10 +372,36 @@ mod tests {
         assert_eq!(drain(&mut prices, at(1_100)), [(1, Mark::Live)]);
         prices.push(publication(2, None));
         prices.push(publication(3, None));
-        assert!(!prices.has_due(at(1_249)));
-        assert_eq!(prices.next_due(), Some(at(1_250)));
-        assert_eq!(drain(&mut prices, at(1_250)), [(3, Mark::Conflated(1))]);
+        // The moments are quarters of a second; the next one is too soon after what went at once.
+        assert!(!prices.has_due(at(1_499)));
+        assert_eq!(prices.next_due(), Some(at(1_500)));
+        assert_eq!(drain(&mut prices, at(1_500)), [(3, Mark::Conflated(1))]);
         assert!(!prices.release_idle(), "a rate holds as long as the subscription");
         assert_eq!(prices.next_due(), None);
+    }
+    /// However the publications come: no more than the rate in any second.
+    #[test]
+    fn no_second_has_more_than_the_rate() {
+        for rate in [1_u32, 2, 3, 7, 1_000] {
+            let mut prices = conflation(ConflateBy::Key, rate);
+            let mut sent = Vec::new();
+            let mut rng = u64::from(rate);
+            let mut now = 1_000_000;
+            for offset in 1..5_000 {
+                rng = rng.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                now += (rng >> 33) % (1_500_000 / u64::from(rate));
+                let now = Time::from_micros(now);
+                // As the shard's timers would, at what is due before the next publication.
+                while let Some(due) = prices.next_due().filter(|due| *due <= now) {
+                    sent.extend(drain(&mut prices, due).iter().map(|_| due.as_micros()));
+                }
+                prices.push(publication(offset, None));
+                sent.extend(drain(&mut prices, now).iter().map(|_| now.as_micros()));
+            }
+            let most = rate as usize;
+            let crowded = sent.windows(most + 1).find(|run| run[most] - run[0] < 1_000_000);
+            assert_eq!(crowded, None, "rate {rate}");
+            assert!(sent.len() > 1_000, "rate {rate}: {}", sent.len());
+        }
     }
 }

@@ -158,6 +158,17 @@ impl Logs {
         self.log(key).position()
     }
 
+    /// Where the channel is, for somebody who shall find it there: a channel that is not known yet would else have another epoch as soon as any other is
+    /// forgotten.
+    pub fn meet(&mut self, now: Time, key: &ChannelKey) -> Position {
+        if !self.logs.contains_key(key) {
+            self.log(key).idle_until = now + MET_FOR;
+            self.reschedule(key);
+            self.make_room();
+        }
+        self.position(key)
+    }
+
     /// Keeps the channel from being forgotten while something of it is on its way, or no longer.
     pub fn hold(&mut self, key: &ChannelKey, held: bool) {
         self.log(key).held = held;
@@ -330,7 +341,7 @@ impl Logs {
 
     fn forget(&mut self, key: &ChannelKey) {
         if let Some(log) = self.logs.remove(key) {
-            self.bytes -= LOG_COST + log.cost();
+            self.bytes -= own_cost(key) + log.cost();
             // Whoever comes back to this channel must not take its new offsets for the old ones.
             self.epoch += u64::from(!is_planted(Canary::EpochKept));
             if let Some(losses) = &mut self.losses {
@@ -355,7 +366,7 @@ impl Logs {
 
     fn log(&mut self, key: &ChannelKey) -> &mut Log {
         self.logs.entry_ref(key).or_insert_with(|| {
-            self.bytes += LOG_COST;
+            self.bytes += own_cost(key);
             Log::new(Epoch(self.epoch))
         })
     }
@@ -364,11 +375,19 @@ impl Logs {
 /// How long a channel that was there before a restart is known at least, if nothing of it is kept.
 const RESTORED_FOR: Duration = Duration::from_secs(60);
 
+/// How long a channel is known whose position somebody was told to publish at.
+const MET_FOR: Duration = Duration::from_secs(60);
+
 /// What all cached values cost at most, in bytes.
 const CACHE_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// What a log costs besides its publications and ids, in bytes.
-pub(crate) const LOG_COST: usize = 300;
+/// What a log costs besides its publications, its ids and its name, in bytes: its place in a table that has just grown, and in the list of those that are due.
+const LOG_COST: usize = 660;
+
+/// What a log costs by itself. A name is as long as who chooses it likes.
+pub(crate) fn own_cost(key: &ChannelKey) -> usize {
+    LOG_COST + key.channel.as_str().len()
+}
 
 /// Changes a log and keeps the sum of all costs true.
 fn charge<T>(bytes: &mut usize, log: &mut Log, change: impl FnOnce(&mut Log) -> T) -> T {
@@ -582,6 +601,17 @@ mod tests {
         logs.append(now, &key(), &publication(4, 3, 10), Some("d".into()), &options);
         let known = ["a", "b", "c", "d"].map(|id| logs.find_id(now, &key(), id).is_some());
         assert_eq!(known, [true, false, false, true]);
+    }
+
+    /// What is charged for a channel that keeps nothing is no less than its place in the tables takes at worst: just after they have grown.
+    #[test]
+    fn a_log_is_charged_for_what_it_takes() {
+        let slot = size_of::<(ChannelKey, Log)>() + 1;
+        let listed = 2 * size_of::<(Time, ChannelKey)>();
+        // A table grows when 7/8 of it are full, to twice its size.
+        let reference_counts = 2 * size_of::<usize>();
+        assert!(slot * 16 / 7 + listed + reference_counts <= LOG_COST, "{slot} bytes a slot, {listed} in the list");
+        assert_eq!(own_cost(&key()), LOG_COST + 1);
     }
 
     #[test]

@@ -44,9 +44,11 @@ impl MemoryBroker {
             return Some(BrokerEvent::Duplicate { key: request.key.clone(), position, origin: request.origin });
         }
         let demanded = request.publish.if_position?;
-        let position = self.position(&request.key);
-        (demanded != Since::Position(position) && !is_planted(Canary::ConditionIgnored))
-            .then(|| BrokerEvent::Refused { origin: request.origin, reject: request.conflict(position) })
+        if demanded == Since::Position(self.position(&request.key)) || is_planted(Canary::ConditionIgnored) {
+            return None;
+        }
+        let position = self.logs.meet(now, &request.key);
+        Some(BrokerEvent::Refused { origin: request.origin, reject: request.conflict(position) })
     }
 }
 
@@ -127,7 +129,7 @@ impl History for MemoryBroker {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
-    use crate::logs::LOG_COST;
+    use crate::logs::own_cost;
     use core::time::Duration;
     use switchboard_core::{
         App, AppId, ChannelName, ChannelOptions, ClientInfo, Epoch, Payload, Publish, ReadFrom, UserId,
@@ -212,7 +214,7 @@ mod tests {
         broker.handle_timeout(Time::from_secs(10));
         assert_eq!(offsets(&broker.read(Time::from_secs(10), &key("c"), latest(9, 9999)).unwrap()), [2]);
         broker.handle_timeout(Time::from_secs(15));
-        assert_eq!((broker.bytes(), broker.poll_timeout()), (LOG_COST, None));
+        assert_eq!((broker.bytes(), broker.poll_timeout()), (own_cost(&key("c")), None));
         assert_eq!(broker.position(&key("c")), Position { epoch: Epoch(7), offset: 2 });
         // Forgotten, and its name used again: nobody can take the new offsets for the old ones.
         broker.release(Time::from_secs(20), &key("c"));
@@ -286,14 +288,15 @@ mod tests {
         publish_if(&mut broker, 0, "", Some("a"), None);
         let with_id = broker.bytes();
         publish_if(&mut broker, 0, "", None, None);
-        assert_eq!(broker.bytes() - with_id, with_id - LOG_COST - 82);
+        let own = own_cost(&key("c"));
+        assert_eq!(broker.bytes() - with_id, with_id - own - 82);
         broker.handle_timeout(Time::from_secs(120));
         broker.handle_timeout(Time::from_secs(300));
         assert_eq!((broker.bytes(), broker.logs.len(), broker.poll_timeout()), (0, 0, None));
         // For want of room the ids go after the publications.
-        let mut broker = MemoryBroker::new(7, LOG_COST + 100);
+        let mut broker = MemoryBroker::new(7, own + 100);
         publish_if(&mut broker, 0, "", Some("a"), None);
-        assert_eq!(broker.bytes(), LOG_COST + 82);
+        assert_eq!(broker.bytes(), own + 82);
         assert_eq!(publish_if(&mut broker, 0, "", Some("a"), None), "again 1");
     }
 

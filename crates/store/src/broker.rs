@@ -192,6 +192,8 @@ impl DurableBroker {
         let waiting = self.channels.get_mut(&request.key).filter(|channel| !channel.waiting.is_empty());
         let Some(channel) = waiting else {
             if request.publish.if_position.is_some_and(|demanded| demanded != Since::Position(place)) {
+                let place = self.logs.meet(now, &request.key);
+                self.report_losses();
                 self.events.push_back(BrokerEvent::Refused { origin, reject: request.conflict(place) });
                 return None;
             }

@@ -38,6 +38,7 @@ pub fn check_broker<B: Broker + History>(rig: impl Fn(usize) -> Rig<B>) {
     ids(&mut bench(usize::MAX));
     ids_are_bounded(&mut bench(usize::MAX));
     comparison(&mut bench(usize::MAX));
+    told_positions(&mut bench(usize::MAX));
     (0..20).for_each(|seed| races(&mut bench(usize::MAX), seed));
     trimming(&mut bench(usize::MAX));
     (0..20).for_each(|seed| paging(&mut bench(usize::MAX), seed));
@@ -118,6 +119,15 @@ fn comparison<B: Broker + History>(bench: &mut Bench<B>) {
     assert_eq!(bench.publish(Ask::new("a").at(first).id("j")).conflict(), second);
     // What was refused is not remembered.
     bench.publish(Ask::new("a").at(second).id("j")).published();
+}
+
+/// Who is told where a channel is that nobody uses can publish there, though others are forgotten meanwhile.
+fn told_positions<B: Broker + History>(bench: &mut Bench<B>) {
+    bench.options.history_ttl = Duration::from_secs(1);
+    bench.publish(Ask::new("other")).published();
+    let told = bench.publish(Ask { at: Some(Since::Unknown), ..Ask::new("a") }).conflict();
+    bench.pass(Duration::from_secs(30));
+    bench.publish(Ask::new("a").at(told)).published();
 }
 
 /// Of those who demand the same position, with others in between, one succeeds.

@@ -25,6 +25,20 @@ impl<T> Lane<T> {
         self.first.is_none()
     }
 
+    /// The first, if there is no other.
+    #[inline]
+    pub(crate) fn only(&self) -> Option<&T> {
+        if self.rest.is_empty() { self.first.as_ref() } else { None }
+    }
+
+    /// Forgets the first where it stands, if there is no other: taking it out would move it.
+    #[inline]
+    pub(crate) fn remove_only(&mut self) {
+        if self.rest.is_empty() {
+            self.first = None;
+        }
+    }
+
     #[inline]
     pub(crate) fn push_back(&mut self, item: T) {
         match self.first {

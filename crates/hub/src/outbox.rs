@@ -181,6 +181,12 @@ impl Outbox {
         Some(entry.encoded)
     }
 
+    /// The one message that waits, if it is one: mostly it is.
+    #[inline]
+    pub fn only(&self) -> Option<&[u8]> {
+        self.queue.only().map(|entry| entry.encoded.as_slice()).filter(|bytes| !bytes.is_empty())
+    }
+
     /// The messages that wait, to be written from where they are. Say by [`advance`](Self::advance) how much of them was.
     pub fn waiting(&self) -> impl Iterator<Item = &[u8]> {
         self.queue.iter().map(|entry| entry.encoded.as_slice()).filter(|bytes| !bytes.is_empty())
@@ -189,6 +195,12 @@ impl Outbox {
     /// So many bytes of what [waits](Self::waiting) have left for the socket. If the last of them are a part of a message, its rest, which has left the outbox too:
     /// it must come before anything else.
     pub fn advance(&mut self, mut bytes: usize) -> Option<Bytes> {
+        if self.only().is_some_and(|message| message.len() == bytes) {
+            self.queue.remove_only();
+            self.bytes = 0;
+            self.begun = true;
+            return None;
+        }
         while bytes > 0
             && let Some(encoded) = self.pop()
         {

@@ -352,6 +352,13 @@ impl<B: Broker + History> Shard<B> {
         self.subscriber(id).map(|subscriber| &mut subscriber.outbox)
     }
 
+    /// The same where nothing but the outbox needs a look: the session is not ending, and nothing waits for room in it.
+    #[inline]
+    pub fn usual_outbox(&mut self, id: SubscriberId) -> Option<&mut Outbox> {
+        let usual = |subscriber: &&mut Subscriber| !subscriber.lost && !subscriber.replaying && !subscriber.conflating;
+        self.subscriber(id).filter(usual).map(|subscriber| &mut subscriber.outbox)
+    }
+
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
     pub fn poll_timeout(&self) -> Option<Time> {
         let conflated = self.conflation_timers.first().map(|(at, _)| *at);

@@ -112,6 +112,37 @@ impl Connection {
 
     /// Writes what is queued, as far as the kernel takes it. Called by the shard at the end of a turn.
     pub(crate) fn flush<B: ShardBroker>(&self, state: &State<B>) {
+        match self.write_only(state) {
+            Ok(true) => {}
+            Ok(false) => self.flush_all(state),
+            Err(error) => self.fail_to_write(&error),
+        }
+    }
+
+    /// What happens mostly, and therefore by the shortest way: one message waits for a client that reads. Returns whether that was all.
+    fn write_only<B: ShardBroker>(&self, state: &State<B>) -> io::Result<bool> {
+        if !self.is_usual() {
+            return Ok(false);
+        }
+        let mut sessions = state.sessions.borrow_mut();
+        let Some(outbox) = sessions.usual_outbox(self.id) else { return Ok(false) };
+        let Some(message) = outbox.only() else { return Ok(false) };
+        let length = message.len();
+        let Some(written) = self.io.borrow_mut().try_write_vectored(&[IoSlice::new(message)]) else { return Ok(false) };
+        let written = written?;
+        count_write(state, written);
+        if let Some(rest) = outbox.advance(written) {
+            self.ws.borrow_mut().send_encoded_rest(rest);
+        }
+        Ok(written == length)
+    }
+
+    /// Whether nothing but the outbox decides on what is written next.
+    pub(crate) fn is_usual(&self) -> bool {
+        !self.write_blocked.get() && !self.broken.get() && self.passes_through()
+    }
+
+    fn flush_all<B: ShardBroker>(&self, state: &State<B>) {
         self.close_if_told(state);
         if self.write_blocked.get() || self.broken.get() {
             return;
@@ -119,13 +150,8 @@ impl Connection {
         while let Some(written) = self.write_next(state) {
             match written {
                 Ok(0) => return self.break_off(&io::ErrorKind::WriteZero.into()),
-                Ok(written) => state.stats.borrow_mut().bytes_out += written as u64,
-                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return self.break_off(&error),
-                Err(_) => {
-                    self.write_blocked.set(true);
-                    self.wake();
-                    return;
-                }
+                Ok(written) => count_write(state, written),
+                Err(error) => return self.fail_to_write(&error),
             }
         }
         let mut ws = self.ws.borrow_mut();
@@ -252,6 +278,14 @@ impl Connection {
         self.wake();
     }
 
+    fn fail_to_write(&self, error: &io::Error) {
+        if error.kind() != io::ErrorKind::WouldBlock {
+            return self.break_off(error);
+        }
+        self.write_blocked.set(true);
+        self.wake();
+    }
+
     fn break_off(&self, error: &io::Error) {
         tracing::debug!(%error, "a connection failed while it was written to");
         self.broken.set(true);
@@ -266,6 +300,11 @@ impl Connection {
             state.want_turn();
         }
     }
+}
+
+fn count_write<B: ShardBroker>(state: &State<B>, bytes: usize) {
+    let mut stats = state.stats.borrow_mut();
+    stats.bytes_out += bytes as u64;
 }
 
 /// Calls with the transport's queue as slices for one vectored write.
@@ -435,7 +474,7 @@ impl<B: ShardBroker> ConnectionTask<B> {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 written => {
                     ws.transmit().advance(written);
-                    self.state.stats.borrow_mut().bytes_out += written as u64;
+                    count_write(&self.state, written);
                 }
             }
         }

@@ -340,6 +340,12 @@ impl<B: Broker + History> Sessions<B> {
         self.shard.outbox(id)
     }
 
+    /// The same of a session that is not ending and for which nothing waits for room in its outbox: it need not be looked at otherwise.
+    #[inline]
+    pub fn usual_outbox(&mut self, id: SubscriberId) -> Option<&mut Outbox> {
+        self.shard.usual_outbox(id)
+    }
+
     /// Takes what waits for a session's transport, at least one block and no more after `bytes_max`, as its dialect sends it. Then look whether it is
     /// [`closing`](Self::closing): some dialects end with what goes out.
     pub fn take_output(&mut self, id: SubscriberId, bytes_max: usize, out: &mut VecDeque<Bytes>) {

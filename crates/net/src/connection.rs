@@ -304,6 +304,7 @@ impl Connection {
 
 fn count_write<B: ShardBroker>(state: &State<B>, bytes: usize) {
     let mut stats = state.stats.borrow_mut();
+    stats.writes += 1;
     stats.bytes_out += bytes as u64;
 }
 

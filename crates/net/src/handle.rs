@@ -155,6 +155,10 @@ counters! {
     connections_http2,
     /// Gauge: streams of events or lines over plain HTTP.
     streams,
+    /// Writes to WebSockets that took something.
+    writes,
+    /// Looks at the clock.
+    clock_reads,
     /// Gauge: channels with subscribers.
     channels,
     /// Gauge: subscriptions.

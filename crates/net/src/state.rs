@@ -443,6 +443,7 @@ impl<B: ShardBroker> State<B> {
     fn publish_stats(&self) {
         let sessions = self.sessions.borrow().stats();
         let mut stats = self.stats.borrow_mut();
+        stats.clock_reads = self.clock.reads();
         stats.channels = sessions.hub.channels;
         stats.subscriptions = sessions.subscriptions;
         stats.messages_in = sessions.messages_in;

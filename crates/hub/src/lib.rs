@@ -16,6 +16,8 @@ mod herald;
 mod home;
 mod idempotency;
 mod lane;
+mod letters;
+mod log;
 mod logs;
 mod losses;
 mod mail;

@@ -8,6 +8,7 @@ mod bucket;
 mod control;
 mod deadlines;
 mod directory;
+mod due;
 mod encoder;
 mod execute;
 mod gauges;

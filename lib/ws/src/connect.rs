@@ -452,7 +452,14 @@ impl Connector {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        encrypt(self.tls_config()?, stream, target).await
+        let mut config = self.tls_config()?;
+        if config.alpn_protocols.iter().any(|protocol| protocol == b"h2") {
+            // One that is shared with a client of HTTP/2: what follows here is HTTP/1.1.
+            let mut own = rustls::ClientConfig::clone(&config);
+            own.alpn_protocols = vec![b"http/1.1".to_vec()];
+            config = own.into();
+        }
+        encrypt(config, stream, target).await
     }
 
     #[cfg(feature = "tls")]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use switchboard_ws::{CloseCode, ConnectError, Connector, accept};
+use switchboard_ws::{CloseCode, ConnectError, Connector, MaybeTls, accept};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
@@ -100,4 +100,18 @@ async fn tls_through_a_proxy() {
     soon(socket.close(CloseCode::NORMAL, "")).await.unwrap();
     drop(socket);
     assert!(soon(proxying).await.unwrap().starts_with(&format!("CONNECT localhost:{port} ")));
+}
+
+#[tokio::test]
+async fn a_configuration_that_offers_http2_serves_http1_too() {
+    let (server_config, client_config) = configs();
+    let (mut server_config, mut client_config) =
+        (ServerConfig::clone(&server_config), ClientConfig::clone(&client_config));
+    server_config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    client_config.alpn_protocols = server_config.alpn_protocols.clone();
+    let port = server(server_config.into()).await;
+    let connector = Connector::new().tls(client_config.into());
+    let (socket, _) = soon(connector.connect(&format!("wss://localhost:{port}/"))).await.unwrap();
+    let MaybeTls::Tls(stream) = socket.get_ref() else { panic!() };
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
 }

@@ -85,16 +85,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shared<S> {
     ) -> Poll<T> {
         // Before polling: the socket may become ready on another thread meanwhile.
         *lock(slot) = Some(cx.waker().clone());
-        let result = {
+        let (result, news) = {
             let mut socket = lock(&self.socket);
             let queued = socket.queued_len();
             let result = poll(&mut socket, &mut Context::from_waker(&self.waker));
-            if socket.queued_len() < queued || socket.has_ended() {
-                // Room was made, or there is an error to be told, that the other half may wait for.
-                wake(other);
-            }
-            result
+            (result, socket.queued_len() < queued || socket.has_ended())
         };
+        if news {
+            // Room was made, or there is an error to be told, that the other half may wait for. Not under the lock: some wakers poll at once.
+            wake(other);
+        }
         if result.is_ready() {
             lock(slot).take();
         }

@@ -56,10 +56,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         if !self.connection.is_open() && ready!(self.poll_closing(cx, written)) {
             return Poll::Ready(());
         }
-        if !self.read_ended && self.poll_read(cx).is_ready() {
+        // Before reading: a peer that always sends would have its end put off for ever, as it uses up what a task may do in a turn.
+        if self.poll_timer(cx).is_ready() {
             return Poll::Ready(());
         }
-        self.poll_timer(cx)
+        if self.read_ended { Poll::Pending } else { self.poll_read(cx) }
     }
 
     #[inline]

@@ -1,10 +1,13 @@
 //! How connections end.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use switchboard_ws::{CloseCode, Config, Error, Limits, ProtocolError, SendError};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use bytes::Bytes;
+use switchboard_ws::{CloseCode, Config, Error, Limits, ProtocolError, Role, SendError, WebSocket};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Instant;
 
 use crate::support::*;
@@ -191,4 +194,43 @@ async fn a_reset_is_an_error_behind_what_came_before() {
     assert!(matches!(&found, Some(Err(Error::Io(error))) if error.kind() == ErrorKind::ConnectionReset), "{found:?}");
     assert!(server.recv().await.is_none() && !server.is_open());
     assert!(server.send("nobody").await.is_err());
+}
+
+/// Always has more to read, and takes all that is written.
+struct Flood;
+
+impl AsyncRead for Flood {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        // As a socket does: only so much for a task before others have their turn.
+        ready!(tokio::task::coop::poll_proceed(cx)).made_progress();
+        // A ping of a client's, as often as it fits.
+        while buffer.remaining() >= 6 {
+            buffer.put_slice(b"\x89\x80\0\0\0\0");
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Flood {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_never_stops_sending_cannot_put_off_the_end() {
+    let config = Config::default().close_timeout(Duration::from_millis(10));
+    let mut ours = WebSocket::from_upgraded(Flood, Bytes::new(), Role::Server, config.clone());
+    assert!(matches!(soon(ours.close(CloseCode::NORMAL, "")).await, Err(Error::CloseTimedOut)));
+    // Nor where it has broken a rule, and is ignored.
+    let mut ours = WebSocket::from_upgraded(Flood, Bytes::from_static(b"\xff\xff"), Role::Server, config);
+    assert!(matches!(soon(ours.recv()).await, Some(Err(Error::Protocol(_)))));
 }

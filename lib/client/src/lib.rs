@@ -28,6 +28,7 @@
 //!
 //! [`core`] is all of that as a pure state machine, without sockets, clock or randomness; [`Client`] drives it with tokio.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(missing_docs)]
 
 pub mod core;
@@ -51,3 +52,8 @@ pub use types::{
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/howto/rust-client.md")]
 mod rust_client {}
+
+/// And that of the page that introduces it.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

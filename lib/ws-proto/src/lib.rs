@@ -26,6 +26,7 @@
 //! [`transmit`](Connection::transmit) holds, and call [`handle_timeout`](Connection::handle_timeout) when
 //! [`poll_timeout`](Connection::poll_timeout) says so.
 #![cfg_attr(not(feature = "std"), no_std)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -60,3 +61,8 @@ pub use message::{Message, Utf8Bytes};
 pub use piece::Piece;
 pub use time::Time;
 pub use transmit::Transmit;
+
+/// The snippet of the page that introduces it, compiled with the examples of the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

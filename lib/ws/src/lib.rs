@@ -246,6 +246,7 @@
 //!
 //! Owns reading, writing, timers and buffers. What the bytes mean is [`switchboard_ws_proto`]'s, whose types are exported here, and which serves
 //! whoever wants another runtime, or none.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(missing_docs)]
 
 mod accept;
@@ -295,3 +296,8 @@ pub use switchboard_ws_proto::{
 #[cfg(all(doctest, feature = "client", feature = "deflate"))]
 #[doc = include_str!("../../../docs/howto/from-tungstenite.md")]
 mod from_tungstenite {}
+
+/// And those of the page that introduces it.
+#[cfg(all(doctest, feature = "client"))]
+#[doc = include_str!("../README.md")]
+mod readme {}

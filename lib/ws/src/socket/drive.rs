@@ -237,7 +237,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         if room && self.write_error().is_none() {
             return Poll::Ready(Ok(()));
         }
-        self.poll_flush_output(cx)
+        self.poll_flush_to_bound(cx)
+    }
+
+    #[inline(never)]
+    fn poll_flush_to_bound(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        match self.poll_flush_output(cx) {
+            // The peer has taken some, which is enough.
+            Poll::Pending if self.connection.transmit_len() <= self.output_bytes_max => Poll::Ready(Ok(())),
+            flushed => flushed,
+        }
     }
 
     pub(crate) fn queued_len(&self) -> usize {

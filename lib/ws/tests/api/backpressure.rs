@@ -1,5 +1,6 @@
 //! A peer that does not read costs a bounded number of bytes.
 
+use futures_util::FutureExt;
 use switchboard_ws::{CloseCode, Config, Message, WebSocket};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -11,7 +12,7 @@ async fn feeding_waits_for_a_peer_that_does_not_read() {
     let (_client, mut server) = pipe(1000);
     server.set_output_bytes_max(10_000);
     let mut fed = 0;
-    while futures_util::FutureExt::now_or_never(server.feed(Message::from(vec![0; 100]))).is_some() {
+    while server.feed(Message::from(vec![0; 100])).now_or_never().is_some() {
         fed += 100;
         assert!(fed < 20_000);
     }
@@ -58,4 +59,14 @@ async fn two_that_send_at_once_get_all() {
     let (closed, end) = tokio::join!(soon(client.close(CloseCode::NORMAL, "")), soon(server.recv()));
     closed.unwrap();
     assert!(end.is_none());
+}
+
+#[tokio::test]
+async fn feeding_goes_on_as_soon_as_the_queue_is_below_its_bound() {
+    let (_client, mut server) = pipe(1000);
+    server.set_output_bytes_max(1000);
+    server.feed(vec![0; 1500]).await.unwrap();
+    // A thousand bytes go into the pipe, and nobody reads them.
+    assert!(server.feed(vec![0; 600]).now_or_never().unwrap().is_ok());
+    assert!(server.feed("x").now_or_never().is_none(), "1110 bytes wait");
 }

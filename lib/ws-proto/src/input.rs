@@ -152,6 +152,12 @@ impl Input {
             || self.partial.as_ref().is_some_and(|partial| partial.has_news() || partial.pieces != Pieces::None)
     }
 
+    /// Whether there is enough for [`poll_small`](Self::poll_small) to look at.
+    #[inline(always)]
+    pub(crate) fn has_header(&self) -> bool {
+        self.source.chunk.len() >= SMALL_HEADER_BYTES
+    }
+
     /// The next message, if it is what most of a client's are: whole, of 1 to `bytes_max` bytes (at most 125), and breaking no rule. Anything
     /// else is for [`poll`](Self::poll), of which this is a shortcut for servers.
     #[inline(always)]

@@ -242,13 +242,33 @@ impl Connection {
         if !self.input.has_work() {
             return None;
         }
-        if self.mask_keys.is_none()
-            && let Some(message) = self.input.poll_small(self.small_bytes_max)
-        {
-            self.keepalive.heard = true;
+        if let Some(message) = self.poll_small_message() {
             return Some(Event::Message(message));
         }
         self.poll_input()
+    }
+
+    /// The next message, if it is what most of a server's are: whole in the buffer, uncompressed, of 1 to 125 bytes. Anything else is for
+    /// [`poll_event`](Self::poll_event), of which this is the shortcut: for whoever hands messages on at once, and would have each moved
+    /// through an [`Event`] first.
+    ///
+    /// ```
+    /// # use switchboard_ws_proto::{Config, Connection, Role};
+    /// # let mut connection = Connection::new(Role::Server, Config::default());
+    /// // "hi" and a ping, masked with zeros.
+    /// connection.receive(bytes::BytesMut::from(&b"\x81\x82\0\0\0\0hi\x89\x80\0\0\0\0"[..]));
+    /// assert_eq!(connection.poll_small_message(), Some("hi".into()));
+    /// assert_eq!(connection.poll_small_message(), None);
+    /// assert!(connection.poll_event().is_some());
+    /// ```
+    #[inline(always)]
+    pub fn poll_small_message(&mut self) -> Option<Message> {
+        if !self.input.has_header() || self.ending || self.mask_keys.is_some() {
+            return None;
+        }
+        let message = self.input.poll_small(self.small_bytes_max)?;
+        self.keepalive.heard = true;
+        Some(message)
     }
 
     #[inline(never)]

@@ -1,7 +1,7 @@
 //! What comes out for which bytes.
 
 use bytes::BytesMut;
-use switchboard_ws_proto::{Connection, Limits, Opcode};
+use switchboard_ws_proto::{Connection, Event, Limits, Opcode};
 
 use crate::support::*;
 
@@ -99,6 +99,38 @@ fn one_bad_byte_anywhere_in_a_short_text() {
             assert_eq!(found, ["Failed(InvalidUtf8)"], "byte {bad} of {length}");
         }
     }
+}
+
+/// Asked first each time, it changes nothing of what is told; `expected` says which of it the shortcut told.
+#[test]
+fn small_messages_by_the_shortcut() {
+    for (frames, expected) in [
+        ("81 01 61 82 02 0102 82 01 03", "s s s"),
+        ("81 00 81 7d 61*125 81 7e007e 61*126 81 01 61", ". s . s"),
+        // Not within a message of fragments, and a ping is no message.
+        ("01 01 61 89 00 80 01 62 81 01 63", ". . s"),
+        ("81 01 61 81 01 ff 81 01 61", "s ."),
+        ("81 01 61 88 00 81 01 61", "s ."),
+        ("82 01 01 c2 01 01", "s ."),
+    ] {
+        let bytes = masked(&hex(frames));
+        let general = feed(&mut server(), &bytes);
+        let (mut connection, mut found, mut by) = (server(), Vec::new(), Vec::new());
+        connection.receive(BytesMut::from(&bytes[..]));
+        loop {
+            let small = connection.poll_small_message().map(Event::Message);
+            by.push(if small.is_some() { "s" } else { "." });
+            let Some(event) = small.or_else(|| connection.poll_event()) else { break };
+            found.push(show(&event));
+        }
+        by.pop();
+        assert_eq!((found, &by.join(" ")[..]), (general, expected), "{frames}");
+    }
+    // A client's frames have no mask.
+    let mut connection = client();
+    connection.receive(BytesMut::from(&hex("81 06 616263646566")[..]));
+    assert_eq!(connection.poll_small_message(), None);
+    assert_eq!(events(&mut connection), ["Text(abcdef)"]);
 }
 
 #[test]

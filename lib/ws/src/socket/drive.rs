@@ -21,6 +21,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         wanted: impl Fn(Event) -> Result<T, Event>,
     ) -> Poll<Option<Result<T, Error>>> {
         loop {
+            // Told at once: not moved through the event that the others share.
+            if !PIECES && let Some(message) = self.connection.poll_small_message() {
+                match wanted(Event::Message(message)) {
+                    Ok(wanted) => return Poll::Ready(Some(Ok(wanted))),
+                    Err(event) => self.on_event(event),
+                }
+            }
             if self.connection.is_ending() && self.ended {
                 return Poll::Ready(self.take_error().map(Err));
             }

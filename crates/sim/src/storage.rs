@@ -78,10 +78,14 @@ impl Storage {
         let stumbles = rng.one_in(4).then(|| rng.number() % 12);
         self.disk.set_faults(Faults { operations_left: stumbles, ..Faults::default() });
         for _ in 0..2 {
-            let journal = JournalOptions {
-                segment_bytes: setup.segment_bytes,
-                ..JournalOptions::new(rng.number(), rng.number() & 0xFFFF_FFFF_FFFF)
+            let (seed, epoch) = (rng.number(), rng.number() & 0xFFFF_FFFF_FFFF);
+            let segment_bytes = setup.segment_bytes;
+            let ahead_bytes = match seed % 3 {
+                0 => 0,
+                1 => segment_bytes / 8,
+                _ => segment_bytes,
             };
+            let journal = JournalOptions { segment_bytes, ahead_bytes, ..JournalOptions::new(seed, epoch) };
             let options = StoreOptions { fsync: self.fsync, journal };
             match Store::open(self.disk.clone(), options, setup.shards, &mut |_, _| {}) {
                 Ok((store, channels, report)) if !self.disk.has_stopped() => {

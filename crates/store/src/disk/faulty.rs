@@ -272,15 +272,25 @@ impl Disk for FaultyDisk {
     }
 
     fn append(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let length = self.length(name)?;
+        self.overwrite(name, length, bytes)
+    }
+
+    fn overwrite(&mut self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let offset = usize::try_from(offset).map_err(io::Error::other)?;
         let mut state = self.state();
         let stopping = state.begin()?;
         let failing = spend(&mut state.faults.failing_writes);
         let used: usize = state.files.values().map(|file| file.data.len()).sum();
         let room = state.faults.capacity.map_or(usize::MAX, |capacity| capacity.saturating_sub(used));
         let part = if stopping || failing { state.below(bytes.len() + 1) } else { bytes.len() };
-        let part = part.min(room);
+        let data = &mut state.file(name)?.data;
+        let part = part.min(room.saturating_add(data.len().saturating_sub(offset)));
         let written = bytes.get(..part).unwrap_or_default();
-        state.file(name)?.data.extend_from_slice(written);
+        data.resize(data.len().max(offset + part), 0);
+        if let Some(place) = data.get_mut(offset..offset + part) {
+            place.copy_from_slice(written);
+        }
         state.ended()?;
         if failing {
             return Err(io::Error::other("the disk cannot write this"));
@@ -302,8 +312,8 @@ impl Disk for FaultyDisk {
         let failing = spend(&mut state.faults.failing_syncs);
         let file = state.file(name)?;
         if failing {
-            let begin = file.synced.len().min(file.data.len());
-            file.lost.push(begin..file.data.len());
+            let same = file.synced.iter().zip(&file.data).take_while(|(synced, data)| synced == data).count();
+            file.lost.push(same..file.data.len());
             return Err(io::Error::other("the disk cannot sync this"));
         }
         if done {
@@ -392,12 +402,33 @@ mod tests {
     }
 
     #[test]
+    fn of_what_was_written_over_any_part_may_be_as_before() {
+        let mut outcomes = std::collections::BTreeSet::new();
+        for seed in 0..64 {
+            let mut disk = FaultyDisk::new(seed);
+            disk.create("f").unwrap();
+            disk.append("f", &[0; 2 * SECTOR]).unwrap();
+            disk.sync("f").unwrap();
+            disk.sync_folder().unwrap();
+            disk.overwrite("f", 1, &[1; 2 * SECTOR - 2]).unwrap();
+            disk.lose_power();
+            let bytes = disk.read("f", 0, 9 * SECTOR).unwrap();
+            outcomes.insert((bytes.len(), bytes[1], bytes[SECTOR]));
+        }
+        let any = [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(first, second)| (2 * SECTOR, first, second));
+        assert_eq!(outcomes, any.into());
+    }
+
+    #[test]
     fn a_full_disk_takes_what_fits() {
         let mut disk = FaultyDisk::new(1);
         disk.create("f").unwrap();
         disk.set_faults(Faults { capacity: Some(3), ..Faults::default() });
         assert_eq!(disk.append("f", b"12345").unwrap_err().kind(), io::ErrorKind::StorageFull);
         assert_eq!((disk.bytes(), disk.free_bytes()), (3, Some(0)));
+        disk.overwrite("f", 0, b"abc").unwrap();
+        assert!(disk.overwrite("f", 2, b"45").is_err());
+        assert_eq!(disk.read("f", 0, 9).unwrap(), b"ab4");
     }
 
     #[test]

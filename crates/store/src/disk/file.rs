@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -108,7 +108,7 @@ impl FileDisk {
     fn file(&mut self, name: &str) -> io::Result<&mut File> {
         let path = self.path(name);
         if self.current.as_ref().is_none_or(|(open, _)| open != name) {
-            let file = OpenOptions::new().append(true).open(path)?;
+            let file = OpenOptions::new().write(true).open(path)?;
             self.current = Some((name.to_owned(), file));
         }
         self.current.as_mut().map(|(_, file)| file).ok_or_else(|| io::ErrorKind::NotFound.into())
@@ -146,13 +146,18 @@ impl Disk for FileDisk {
     }
 
     fn create(&mut self, name: &str) -> io::Result<()> {
-        let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(self.path(name))?;
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(self.path(name))?;
         self.current = Some((name.to_owned(), file));
         Ok(())
     }
 
     fn append(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        self.file(name)?.write_all(bytes)
+        let file = self.file(name)?;
+        file.write_all_at(bytes, file.metadata()?.len())
+    }
+
+    fn overwrite(&mut self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.file(name)?.write_all_at(bytes, offset)
     }
 
     fn truncate(&mut self, name: &str, length: u64) -> io::Result<()> {
@@ -207,7 +212,8 @@ mod tests {
         assert_eq!(disk.sync_times().counts().iter().sum::<u64>(), 1);
         assert_eq!((disk.length("one").unwrap(), disk.read("one", 6, 99).unwrap()), (11, b"world".to_vec()));
         disk.truncate("one", 5).unwrap();
-        disk.append("one", b"!").unwrap();
+        disk.append("one", b"?").unwrap();
+        disk.overwrite("one", 5, b"!").unwrap();
         disk.rename("one", "two").unwrap();
         disk.sync_folder().unwrap();
         assert_eq!(

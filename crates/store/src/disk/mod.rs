@@ -1,4 +1,4 @@
-//! What the journal asks of a disk: a folder of files that grow at their end.
+//! What the journal asks of a disk: a folder of files that are written from their beginning to their end.
 //!
 //! Owns the contract. Knows nothing of journals, and its callers nothing of systems.
 
@@ -35,6 +35,9 @@ pub trait Disk: Debug {
 
     /// Writes at a file's end. After an error any part of the bytes may be there.
     fn append(&mut self, name: &str, bytes: &[u8]) -> io::Result<()>;
+
+    /// Writes over what a file has from `offset` on, and beyond its end. After an error any part of the bytes may be there.
+    fn overwrite(&mut self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()>;
 
     /// Cuts a file off.
     fn truncate(&mut self, name: &str, length: u64) -> io::Result<()>;

@@ -50,7 +50,9 @@ impl<D: Disk> Journal<D> {
                     self.next_sequence = head.sequence + 1;
                 }
             }
-            self.append(&name, head.length)?;
+            let appended = self.append(&mut head, if sync { self.options.ahead_bytes } else { 0 });
+            self.head = Some(head);
+            appended?;
             if head.length == 0 {
                 // Not before: where there was no room for its first batch, the next attempt is at the same file, or the one after would follow an empty one.
                 self.next_sequence = head.sequence + 1;
@@ -107,14 +109,44 @@ impl<D: Disk> Journal<D> {
         }
     }
 
-    pub(super) fn append(&mut self, name: &str, length: usize) -> Result<(), Refusal> {
-        let Err(error) = self.disk.append(name, &self.buffer) else { return Ok(()) };
-        if !is_no_space(&error) {
-            return Err(failed(&error));
+    /// Writes what is staged, and so many zeros behind it if those of before do not reach.
+    pub(super) fn append(&mut self, head: &mut Head, ahead: usize) -> Result<(), Refusal> {
+        let staged = self.buffer.len();
+        let end = head.length + staged;
+        if end > head.file_length {
+            let padded = end.saturating_add(ahead).min(self.options.segment_bytes).max(end);
+            self.buffer.resize(staged + padded - end, 0);
         }
-        // A part of it may be there; what was written before is not in doubt.
-        self.disk.truncate(name, length as u64).map_err(|error| failed(&error))?;
-        Err(Refusal::Full)
+        let written = self.write_out(head);
+        let is_padded = self.buffer.len() > staged;
+        self.buffer.truncate(staged);
+        match written {
+            // There may be room for the batch alone.
+            Err(Refusal::Full) if is_padded => self.write_out(head),
+            written => written,
+        }
+    }
+
+    fn write_out(&mut self, head: &mut Head) -> Result<(), Refusal> {
+        match self.disk.overwrite(&segment_name(head.sequence), head.length as u64, &self.buffer) {
+            Ok(()) => {
+                head.file_length = head.file_length.max(head.length + self.buffer.len());
+                Ok(())
+            }
+            Err(error) if is_no_space(&error) => {
+                // A part of it may be there; what was written before is not in doubt.
+                self.cut_off(head)?;
+                Err(Refusal::Full)
+            }
+            Err(error) => Err(failed(&error)),
+        }
+    }
+
+    /// Leaves of the head's file what is good.
+    pub(super) fn cut_off(&mut self, head: &mut Head) -> Result<(), Refusal> {
+        self.disk.truncate(&segment_name(head.sequence), head.length as u64).map_err(|error| failed(&error))?;
+        head.file_length = head.length;
+        Ok(())
     }
 
     /// The batch is as if it had never been.

@@ -154,7 +154,10 @@ impl Recovering {
         let end = if is_last { self.end_of(header.is_some(), bytes, &walk) } else { bytes.len() };
         self.segments.push(Segment { sequence, length: end, ..Segment::default() });
         if is_last {
-            (self.torn, self.tail) = ((bytes.len() - end) as u64, Some((sequence, end)));
+            // Zeros at the end were written ahead of what was to come.
+            let behind = bytes.get(end..).unwrap_or_default();
+            let torn = behind.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+            (self.torn, self.tail) = (torn as u64, Some((sequence, end)));
         }
         if header.is_none() && end > 0 {
             self.damaged(sequence, 0..HEADER.min(bytes.len()), DamageKind::Header);

@@ -364,7 +364,9 @@ fn open(
     segment_bytes: usize,
     start: u64,
 ) -> (Store<FaultyDisk>, Vec<DurableBroker>, Report) {
-    let journal = JournalOptions { segment_bytes, ..JournalOptions::new(0x5eed, start << 32) };
+    // None, some and all that a segment has room for.
+    let ahead_bytes = [segment_bytes, 0, 150][(start % 3) as usize];
+    let journal = JournalOptions { segment_bytes, ahead_bytes, ..JournalOptions::new(0x5eed, start << 32) };
     let options = StoreOptions { fsync, journal };
     let (store, channels, report) = Store::open(disk.clone(), options, SHARDS, &mut |_, _| {}).unwrap();
     let broker =

@@ -183,7 +183,8 @@ def until(true) -> None:
 def a_backup_is_good_and_brings_the_history_back() -> None:
     global server
     server.ask("publish", api_key(), channel="news", data="before the backup")
-    backup, verify = ([block for block in blocks(PAGE) if word in block.words][0] for word in ("backup", "verify"))
+    words = ("backup", "verify", "new-epoch")
+    backup, verify, renew = ([block for block in blocks(PAGE) if word in block.words][0] for word in words)
     stop, copy, start = backup.lines
     if (stop, start) != ("systemctl stop switchboard", "systemctl start switchboard"):
         raise AssertionError(f"the backup is {backup.lines}")
@@ -195,11 +196,18 @@ def a_backup_is_good_and_brings_the_history_back() -> None:
     server.stop()
     shutil.rmtree(FOLDER / "lib/history")
     shutil.move(FOLDER / "restored/history", FOLDER / "lib/history")
+    command, owner = renew.lines
+    if not owner.startswith("chown -R switchboard:switchboard "):
+        raise AssertionError(f"the new epoch is {renew.lines}")
+    shell(here(command))
     server = Server()
     history = server.ask("history", api_key(), channel="news")
     found = [publication["data"] for publication in history["publications"]]
     if found != ["before the backup"]:
         raise AssertionError(f"the restored history has {found}")
+    # As far as the lost publication was, and one further.
+    for data in ("another", "and one more"):
+        server.ask("publish", api_key(), channel="news", data=data)
     try:
         server.ask("history", api_key(), channel="news", since=after)
     except urllib.error.HTTPError as refusal:

@@ -64,14 +64,18 @@ pub(crate) fn open(files: &HistoryFiles, shards: u16, seed: u64) -> anyhow::Resu
     let syncs = disk.sync_times();
     let begin = Instant::now();
     let mut progress = progress();
-    // Epochs are shown to JavaScript and people: neither needs all 64 bits.
-    let journal = JournalOptions::new(seed.rotate_left(17), seed & 0xFFFF_FFFF_FFFF);
-    let options = StoreOptions { fsync: files.fsync, journal };
+    let options = StoreOptions { fsync: files.fsync, journal: journal_options(seed) };
     let opened = Store::open(disk, options, shards, &mut progress);
     let (store, channels, report) = opened.with_context(|| files.folder.display().to_string())?;
     tell(&report, &files.folder, begin.elapsed());
     let stats = Arc::new(Mutex::new(store.stats()));
     Ok(Opened { store, channels, shards, watch: Watch { stats, syncs }, files: files.clone() })
+}
+
+/// The journal's options, with what has to be random from `seed`.
+pub(crate) fn journal_options(seed: u64) -> JournalOptions {
+    // Epochs are shown to JavaScript and people: neither needs all 64 bits.
+    JournalOptions::new(seed.rotate_left(17), seed & 0xFFFF_FFFF_FFFF)
 }
 
 /// Tells once a second how far reading has come.

@@ -118,7 +118,7 @@ async fn serve_admin(listener: TcpListener, router: axum::Router) {
     }
 }
 
-fn random_seed() -> anyhow::Result<u64> {
+pub(crate) fn random_seed() -> anyhow::Result<u64> {
     let mut seed = [0; 8];
     aws_lc_rs::rand::fill(&mut seed).map_err(|_| anyhow::anyhow!("the operating system gives no random bytes"))?;
     Ok(u64::from_ne_bytes(seed))

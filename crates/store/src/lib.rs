@@ -11,6 +11,7 @@ mod index;
 mod journal;
 mod record;
 mod recovery;
+mod renewal;
 mod store;
 
 pub use broker::DurableBroker;
@@ -19,4 +20,5 @@ pub use disk::faulty::{Faults, FaultyDisk};
 pub use disk::{Disk, FileDisk, OpenError, SyncTimes};
 pub use journal::{JournalOptions, Refusal};
 pub use recovery::{Damage, DamageKind, RecoverError, RecoveredChannel, Report, verify};
+pub use renewal::{RenewError, renew};
 pub use store::{Fsync, Replies, Reply, Request, Store, StoreOptions, StoreState, StoreStats};

@@ -7,7 +7,7 @@
 use crate::disk::Disk;
 use crate::journal::{Journal, JournalOptions, Refusal};
 use crate::record::Kept;
-use crate::recovery::{RecoverError, RecoveredChannel, Report};
+use crate::recovery::{Epochs, RecoverError, RecoveredChannel, Report};
 use core::time::Duration;
 use hashbrown::HashMap;
 use switchboard_core::canary::{Canary, is_planted};
@@ -143,7 +143,7 @@ impl<D: Disk> Store<D> {
         shards: u16,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<(Self, Vec<RecoveredChannel>, Report), RecoverError> {
-        let (journal, channels, report) = Journal::open(disk, options.journal, progress)?;
+        let (journal, channels, report) = Journal::open(disk, options.journal, Epochs::Shown, progress)?;
         let store = Self {
             journal,
             fsync: options.fsync,

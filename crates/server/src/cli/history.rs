@@ -1,10 +1,11 @@
 //! `switchboard history`
 
 use super::exit::Failure;
-use crate::history::progress;
+use crate::history::{journal_options, progress};
+use crate::serve::random_seed;
 use clap::Subcommand;
-use std::path::PathBuf;
-use switchboard_store::{FileDisk, Report, verify};
+use std::path::{Path, PathBuf};
+use switchboard_store::{FileDisk, RenewError, Report, renew, verify};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum History {
@@ -18,6 +19,12 @@ pub(super) enum History {
         #[arg(long)]
         json: bool,
     },
+    /// Have all channels of a history that no server uses begin a new epoch, after it was restored from a backup: who comes back with a position from before is told
+    /// that it cannot resume
+    NewEpoch {
+        /// The folder, as in --data-dir
+        folder: PathBuf,
+    },
 }
 
 impl History {
@@ -25,11 +32,9 @@ impl History {
         let (folder, json) = match self {
             Self::Read(read) => return read.run(),
             Self::Verify { folder, json } => (folder, json),
+            Self::NewEpoch { folder } => return begin_epochs(&folder),
         };
-        if !folder.is_dir() {
-            return Err(Failure::usage(format!("{} is no folder", folder.display())));
-        }
-        let mut disk = FileDisk::open(&folder).map_err(|error| Failure::other(error.to_string()))?;
+        let mut disk = open(&folder)?;
         let report = verify(&mut disk, &mut progress()).map_err(|error| Failure::other(error.to_string()))?;
         if json {
             print_json(&report);
@@ -41,6 +46,30 @@ impl History {
             damaged => Err(Failure::other(format!("{damaged} damaged places"))),
         }
     }
+}
+
+fn open(folder: &Path) -> Result<FileDisk, Failure> {
+    if !folder.is_dir() {
+        return Err(Failure::usage(format!("{} is no folder", folder.display())));
+    }
+    FileDisk::open(folder).map_err(|error| Failure::other(error.to_string()))
+}
+
+fn begin_epochs(folder: &Path) -> Result<(), Failure> {
+    let disk = open(folder)?;
+    let seed = random_seed().map_err(|error| Failure::other(error.to_string()))?;
+    let report = renew(disk, journal_options(seed), &mut progress()).map_err(|error| match error {
+        RenewError::Nothing => Failure::usage(format!("there is no history in {}", folder.display())),
+        error => Failure::other(error.to_string()),
+    })?;
+    for damage in &report.damage {
+        println!("damaged: {damage}");
+    }
+    println!(
+        "{} channels begin a new epoch, with the {} publications that they have",
+        report.channels, report.publications
+    );
+    Ok(())
 }
 
 fn print(report: &Report) {

@@ -113,6 +113,60 @@ fn a_folder_belongs_to_one_server_and_damage_in_it_is_told() {
 }
 
 #[test]
+fn after_a_backup_was_restored_nobody_resumes_from_what_was_published_behind_it() {
+    let parent = tempfile::tempdir().unwrap();
+    let [folder, backup] = ["data", "backup"].map(|name| parent.path().join(name));
+    let path = folder.to_str().unwrap();
+    let serving = serve(&folder, &[]);
+    block_on(async { [publish(serving.address, "a", 1).await, publish(serving.address, "quiet", 1).await] });
+    serving.stop();
+    copy(&folder, &backup);
+    let serving = serve(&folder, &[]);
+    let refused = run(&["history", "new-epoch", path]);
+    assert!(refused.code == 1 && refused.stderr.contains("in use"), "{}", refused.stderr);
+    let seen = block_on(async {
+        publish(serving.address, "a", 2).await;
+        publish(serving.address, "a", 3).await["position"].clone()
+    });
+    serving.stop();
+
+    std::fs::remove_dir_all(&folder).unwrap();
+    copy(&backup, &folder);
+    let renewed = run(&["history", "new-epoch", path]);
+    assert!(renewed.code == 0 && renewed.stdout.starts_with("2 channels begin a new epoch"), "{}", renewed.stderr);
+    let serving = serve(&folder, &[]);
+    block_on(async {
+        let kept = history(serving.address, "a").await;
+        assert_eq!(kept["publications"].as_array().unwrap().len(), 1, "{kept}");
+        // The offset that the client has seen is given to another publication.
+        for data in 4..6 {
+            publish(serving.address, "a", data).await;
+        }
+        let mut socket = native(serving.address).await;
+        let resume = json!({ "type": "subscribe", "id": 1, "channel": "a", "since": seen });
+        let answer = ask(&mut socket, &resume).await;
+        assert_eq!((&answer["recovered"], &answer["position"]["offset"]), (&json!(false), &json!(3)), "{answer}");
+        assert_ne!(answer["position"]["epoch"], seen["epoch"]);
+        // From now on it can be resumed, over the next restart too.
+        let resume = json!({ "type": "subscribe", "id": 2, "channel": "quiet", "since": history(serving.address, "quiet").await["position"] });
+        assert_eq!(ask(&mut socket, &resume).await["recovered"], true);
+    });
+    serving.stop();
+    assert_eq!(run(&["history", "new-epoch", "/nowhere"]).code, 2);
+    let empty = parent.path().join("empty");
+    std::fs::create_dir(&empty).unwrap();
+    assert_eq!(run(&["history", "new-epoch", empty.to_str().unwrap()]).code, 2);
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    // Beside the journal there may be a folder, of webhooks.
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_file()) {
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+#[test]
 fn without_a_folder_nothing_is_written_and_nothing_promised() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("switchboard.toml");

@@ -13,7 +13,7 @@ use crate::disk::{Disk, is_no_space};
 use crate::frame::{Seed, SegmentHeader, TooLong, segment_name, write_record};
 use crate::index::Index;
 use crate::record::{Cached, Kept, Place, Record};
-use crate::recovery::{RecoverError, Recovered, RecoveredChannel, Report, STORE, read_patiently, recover};
+use crate::recovery::{Epochs, RecoverError, Recovered, RecoveredChannel, Report, STORE, read_patiently, recover};
 use compaction::Compaction;
 use std::io;
 use switchboard_core::{Epoch, Time};
@@ -129,6 +129,7 @@ impl<D: Disk> Journal<D> {
     pub(crate) fn open(
         mut disk: D,
         options: JournalOptions,
+        epochs: Epochs,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<(Self, Vec<RecoveredChannel>, Report), RecoverError> {
         let mut epoch = options.epoch;
@@ -136,7 +137,7 @@ impl<D: Disk> Journal<D> {
             epoch = epoch.wrapping_add(1);
             Epoch(epoch)
         };
-        let found = recover(&mut disk, &mut fresh, progress)?;
+        let found = recover(&mut disk, epochs, &mut fresh, progress)?;
         let seed = found.seed.unwrap_or(Seed(options.seed));
         if found.store_missing {
             let mut bytes = Vec::new();

@@ -2,7 +2,7 @@
 //!
 //! Owns what a channel's records together say. Knows nothing of files, marks or how damage was found.
 
-use super::RecoveredChannel;
+use super::{Epochs, RecoveredChannel};
 use crate::index::{Index, Spot};
 use crate::record::{Cached, Place};
 use std::collections::BTreeMap;
@@ -111,13 +111,13 @@ pub(super) struct Verdict {
 }
 
 impl Verdict {
-    pub(super) fn of(known: &Known, damaged_at: u64, closed_at: u64) -> Self {
+    pub(super) fn of(known: &Known, damaged_at: u64, closed_at: u64, epochs: Epochs) -> Self {
         let recorded = known.complete_after.max(known.dropped);
         let chain = known.chain().max(recorded);
         // A hole without damage is one that the journal was told of: publications that had to be delivered while the disk took nothing.
         // What was reserved must be known too: under an interval, offsets beyond the head may have been given away.
         let told_after = known.told_at > damaged_at && known.reserved_at.max(closed_at) > damaged_at;
-        let sound = damaged_at == 0 || (told_after && chain == recorded);
+        let sound = epochs == Epochs::Shown && (damaged_at == 0 || (told_after && chain == recorded));
         let in_use = known.reserved_at > closed_at && !is_planted(Canary::OffsetsReused);
         let reserved = if in_use { known.reserved } else { 0 };
         if reserved > known.head {

@@ -49,9 +49,19 @@ pub(crate) struct Recovered {
     pub(crate) last: u64,
 }
 
+/// Whose epochs end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Epochs {
+    /// Those of channels that cannot show that nothing of theirs is missing.
+    Shown,
+    /// All: what is on the disk is older than what clients may have seen.
+    New,
+}
+
 /// Reads everything. `fresh` gives epochs that no channel has had; `progress` is told bytes done and bytes in all.
 pub(crate) fn recover(
     disk: &mut dyn Disk,
+    epochs: Epochs,
     fresh: &mut dyn FnMut() -> Epoch,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Recovered, RecoverError> {
@@ -78,7 +88,7 @@ pub(crate) fn recover(
         walk.segment(*sequence, &bytes, place + 1 == sequences.len())?;
         progress(done, total);
     }
-    walk.finish(&mut found, fresh);
+    walk.finish(&mut found, epochs, fresh);
     Ok(found)
 }
 
@@ -87,7 +97,7 @@ pub(crate) fn recover(
 /// # Errors
 /// The disk cannot be read, another version wrote it, or nothing of it can be trusted.
 pub fn verify(disk: &mut dyn Disk, progress: &mut dyn FnMut(u64, u64)) -> Result<Report, RecoverError> {
-    recover(disk, &mut || Epoch(0), progress).map(|found| found.report)
+    recover(disk, Epochs::Shown, &mut || Epoch(0), progress).map(|found| found.report)
 }
 
 #[derive(Debug)]
@@ -271,7 +281,7 @@ impl Recovering {
         }
     }
 
-    fn finish(self, found: &mut Recovered, fresh: &mut dyn FnMut() -> Epoch) {
+    fn finish(self, found: &mut Recovered, epochs: Epochs, fresh: &mut dyn FnMut() -> Epoch) {
         let Self { segments, channels, damage, damaged_at, closed_at, clean, torn, tail, .. } = self;
         found.index.segments = segments.into();
         found.tail = tail;
@@ -290,7 +300,7 @@ impl Recovering {
         // channel back at its beginning.
         keys.retain(|(_, known)| known.told_at > 0);
         for (key, known) in keys {
-            let verdict = Verdict::of(&known, damaged_at, closed_at);
+            let verdict = Verdict::of(&known, damaged_at, closed_at, epochs);
             report.skipped += usize::from(verdict.head > known.head);
             report.new_epochs += usize::from(!verdict.sound);
             let old = known.epochs.last().copied().unwrap_or(Epoch(0));

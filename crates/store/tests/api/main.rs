@@ -7,4 +7,5 @@ mod contract;
 mod crash;
 mod damage;
 mod node;
+mod renewal;
 mod space;

@@ -8,10 +8,11 @@
 //! publication. If it is refused, so is all that waits, and its offset is given to another. Under the other settings it is there at once, provided that its offset
 //! is reserved on the disk; reservations are made in blocks ahead of need, and given back when a channel is quiet.
 
+use crate::asking::{Asked, Asking, What};
 use crate::record::{Cached, Kept};
 use crate::recovery::RecoveredChannel;
 use crate::store::{Fsync, Reply, ReplyKind, Request, RequestKind, StoreState};
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::AtomicU64;
 use core::time::Duration;
 use hashbrown::HashMap;
 use std::collections::{BTreeSet, VecDeque};
@@ -26,20 +27,12 @@ use switchboard_hub::{
 /// Orders publications and has the store keep them.
 #[derive(Debug)]
 pub struct DurableBroker {
-    shard: ShardId,
     fsync: Fsync,
     logs: Logs,
     /// Channels that the journal knows, or will.
     channels: HashMap<ChannelKey, Durable, foldhash::fast::RandomState>,
     events: VecDeque<BrokerEvent>,
-    requests: VecDeque<Request>,
-    /// What was asked and not answered, in order.
-    asked: VecDeque<Asked>,
-    /// Bytes of publications in `asked`.
-    asked_bytes: usize,
-    asked_bytes_max: usize,
-    /// The next ticket. Whoever ends the store reads it, to know whether all requests have arrived.
-    issued: Arc<AtomicU64>,
+    asking: Asking,
     state: StoreState,
     /// Channels with offsets in reserve, each at most once, by when to look whether they still need them.
     quiet: BTreeSet<(Time, ChannelKey)>,
@@ -84,34 +77,10 @@ enum Waiting {
     Conflict(Box<PublishRequest>),
 }
 
-#[derive(Debug)]
-struct Asked {
-    ticket: u64,
-    key: ChannelKey,
-    bytes: usize,
-    what: What,
-}
-
-#[derive(Debug)]
-enum What {
-    Append {
-        offset: u64,
-    },
-    Reserve {
-        through: u64,
-    },
-    /// Give a reservation back. If that is refused, it stands: nothing worse.
-    GiveBack,
-}
-
 /// Offsets that are reserved together.
 const RESERVE: u64 = 1_024;
 /// How long a channel is quiet before its reservation is given back.
 const QUIET: Duration = Duration::from_secs(10);
-/// What may be on its way to the journal before the shard takes no more, in bytes and in requests.
-const ASKED_BYTES_MAX: usize = 8 << 20;
-const ASKED_MAX: usize = 65_536;
-
 impl DurableBroker {
     /// A broker for a shard. No two runs of a server may begin with the same `epoch` or near it: draw it at random. All channels of the shard together keep
     /// at most `bytes_max` bytes of publications. `fsync` is the store's.
@@ -119,16 +88,11 @@ impl DurableBroker {
         let mut logs = Logs::new(epoch, bytes_max);
         logs.tell_losses();
         Self {
-            shard,
             fsync,
             logs,
             channels: HashMap::default(),
             events: VecDeque::new(),
-            requests: VecDeque::new(),
-            asked: VecDeque::new(),
-            asked_bytes: 0,
-            asked_bytes_max: ASKED_BYTES_MAX,
-            issued: Arc::default(),
+            asking: Asking::new(shard),
             state: StoreState::Writable,
             quiet: BTreeSet::new(),
         }
@@ -150,7 +114,7 @@ impl DurableBroker {
 
     /// Publications on their way to the journal have about so many bytes at most, in place of 8 MiB.
     pub fn bound_asked(&mut self, bytes_max: usize) {
-        self.asked_bytes_max = bytes_max;
+        self.asking.asked_bytes_max = bytes_max;
     }
 
     /// All cached values together have at most so many bytes, in place of 32 MiB.
@@ -165,7 +129,7 @@ impl DurableBroker {
 
     /// How many requests that want an answer there have been, for [`Store::close`](crate::Store::close).
     pub fn issued(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.issued)
+        Arc::clone(&self.asking.issued)
     }
 
     fn refuse(&mut self, origin: Option<ReturnAddress>) {
@@ -220,87 +184,42 @@ impl DurableBroker {
 
     /// It is there now.
     fn publish_placed(&mut self, now: Time, placed: Placed, id: Option<Box<str>>) {
-        let Placed { key, app, publication, origin } = placed;
-        self.logs.append(now, &key, &publication, id, app.channels.of(&key.channel));
+        self.events.push_back(keep(&mut self.logs, now, placed, id));
         self.report_losses();
-        self.events.push_back(BrokerEvent::Published { key, publication, origin });
     }
 
     fn publish_durably(&mut self, now: Time, request: PublishRequest, id: Option<Box<str>>) {
-        let at = self.logs.enter(&request.key);
-        let channel = self.channels.entry_ref(&request.key).or_default();
+        let Self { fsync, logs, channels, asking, .. } = self;
+        let at = logs.enter(&request.key);
+        let channel = channels.entry_ref(&request.key).or_default();
         channel.published = now;
         let previous = channel.last_waiting().unwrap_or(at.offset);
         let offset = previous + 1;
-        let key = request.key.clone();
         let placed = request.place(now, Position { offset, ..at }, previous);
-        let waits = match self.fsync {
+        let waits = match fsync {
             Fsync::Always => !is_planted(Canary::AcknowledgedEarly),
             Fsync::Interval(_) | Fsync::Never => offset > channel.reserved || !channel.waiting.is_empty(),
         };
         if !waits {
-            self.append(now, &placed, id.as_deref());
+            channel.append(asking, logs, now, &placed, id.as_deref());
+            let key = placed.key.clone();
             self.publish_placed(now, placed, id);
             return self.reserve_ahead(&key, offset);
         }
         if channel.waiting.is_empty() {
-            self.logs.hold(&key, true);
+            logs.hold(&placed.key, true);
         }
-        let ticket = (self.fsync == Fsync::Always).then(|| self.append(now, &placed, id.as_deref()));
-        if let Some(channel) = self.channels.get_mut(&key) {
-            if let Some(id) = &id {
-                channel.ids.insert(id.clone(), offset);
-            }
+        if let Some(id) = &id {
+            channel.ids.insert(id.clone(), offset);
+        }
+        if *fsync == Fsync::Always {
+            let ticket = Some(channel.append(asking, logs, now, &placed, id.as_deref()));
             channel.waiting.push_back(Waiting::Publication { ticket, placed, id });
+            return;
         }
-        if self.fsync != Fsync::Always {
-            self.reserve_ahead(&key, offset);
-        }
-    }
-
-    /// Asks the store to keep a publication.
-    fn append(&mut self, now: Time, placed: &Placed, id: Option<&str>) -> u64 {
-        let Placed { key, app, publication, .. } = placed;
-        let options = app.channels.of(&key.channel);
-        let offset = publication.position.offset;
-        let known = self.channels.get_mut(key);
-        let cached = match publication.cache {
-            CacheEffect::None => known.as_ref().and_then(|channel| channel.told_cached),
-            CacheEffect::Keep(ttl) => Some(Cached { offset, until: publication.timestamp + ttl }),
-            CacheEffect::Clear if is_planted(Canary::ClearedComesBack) => {
-                known.as_ref().and_then(|channel| channel.told_cached)
-            }
-            CacheEffect::Clear => None,
-        };
-        let told = known.and_then(|channel| {
-            channel.told_cached = cached;
-            channel.told.replace(offset)
-        });
-        let kept = Kept {
-            app: key.app.clone(),
-            publication: Arc::clone(publication),
-            head: offset,
-            dropped: self.logs.dropped(key),
-            ttl: u64::try_from(options.history_ttl.as_micros()).unwrap_or(u64::MAX),
-            id: id.map(|id| (id.into(), now + options.idempotency_ttl)),
-            cached,
-            reserved: None,
-        };
-        let begins = told != Some(publication.previous);
-        let bytes = publication.cost();
-        self.ask(key.clone(), bytes, What::Append { offset }, |ticket| RequestKind::Append {
-            ticket,
-            kept: Box::new(kept),
-            begins,
-        })
-    }
-
-    fn ask(&mut self, key: ChannelKey, bytes: usize, what: What, kind: impl FnOnce(u64) -> RequestKind) -> u64 {
-        let ticket = self.issued.fetch_add(1, Ordering::Release);
-        self.asked_bytes += bytes;
-        self.asked.push_back(Asked { ticket, key, bytes, what });
-        self.requests.push_back(Request { shard: self.shard, kind: kind(ticket) });
-        ticket
+        let key = placed.key.clone();
+        channel.waiting.push_back(Waiting::Publication { ticket: None, placed, id });
+        self.reserve_ahead(&key, offset);
     }
 
     /// Reserves more offsets before the last is given away.
@@ -320,33 +239,27 @@ impl DurableBroker {
 
     fn reserve(&mut self, key: ChannelKey, through: u64, what: What) {
         let Position { epoch, offset: head } = self.logs.position(&key);
-        self.ask(key.clone(), 0, what, |ticket| RequestKind::Reserve { ticket, key, epoch, head, through });
+        self.asking.reserve(key, epoch, head, through, what);
     }
 
     /// The store has done what it was asked, or refused.
     fn answered(&mut self, now: Time, asked: Asked, refused: bool) {
-        let Asked { ticket, key, bytes, what } = asked;
-        self.asked_bytes -= bytes;
-        let Some(channel) = self.channels.get_mut(&key) else { return };
+        let Asked { ticket, key, what, .. } = asked;
         match what {
+            What::Append { .. } if self.fsync != Fsync::Always => {}
+            What::Append { .. } if refused => self.roll_back(&key, ticket),
             What::Append { offset } => {
-                if self.fsync != Fsync::Always {
-                    return;
-                }
-                if refused {
-                    return self.roll_back(&key, ticket);
-                }
-                channel.confirmed = Some(offset);
-                self.release(now, &key, |waiting| waiting.ticket() == Some(ticket));
+                self.release(now, &key, Some(offset), |waiting| waiting.ticket() == Some(ticket));
             }
             What::GiveBack => {}
             What::Reserve { through } => {
+                let Some(channel) = self.channels.get_mut(&key) else { return };
                 channel.reserving = false;
                 if refused {
                     return self.refuse_waiting(&key);
                 }
                 channel.reserved = through;
-                self.release(now, &key, |waiting| waiting.offset() <= through);
+                self.release(now, &key, None, |waiting| waiting.offset() <= through);
                 let last = self.channels.get(&key).and_then(Durable::last_waiting);
                 if let Some(last) = last {
                     self.reserve_ahead(&key, last);
@@ -355,41 +268,37 @@ impl DurableBroker {
         }
     }
 
-    /// Lets go what waits, from the front, as long as `is_ready` says so of publications.
-    fn release(&mut self, now: Time, key: &ChannelKey, is_ready: impl Fn(&Waiting) -> bool) {
-        loop {
-            let Some(channel) = self.channels.get_mut(key) else { return };
-            let ready = |waiting: &Waiting| !matches!(waiting, Waiting::Publication { .. }) || is_ready(waiting);
-            if !channel.waiting.front().is_some_and(ready) {
-                break;
-            }
+    /// Lets go what waits, from the front, as long as `is_ready` says so of publications. `confirmed` is what the journal has.
+    fn release(&mut self, now: Time, key: &ChannelKey, confirmed: Option<u64>, is_ready: impl Fn(&Waiting) -> bool) {
+        let Self { fsync, logs, channels, asking, events, .. } = self;
+        let Some(channel) = channels.get_mut(key) else { return };
+        channel.confirmed = confirmed.or(channel.confirmed);
+        let ready = |waiting: &Waiting| !matches!(waiting, Waiting::Publication { .. }) || is_ready(waiting);
+        while channel.waiting.front().is_some_and(ready) {
             match channel.waiting.pop_front() {
                 Some(Waiting::Publication { placed, id, .. }) => {
                     if let Some(id) = &id {
                         channel.ids.remove(id);
                     }
-                    if self.fsync != Fsync::Always {
-                        self.append(now, &placed, id.as_deref());
+                    if *fsync != Fsync::Always {
+                        channel.append(asking, logs, now, &placed, id.as_deref());
                     }
-                    self.publish_placed(now, placed, id);
+                    events.push_back(keep(logs, now, placed, id));
                 }
                 Some(Waiting::Duplicate { position, origin }) => {
-                    self.events.push_back(BrokerEvent::Duplicate { key: key.clone(), position, origin });
+                    events.push_back(BrokerEvent::Duplicate { key: key.clone(), position, origin });
                 }
                 Some(Waiting::Conflict(request)) => {
-                    let reject = request.conflict(self.logs.position(key));
-                    self.events.push_back(BrokerEvent::Refused { origin: request.origin, reject });
+                    let reject = request.conflict(logs.position(key));
+                    events.push_back(BrokerEvent::Refused { origin: request.origin, reject });
                 }
                 None => break,
             }
         }
-        self.let_go(key);
-    }
-
-    fn let_go(&mut self, key: &ChannelKey) {
-        if self.channels.get(key).is_some_and(|channel| channel.waiting.is_empty()) {
-            self.logs.hold(key, false);
+        if channel.waiting.is_empty() {
+            logs.hold(key, false);
         }
+        self.report_losses();
     }
 
     /// One was refused: so is what waits behind it. It is the first that waits, unless it was given up together with one before it.
@@ -412,7 +321,7 @@ impl DurableBroker {
                 Waiting::Conflict(request) => request.origin,
             });
         }
-        self.let_go(key);
+        self.logs.hold(key, false);
     }
 
     /// Gives back what quiet channels have in reserve: after a crash they have nothing to doubt then.
@@ -450,12 +359,38 @@ impl DurableBroker {
                 }
                 Loss::Trimmed { .. } | Loss::Uncached { .. } | Loss::Forgotten { .. } => continue,
             };
-            self.requests.push_back(Request { shard: self.shard, kind });
+            self.asking.tell(kind);
         }
     }
 }
 
 impl Durable {
+    /// Asks the store to keep a publication.
+    fn append(&mut self, asking: &mut Asking, logs: &Logs, now: Time, placed: &Placed, id: Option<&str>) -> u64 {
+        let Placed { key, app, publication, .. } = placed;
+        let options = app.channels.of(&key.channel);
+        let offset = publication.position.offset;
+        let cached = match publication.cache {
+            CacheEffect::None => self.told_cached,
+            CacheEffect::Keep(ttl) => Some(Cached { offset, until: publication.timestamp + ttl }),
+            CacheEffect::Clear if is_planted(Canary::ClearedComesBack) => self.told_cached,
+            CacheEffect::Clear => None,
+        };
+        self.told_cached = cached;
+        let begins = self.told.replace(offset) != Some(publication.previous);
+        let kept = Kept {
+            key: key.clone(),
+            publication: Arc::clone(publication),
+            head: offset,
+            dropped: logs.dropped(key),
+            ttl: u64::try_from(options.history_ttl.as_micros()).unwrap_or(u64::MAX),
+            id: id.map(|id| (id.into(), now + options.idempotency_ttl)),
+            cached,
+            reserved: None,
+        };
+        asking.append(kept, begins, publication.cost())
+    }
+
     /// The offset of the last publication that waits.
     fn last_waiting(&self) -> Option<u64> {
         self.waiting.iter().rev().find_map(|waiting| match waiting {
@@ -473,6 +408,13 @@ impl Waiting {
     fn offset(&self) -> u64 {
         if let Self::Publication { placed, .. } = self { placed.publication.position.offset } else { 0 }
     }
+}
+
+/// It is there now.
+fn keep(logs: &mut Logs, now: Time, placed: Placed, id: Option<Box<str>>) -> BrokerEvent {
+    let Placed { key, app, publication, origin } = placed;
+    logs.append(now, &key, &publication, id, app.channels.of(&key.channel));
+    BrokerEvent::Published { key, publication, origin }
 }
 
 /// A channel that keeps no history has nothing to lose but a cached value.
@@ -509,17 +451,13 @@ impl Broker for DurableBroker {
     }
 
     fn poll_request(&mut self) -> Option<Request> {
-        self.requests.pop_front()
+        self.asking.poll_request()
     }
 
     fn handle_reply(&mut self, now: Time, Reply(kind): Reply) {
         match kind {
             ReplyKind::Done { through, refused } => {
-                while let Some(asked) = self.asked.pop_front() {
-                    if asked.ticket > through {
-                        self.asked.push_front(asked);
-                        break;
-                    }
+                while let Some(asked) = self.asking.poll_answered(through) {
                     // Both are in the order of tickets, and refusals are rare.
                     let was_refused = refused.binary_search(&asked.ticket).is_ok();
                     self.answered(now, asked, was_refused);
@@ -530,7 +468,7 @@ impl Broker for DurableBroker {
     }
 
     fn is_congested(&self) -> bool {
-        self.asked_bytes > self.asked_bytes_max || self.asked.len() > ASKED_MAX
+        self.asking.is_congested()
     }
 
     fn poll_timeout(&self) -> Option<Time> {

@@ -67,6 +67,73 @@ impl Channel {
         self.reserved > self.head || self.complete_after > self.dropped
     }
 
+    /// A record in this segment tells where the channel is: `all` of it, or only its head.
+    pub(crate) fn tell(&mut self, segments: &mut VecDeque<Segment>, sequence: u64, all: bool) {
+        self.head = self.staged_head;
+        if all || self.anchor.is_none() || !self.is_more_than_told() {
+            self.anchor(segments, sequence);
+        }
+    }
+
+    fn anchor(&mut self, segments: &mut VecDeque<Segment>, sequence: u64) {
+        if self.anchor == Some(sequence) {
+            return;
+        }
+        if let Some(old) = self.anchor.replace(sequence).and_then(|old| segment(segments, old)) {
+            old.anchors -= 1;
+        }
+        if let Some(new) = segment(segments, sequence) {
+            new.anchors += 1;
+        }
+    }
+
+    pub(crate) fn place(&mut self, segments: &mut VecDeque<Segment>, offset: u64, spot: Spot, bytes: usize) {
+        let is_cached = self.cached.is_some_and(|cached| cached.offset == offset);
+        if offset <= self.dropped && !is_cached {
+            return;
+        }
+        let entry = Entry { offset, spot, bytes: u32::try_from(bytes).unwrap_or(u32::MAX) };
+        if let Some(segment) = segment(segments, spot.segment) {
+            segment.live += entry.bytes as usize;
+        }
+        if offset <= self.dropped {
+            if let Some(old) = self.aside.replace(entry) {
+                release(segments, old);
+            }
+            return;
+        }
+        let at = self.entries.partition_point(|known| known.offset < offset);
+        match self.entries.get_mut(at).filter(|known| known.offset == offset) {
+            Some(known) => {
+                release(segments, *known);
+                *known = entry;
+            }
+            None => self.entries.insert(at, entry),
+        }
+    }
+
+    pub(crate) fn drop_through(&mut self, segments: &mut VecDeque<Segment>, through: u64) {
+        self.dropped = self.dropped.max(through);
+        while let Some(&oldest) = self.entries.front()
+            && oldest.offset <= through
+        {
+            self.entries.pop_front();
+            if self.cached.is_some_and(|cached| cached.offset == oldest.offset) {
+                self.aside = Some(oldest);
+            } else {
+                release(segments, oldest);
+            }
+        }
+    }
+
+    pub(crate) fn cache(&mut self, segments: &mut VecDeque<Segment>, cached: Option<Cached>) {
+        self.cached = cached;
+        let gone = |aside: &mut Entry| cached.is_none_or(|cached| cached.offset != aside.offset);
+        if let Some(aside) = self.aside.take_if(gone) {
+            release(segments, aside);
+        }
+    }
+
     fn new(epoch: Epoch) -> Self {
         Self {
             epoch,
@@ -124,69 +191,35 @@ impl Index {
 
     /// A publication stands in a segment: for the first time, or again.
     pub(crate) fn place(&mut self, key: &ChannelKey, offset: u64, spot: Spot, bytes: usize) {
-        let Some(channel) = self.channels.get_mut(key) else { return };
-        let is_cached = channel.cached.is_some_and(|cached| cached.offset == offset);
-        if offset <= channel.dropped && !is_cached {
-            return;
-        }
-        let entry = Entry { offset, spot, bytes: u32::try_from(bytes).unwrap_or(u32::MAX) };
-        if let Some(segment) = segment(&mut self.segments, spot.segment) {
-            segment.live += entry.bytes as usize;
-        }
-        if offset <= channel.dropped {
-            if let Some(old) = channel.aside.replace(entry) {
-                release(&mut self.segments, old);
-            }
-            return;
-        }
-        let at = channel.entries.partition_point(|known| known.offset < offset);
-        match channel.entries.get_mut(at).filter(|known| known.offset == offset) {
-            Some(known) => {
-                release(&mut self.segments, *known);
-                *known = entry;
-            }
-            None => channel.entries.insert(at, entry),
+        if let Some((channel, segments)) = self.account(key) {
+            channel.place(segments, offset, spot, bytes);
         }
     }
 
     /// A record in this segment tells the channel's place.
     pub(crate) fn anchor(&mut self, key: &ChannelKey, sequence: u64) {
-        let Some(channel) = self.channels.get_mut(key) else { return };
-        if channel.anchor == Some(sequence) {
-            return;
-        }
-        if let Some(old) = channel.anchor.replace(sequence).and_then(|old| segment(&mut self.segments, old)) {
-            old.anchors -= 1;
-        }
-        if let Some(new) = segment(&mut self.segments, sequence) {
-            new.anchors += 1;
+        if let Some((channel, segments)) = self.account(key) {
+            channel.anchor(segments, sequence);
         }
     }
 
     /// Publications through this offset are kept no longer.
     pub(crate) fn drop_through(&mut self, key: &ChannelKey, through: u64) {
-        let Some(channel) = self.channels.get_mut(key) else { return };
-        channel.dropped = channel.dropped.max(through);
-        while let Some(&oldest) = channel.entries.front()
-            && oldest.offset <= through
-        {
-            channel.entries.pop_front();
-            if channel.cached.is_some_and(|cached| cached.offset == oldest.offset) {
-                channel.aside = Some(oldest);
-            } else {
-                release(&mut self.segments, oldest);
-            }
+        if let Some((channel, segments)) = self.account(key) {
+            channel.drop_through(segments, through);
         }
     }
 
     /// The channel's cached value is this from now on, or there is none.
     pub(crate) fn cache(&mut self, key: &ChannelKey, cached: Option<Cached>) {
-        let Some(channel) = self.channels.get_mut(key) else { return };
-        channel.cached = cached;
-        let gone = |aside: &mut Entry| cached.is_none_or(|cached| cached.offset != aside.offset);
-        if let Some(aside) = channel.aside.take_if(gone) {
-            release(&mut self.segments, aside);
+        if let Some((channel, segments)) = self.account(key) {
+            channel.cache(segments, cached);
         }
+    }
+
+    /// A channel and the segments that what changes of it is accounted to.
+    pub(crate) fn account(&mut self, key: &ChannelKey) -> Option<(&mut Channel, &mut VecDeque<Segment>)> {
+        Some((self.channels.get_mut(key)?, &mut self.segments))
     }
 
     /// The channel is of no interest any more.

@@ -4,6 +4,7 @@
 //! journal for all shards, over a [`Disk`]. They talk by [`Request`]s and [`Reply`]s that somebody else carries. What is promised under which setting, and what not, is
 //! in `docs/explanation/durability.md`.
 
+mod asking;
 mod broker;
 mod disk;
 mod frame;

@@ -31,7 +31,8 @@ pub(crate) enum Record {
 /// A publication and what keeping it takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Kept {
-    pub(crate) app: AppId,
+    /// Its channel, with the name that the publication has too: hashed once.
+    pub(crate) key: ChannelKey,
     pub(crate) publication: Arc<Publication>,
     /// The channel's latest offset when this was written: its own, or a later one if it was written again.
     pub(crate) head: u64,
@@ -68,12 +69,6 @@ pub(crate) struct Place {
     /// Reserved through this offset; not above `head` if nothing is.
     pub(crate) reserved: u64,
     pub(crate) cached: Option<Cached>,
-}
-
-impl Kept {
-    pub(crate) fn key(&self) -> ChannelKey {
-        ChannelKey::new(self.app.clone(), self.publication.channel.clone())
-    }
 }
 
 const PUBLICATION: u8 = 1;
@@ -149,8 +144,8 @@ impl Kept {
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let publication = &*self.publication;
         out.push(PUBLICATION);
-        text(out, self.app.as_str());
-        text(out, publication.channel.as_str());
+        text(out, self.key.app.as_str());
+        text(out, self.key.channel.as_str());
         number(out, publication.position.epoch.0);
         let Position { offset, .. } = publication.position;
         numbers(out, [offset, offset - publication.previous.min(offset), self.head.saturating_sub(offset)]);
@@ -212,7 +207,7 @@ impl Kept {
             _ => return None,
         };
         let publication = Publication {
-            channel: key.channel,
+            channel: key.channel.clone(),
             position: Position { epoch, offset },
             previous: offset.checked_sub(back)?,
             timestamp: Time::from_micros(timestamp),
@@ -229,7 +224,7 @@ impl Kept {
             Some(more) => Some(head.checked_add(more)?),
             None => None,
         };
-        Some(Self { app: key.app, publication: Arc::new(publication), head, dropped, ttl, id, cached, reserved })
+        Some(Self { key, publication: Arc::new(publication), head, dropped, ttl, id, cached, reserved })
     }
 }
 
@@ -372,7 +367,7 @@ mod tests {
             id in proptest::option::of(("[a-z]{1,9}", any::<u64>())), cached in cached(), more in proptest::option::of(0_u64..9),
         ) -> Kept {
             Kept {
-                app: key.app,
+                key: key.clone(),
                 publication: Arc::new(Publication {
                     channel: key.channel,
                     position: Position { epoch: Epoch(epoch), offset },

@@ -175,7 +175,7 @@ impl<D: Disk> Store<D> {
         }
         for kept in &batch.unkept {
             let Position { epoch, offset } = kept.publication.position;
-            self.unkept.insert(kept.key(), (epoch, offset));
+            self.unkept.insert(kept.key.clone(), (epoch, offset));
         }
         self.stats.requests += batch.tickets;
         let mut replies = batch.into_replies(committed.is_err() && !is_planted(Canary::RefusedAcknowledged));

@@ -10,7 +10,6 @@ use crate::record::Place;
 use std::io;
 use switchboard_core::Time;
 use switchboard_core::canary::{Canary, is_planted};
-use switchboard_hub::ChannelKey;
 
 impl<D: Disk> Journal<D> {
     /// Writes the batch, and waits until it is on the disk if `sync`.
@@ -181,23 +180,24 @@ impl<D: Disk> Journal<D> {
             match staged {
                 Staged::Publication { key, offset, gap, dropped, at, bytes, id_until, cached } => {
                     self.remember_id(sequence, id_until);
-                    self.tell(&key, sequence, false);
-                    if let Some(channel) = self.index.channels.get_mut(&key) {
-                        channel.complete_after = channel.complete_after.max(gap);
-                    }
-                    self.index.cache(&key, cached);
-                    self.index.place(&key, offset, Spot { segment: sequence, at }, bytes);
-                    self.index.drop_through(&key, dropped);
+                    let Some((channel, segments)) = self.index.account(&key) else { continue };
+                    channel.tell(segments, sequence, false);
+                    channel.complete_after = channel.complete_after.max(gap);
+                    channel.cache(segments, cached);
+                    channel.place(segments, offset, Spot { segment: sequence, at }, bytes);
+                    channel.drop_through(segments, dropped);
                 }
-                Staged::Place { key } | Staged::Owed(Place { key, .. }) => self.tell(&key, sequence, true),
-                Staged::Reserved { key, through } => {
-                    // It tells nothing of what is missing.
-                    let all =
-                        self.index.channels.get(&key).is_none_or(|channel| channel.complete_after <= channel.dropped);
-                    self.tell(&key, sequence, all);
-                    if let Some(channel) = self.index.channels.get_mut(&key) {
-                        channel.reserved = through;
+                Staged::Place { key } | Staged::Owed(Place { key, .. }) => {
+                    if let Some((channel, segments)) = self.index.account(&key) {
+                        channel.tell(segments, sequence, true);
                     }
+                }
+                Staged::Reserved { key, through } => {
+                    let Some((channel, segments)) = self.index.account(&key) else { continue };
+                    // It tells nothing of what is missing.
+                    let all = channel.complete_after <= channel.dropped;
+                    channel.tell(segments, sequence, all);
+                    channel.reserved = through;
                 }
                 Staged::Id { until } => self.remember_id(sequence, Some(until)),
                 Staged::Forgotten { key, epoch } => {
@@ -206,15 +206,6 @@ impl<D: Disk> Journal<D> {
                     }
                 }
             }
-        }
-    }
-
-    /// A record in this segment tells where the channel is: `all` of it, or only its head.
-    fn tell(&mut self, key: &ChannelKey, sequence: u64, all: bool) {
-        let Some(channel) = self.index.channels.get_mut(key) else { return };
-        channel.head = channel.staged_head;
-        if all || channel.anchor.is_none() || !channel.is_more_than_told() {
-            self.index.anchor(key, sequence);
         }
     }
 

@@ -104,7 +104,7 @@ impl<D: Disk> Journal<D> {
     fn keep(&mut self, now: Time, record: Record, spot: Spot) {
         match record {
             Record::Publication(mut kept) => {
-                let key = kept.key();
+                let key = kept.key.clone();
                 let Some(channel) = self.index.channels.get(&key) else { return };
                 let (epoch, head, dropped, cached, reserved) = (
                     channel.epoch,

@@ -232,7 +232,7 @@ impl<D: Disk> Journal<D> {
     /// # Errors
     /// It follows one that the journal does not have: an earlier one was refused.
     pub(crate) fn stage_publication(&mut self, kept: &mut Kept, begins: bool) -> Result<(), OutOfOrder> {
-        let key = kept.key();
+        let key = kept.key.clone();
         let Publication { epoch, offset, previous } = Publication::of(kept);
         let channel = self.index.channel(&key, epoch);
         let known = channel.map(|channel| channel.staged_head);

@@ -260,7 +260,7 @@ impl Recovering {
         if let (Some((_, until)), Some(segment)) = (&kept.id, self.segments.last_mut()) {
             segment.ids_until = segment.ids_until.max(*until);
         }
-        let known = self.known(kept.key(), kept.publication.position.epoch);
+        let known = self.known(kept.key.clone(), kept.publication.position.epoch);
         let offset = kept.publication.position.offset;
         if kept.cached.is_some_and(|cached| cached.offset == offset) {
             known.values.insert(offset, (Arc::clone(&kept.publication), spot, bytes));

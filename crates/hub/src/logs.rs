@@ -171,8 +171,10 @@ impl Logs {
 
     /// Keeps the channel from being forgotten while something of it is on its way, or no longer.
     pub fn hold(&mut self, key: &ChannelKey, held: bool) {
-        self.log(key).held = held;
-        if !held {
+        let log = self.log(key);
+        log.held = held;
+        // One that is listed and keeps publications is due for the oldest of them, held or not. To look at that each time would be a cache miss.
+        if !held && (log.due.is_none() || log.ring.is_empty()) {
             self.reschedule(key);
         }
     }

@@ -102,6 +102,10 @@ impl Channel {
             }
             return;
         }
+        // Mostly it is the newest. To search thousands for its place would be as many cache misses as steps.
+        if self.entries.back().is_none_or(|newest| newest.offset < offset) {
+            return self.entries.push_back(entry);
+        }
         let at = self.entries.partition_point(|known| known.offset < offset);
         match self.entries.get_mut(at).filter(|known| known.offset == offset) {
             Some(known) => {

@@ -91,12 +91,27 @@ impl Truth {
                 id: asked.and_then(|asked| asked.id),
             });
         }
+        if is_new && ended.damaged {
+            self.carry_ids(place, &mut log, found);
+        }
         log.records.sort_by_key(|record| record.offset);
         let result = self.check_log(place, &mut log, found, ended);
         log.base = log.base.max(found.head);
         self.current.insert(place.clone(), epoch);
         self.logs.entry(place.clone()).or_default().insert(epoch, log);
         result
+    }
+
+    /// An epoch that follows damage knows the ids of the one before it, of what is not kept any more too.
+    fn carry_ids(&self, place: &Place, log: &mut Log, found: &RecoveredChannel) {
+        let epochs = self.logs.get(place);
+        let Some(before) = self.current.get(place).and_then(|epoch| epochs?.get(epoch)) else { return };
+        for (id, offset, _) in &found.ids {
+            let is_known = log.records.iter().any(|record| record.offset == *offset);
+            if let Some(record) = before.records.iter().find(|record| record.offset == *offset && !is_known) {
+                log.records.push(Record { gone: true, id: Some((**id).into()), ..record.clone() });
+            }
+        }
     }
 
     /// What is missing may be missing, and nobody is told otherwise.

@@ -233,13 +233,19 @@ mod tests {
         stamp_received(&receiver).unwrap();
         let mut buffer = [0; 16];
         assert_eq!(receive_stamped(&receiver, &mut buffer).unwrap_err().kind(), io::ErrorKind::WouldBlock);
-        let before = realtime_ns();
-        sender.write_all(b"hello").unwrap();
-        let after = realtime_ns();
-        // However late it is read.
-        std::thread::sleep(Duration::from_millis(20));
-        let (count, stamp) = receive_stamped(&receiver, &mut buffer).unwrap();
-        assert_eq!(&buffer[..count], b"hello");
-        assert!((before..=after).contains(&stamp.unwrap()), "{before} {stamp:?} {after}");
+        for _ in 0..500 {
+            let before = realtime_ns();
+            sender.write_all(b"hello").unwrap();
+            let after = realtime_ns();
+            // However late it is read.
+            std::thread::sleep(Duration::from_millis(20));
+            let (count, stamp) = receive_stamped(&receiver, &mut buffer).unwrap();
+            assert_eq!(&buffer[..count], b"hello");
+            // For the first socket that asks, the system begins to stamp a moment later.
+            let Some(stamp) = stamp else { continue };
+            assert!((before..=after).contains(&stamp), "{before} {stamp:?} {after}");
+            return;
+        }
+        panic!("nothing was stamped");
     }
 }

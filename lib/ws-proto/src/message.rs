@@ -190,7 +190,8 @@ impl Utf8Bytes {
     pub fn as_str(&self) -> &str {
         debug_assert!(utf8::is_utf8(&self.0));
         // SAFETY: every way to make one starts from a `str` or `String`, or from bytes that were checked: `TryFrom<Bytes>` checks them itself, and
-        // `from_checked` is called only behind `utf8::is_utf8` or a finished `Utf8Stream` over exactly these bytes. `Bytes` are immutable.
+        // `from_checked` is called only behind `utf8::is_utf8`, a look at every byte that found ASCII alone, or a `Utf8Stream` that found whole
+        // characters in exactly these bytes. `Bytes` are immutable. `tests/api/texts.rs` and `closing.rs` go all these ways, under Miri too.
         unsafe { core::str::from_utf8_unchecked(&self.0) }
     }
 

@@ -302,7 +302,7 @@ def durability() -> tuple[int, int]:
     given = os.environ.get("SWITCHBOARD_BIN")
     command = [given] if given else built("switchboard", "-p", "switchboard-server", "--bin", "switchboard")
     about = {"command": command, "folder": str(STATE / "durability"), "cycles": KILLS}
-    limit = SUITE_SECONDS_MAX + 5 * KILLS
+    limit = SUITE_SECONDS_MAX + 20 * KILLS
     return follow("durability", [*environment.python(), str(HERE / "server/durability.py"), json.dumps(about)], limit)
 
 

@@ -184,6 +184,11 @@ impl Index {
         self.channels.get(key).filter(|channel| channel.epoch == epoch)
     }
 
+    /// The same, to be changed.
+    pub(crate) fn channel_mut(&mut self, key: &ChannelKey, epoch: Epoch) -> Option<&mut Channel> {
+        self.channels.get_mut(key).filter(|channel| channel.epoch == epoch)
+    }
+
     /// The channel in this epoch; one of another epoch is forgotten.
     pub(crate) fn enter(&mut self, key: &ChannelKey, epoch: Epoch) -> &mut Channel {
         if self.channels.get(key).is_some_and(|channel| channel.epoch != epoch) {
@@ -224,6 +229,15 @@ impl Index {
     /// A channel and the segments that what changes of it is accounted to.
     pub(crate) fn account(&mut self, key: &ChannelKey) -> Option<(&mut Channel, &mut VecDeque<Segment>)> {
         Some((self.channels.get_mut(key)?, &mut self.segments))
+    }
+
+    /// The same, if the channel is in this epoch.
+    pub(crate) fn account_in(
+        &mut self,
+        key: &ChannelKey,
+        epoch: Epoch,
+    ) -> Option<(&mut Channel, &mut VecDeque<Segment>)> {
+        self.account(key).filter(|(channel, _)| channel.epoch == epoch)
     }
 
     /// The channel is of no interest any more.

@@ -177,6 +177,12 @@ impl<D: Disk> Store<D> {
             let Position { epoch, offset } = kept.publication.position;
             self.unkept.insert(kept.key.clone(), (epoch, offset));
         }
+        for (key, epoch) in &batch.forgotten {
+            // No hole of what is forgotten must bring it back.
+            if self.unkept.get(key).is_some_and(|(of, _)| of == epoch) {
+                self.unkept.remove(key);
+            }
+        }
         self.stats.requests += batch.tickets;
         let mut replies = batch.into_replies(committed.is_err() && !is_planted(Canary::RefusedAcknowledged));
         for (_, replies) in &replies {
@@ -221,6 +227,9 @@ impl<D: Disk> Store<D> {
             RequestKind::Trim { key, epoch, through } => self.journal.trim(&key, epoch, through),
             RequestKind::Uncache { key, epoch, offset } => self.journal.uncache(&key, epoch, offset),
             RequestKind::Forget { key, epoch } => {
+                if self.fsync != Fsync::Always {
+                    batch.forgotten.push((key.clone(), epoch));
+                }
                 if writable {
                     self.journal.stage_forgotten(key, epoch);
                 } else {
@@ -351,6 +360,8 @@ struct Batch {
     delivered: Vec<Box<Kept>>,
     #[allow(clippy::vec_box, reason = "they come so")]
     unkept: Vec<Box<Kept>>,
+    /// And channels that are forgotten.
+    forgotten: Vec<(ChannelKey, Epoch)>,
     tickets: u64,
     shards: Vec<Tickets>,
 }

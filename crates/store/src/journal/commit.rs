@@ -152,15 +152,22 @@ impl<D: Disk> Journal<D> {
     pub(super) fn abandon(&mut self) {
         self.buffer.clear();
         for staged in core::mem::take(&mut self.staged) {
-            let key = match staged {
-                Staged::Publication { key, .. } | Staged::Reserved { key, .. } => key,
+            let (key, epoch) = match staged {
+                Staged::Publication { key, epoch, .. } | Staged::Reserved { key, epoch, .. } => (key, epoch),
                 Staged::Owed(place) => {
                     self.owed.push(place);
                     continue;
                 }
-                Staged::Place { .. } | Staged::Id { .. } | Staged::Forgotten { .. } => continue,
+                Staged::Forgotten { key, epoch } => {
+                    if self.index.channel(&key, epoch).is_some() {
+                        self.index.forget(&key);
+                    }
+                    self.owed_forgotten.push((key, epoch));
+                    continue;
+                }
+                Staged::Place { .. } | Staged::Id { .. } => continue,
             };
-            let Some(channel) = self.index.channels.get_mut(&key) else { continue };
+            let Some(channel) = self.index.channel_mut(&key, epoch) else { continue };
             (channel.staged_head, channel.staged_reserved) = (channel.head, channel.reserved);
             channel.staged_cached = channel.cached;
             if channel.anchor.is_none() {
@@ -178,22 +185,22 @@ impl<D: Disk> Journal<D> {
     fn apply(&mut self, sequence: u64) {
         for staged in core::mem::take(&mut self.staged) {
             match staged {
-                Staged::Publication { key, offset, gap, dropped, at, bytes, id_until, cached } => {
+                Staged::Publication { key, epoch, offset, gap, dropped, at, bytes, id_until, cached } => {
                     self.remember_id(sequence, id_until);
-                    let Some((channel, segments)) = self.index.account(&key) else { continue };
+                    let Some((channel, segments)) = self.index.account_in(&key, epoch) else { continue };
                     channel.tell(segments, sequence, false);
                     channel.complete_after = channel.complete_after.max(gap);
                     channel.cache(segments, cached);
                     channel.place(segments, offset, Spot { segment: sequence, at }, bytes);
                     channel.drop_through(segments, dropped);
                 }
-                Staged::Place { key } | Staged::Owed(Place { key, .. }) => {
-                    if let Some((channel, segments)) = self.index.account(&key) {
+                Staged::Place { key, epoch } | Staged::Owed(Place { key, epoch, .. }) => {
+                    if let Some((channel, segments)) = self.index.account_in(&key, epoch) {
                         channel.tell(segments, sequence, true);
                     }
                 }
-                Staged::Reserved { key, through } => {
-                    let Some((channel, segments)) = self.index.account(&key) else { continue };
+                Staged::Reserved { key, epoch, through } => {
+                    let Some((channel, segments)) = self.index.account_in(&key, epoch) else { continue };
                     // It tells nothing of what is missing.
                     let all = channel.complete_after <= channel.dropped;
                     channel.tell(segments, sequence, all);

@@ -123,7 +123,17 @@ impl<D: Disk> Journal<D> {
                 if let Ok(bytes) = self.write_with(|out| kept.write(out)) {
                     let id_until = kept.id.map(|(_, until)| until);
                     let gap = 0;
-                    self.staged.push(Staged::Publication { key, offset, gap, dropped, at, bytes, id_until, cached });
+                    self.staged.push(Staged::Publication {
+                        key,
+                        epoch,
+                        offset,
+                        gap,
+                        dropped,
+                        at,
+                        bytes,
+                        id_until,
+                        cached,
+                    });
                 }
             }
             Record::Id { key, epoch, offset, id, until } => {

@@ -66,6 +66,8 @@ pub(crate) struct Journal<D> {
     staged: Vec<Staged>,
     /// Places that must be written before anything else.
     owed: Vec<Place>,
+    /// Channels that were forgotten while nothing could be written: that must be written before their names come again.
+    owed_forgotten: Vec<(ChannelKey, Epoch)>,
     compaction: Option<Compaction>,
     refusal: Option<Refusal>,
     /// Records that could not be read when their segment was rewritten.
@@ -87,11 +89,12 @@ struct Head {
     marked: bool,
 }
 
-/// What becomes true when the batch is written.
+/// What becomes true when the batch is written, of a channel if it has still the same epoch then: it may be forgotten and begin anew within one batch.
 #[derive(Debug)]
 enum Staged {
     Publication {
         key: ChannelKey,
+        epoch: Epoch,
         offset: u64,
         gap: u64,
         dropped: u64,
@@ -102,10 +105,12 @@ enum Staged {
     },
     Place {
         key: ChannelKey,
+        epoch: Epoch,
     },
     Owed(Place),
     Reserved {
         key: ChannelKey,
+        epoch: Epoch,
         through: u64,
     },
     Id {
@@ -163,6 +168,7 @@ impl<D: Disk> Journal<D> {
             buffer: Vec::new(),
             staged: Vec::new(),
             owed,
+            owed_forgotten: Vec::new(),
             compaction: None,
             refusal: None,
             unreadable: 0,
@@ -211,6 +217,9 @@ impl<D: Disk> Journal<D> {
                 self.staged.push(Staged::Owed(place));
             }
         }
+        for (key, epoch) in core::mem::take(&mut self.owed_forgotten) {
+            self.write_forgotten(key, epoch);
+        }
     }
 
     /// Where the next record will stand.
@@ -249,7 +258,7 @@ impl<D: Disk> Journal<D> {
         let gap = if known == Some(previous) { 0 } else { previous };
         let id_until = kept.id.as_ref().map(|(_, until)| *until);
         let (dropped, cached) = (kept.dropped, kept.cached);
-        self.staged.push(Staged::Publication { key, offset, gap, dropped, at, bytes, id_until, cached });
+        self.staged.push(Staged::Publication { key, epoch, offset, gap, dropped, at, bytes, id_until, cached });
         Ok(())
     }
 
@@ -261,7 +270,7 @@ impl<D: Disk> Journal<D> {
         channel.staged_reserved = through;
         let record = Record::Reserved { key: key.clone(), epoch, head: channel.staged_head, through };
         if self.write(&record).is_ok() {
-            self.staged.push(Staged::Reserved { key, through });
+            self.staged.push(Staged::Reserved { key, epoch, through });
         }
     }
 
@@ -271,15 +280,20 @@ impl<D: Disk> Journal<D> {
             return;
         }
         self.begin();
+        self.write_forgotten(key, epoch);
+    }
+
+    fn write_forgotten(&mut self, key: ChannelKey, epoch: Epoch) {
         if self.write(&Record::Forgotten { key: key.clone(), epoch }).is_ok() {
             self.staged.push(Staged::Forgotten { key, epoch });
         }
     }
 
-    /// The channel is forgotten, and nothing is written: should it come back after a crash, that is no lie.
+    /// The channel is forgotten while nothing can be written. Should it come back after a crash, that is no lie; after an end in order it would be one.
     pub(crate) fn forget(&mut self, key: &ChannelKey, epoch: Epoch) {
         if self.index.channel(key, epoch).is_some() {
             self.index.forget(key);
+            self.owed_forgotten.push((key.clone(), epoch));
         }
     }
 
@@ -311,9 +325,9 @@ impl<D: Disk> Journal<D> {
     }
 
     fn stage_place(&mut self, place: Place) {
-        let key = place.key.clone();
+        let (key, epoch) = (place.key.clone(), place.epoch);
         if self.write(&Record::Channel(place)).is_ok() {
-            self.staged.push(Staged::Place { key });
+            self.staged.push(Staged::Place { key, epoch });
         }
     }
 

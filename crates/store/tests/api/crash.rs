@@ -2,7 +2,7 @@
 
 use crate::node::{Node, options};
 use std::time::Duration;
-use switchboard_core::{CacheRequest, Position, Since};
+use switchboard_core::{CacheRequest, ChannelOptions, Position, Since};
 use switchboard_store::{Faults, FaultyDisk, Fsync};
 use switchboard_testkit::Rng;
 
@@ -205,4 +205,32 @@ fn an_end_in_which_a_request_was_lost_is_no_clean_one() {
         assert_eq!((report.clean, report.skipped), (!lost, usize::from(lost)));
         node.check_resumes();
     }
+}
+
+#[test]
+fn a_channel_that_is_forgotten_and_begins_anew_within_one_batch_keeps_its_epochs_apart() {
+    let options = ChannelOptions { history_ttl: Duration::from_secs(1), ..options(10) };
+    let (mut node, _) = Node::start(FaultyDisk::new(5), Fsync::Never, options, 500);
+    node.publish("a", None, None);
+    node.settle();
+    let before = node.position("a").epoch;
+    // All of this waits for the disk: one more of the old epoch, its end, and the first of the new one.
+    node.publish("a", None, None);
+    node.pass(Duration::from_secs(3));
+    node.pass(Duration::from_secs(1));
+    node.publish("a", None, None);
+    node.settle();
+    assert_ne!(node.position("a").epoch, before);
+    // Until the segment in which they meet is written anew.
+    for _ in 0..60 {
+        node.publish("b", None, None);
+        node.settle();
+    }
+    let seen = node.latest("a");
+    assert_eq!(seen.len(), 1);
+    let disk = node.disk.clone();
+    node.disk.kill();
+    node.restart(disk);
+    assert_eq!(node.latest("a"), seen);
+    node.check_nothing_invented();
 }

@@ -2,6 +2,7 @@
 
 use crate::node::{Node, options};
 use std::time::Duration;
+use switchboard_core::ChannelOptions;
 use switchboard_store::{Faults, FaultyDisk, Fsync, StoreState};
 
 const SIZE: usize = 10;
@@ -221,4 +222,69 @@ fn what_was_written_before_the_disk_was_full_is_synced_in_time() {
     node.restart(disk);
     assert_eq!(node.latest("a"), kept);
     node.check_resumes();
+}
+
+/// One whose channels are forgotten a few seconds after their last publication.
+fn forgetful(fsync: Fsync) -> Node {
+    let options = ChannelOptions { history_ttl: Duration::from_secs(5), ..options(SIZE) };
+    let (mut node, _) = Node::start(FaultyDisk::new(5), fsync, options, 4_000);
+    node.publish("a", None, None);
+    node.settle();
+    node
+}
+
+/// Long enough for what is kept to be too old, and for what is forgotten for it.
+fn grow_old(node: &mut Node) {
+    for _ in 0..4 {
+        node.pass(Duration::from_secs(4));
+        node.settle();
+    }
+}
+
+#[test]
+fn a_channel_that_is_forgotten_takes_its_holes_with_it() {
+    for (fsync, forgotten_while_full) in [Fsync::Interval(Duration::from_millis(100)), Fsync::Never]
+        .into_iter()
+        .flat_map(|fsync| [(fsync, true), (fsync, false)])
+    {
+        let mut node = forgetful(fsync);
+        let epoch = node.position("a").epoch;
+        node.disk.set_faults(Faults { capacity: Some(node.disk.bytes()), ..Faults::default() });
+        // Delivered at once, and refused by the disk.
+        node.publish("a", None, None);
+        node.settle();
+        if forgotten_while_full {
+            grow_old(&mut node);
+        }
+        assert_eq!(node.state(), StoreState::Full);
+        node.disk.set_faults(Faults::default());
+        node.pass(Duration::from_secs(2));
+        grow_old(&mut node);
+        assert_eq!((node.state(), node.store.stats().channels), (StoreState::Writable, 0));
+        // Its name comes again, and with it another epoch, which an end in order must not take for the old one.
+        (0..3).for_each(|_| node.publish("a", None, None));
+        node.settle();
+        let (at, seen) = (node.position("a"), node.latest("a"));
+        assert_ne!(at.epoch, epoch);
+        assert!(node.close());
+        let disk = node.disk.clone();
+        let report = node.restart(disk);
+        assert_eq!((report.clean, node.position("a"), node.latest("a")), (true, at, seen), "{fsync:?}");
+        node.check_resumes();
+    }
+}
+
+#[test]
+fn a_channel_that_is_forgotten_in_a_batch_for_which_there_is_no_room_stays_forgotten() {
+    let mut node = forgetful(Fsync::Never);
+    // Nobody has been told that the disk is full when the channel is forgotten.
+    node.disk.set_faults(Faults { capacity: Some(node.disk.bytes()), ..Faults::default() });
+    grow_old(&mut node);
+    assert_eq!(node.state(), StoreState::Full);
+    node.disk.set_faults(Faults::default());
+    node.pass(Duration::from_secs(2));
+    node.settle();
+    assert_eq!((node.state(), node.store.stats().channels), (StoreState::Writable, 0));
+    let disk = node.disk.clone();
+    assert_eq!(node.restart(disk).channels, 0);
 }

@@ -75,6 +75,14 @@ impl Known {
         }
     }
 
+    /// An id is of the latest publication that had it: when an earlier one's segment was written anew, that stands behind.
+    pub(super) fn remember(&mut self, id: Arc<str>, offset: u64, until: Time) {
+        let known = self.ids.entry(id).or_insert((offset, until));
+        if known.0 < offset {
+            *known = (offset, until);
+        }
+    }
+
     /// The cached value, if its record was found.
     pub(super) fn value(&self) -> Option<(Cached, &Stands)> {
         let cached = self.cached?;

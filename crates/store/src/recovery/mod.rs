@@ -243,7 +243,7 @@ impl Recovering {
                     segment.ids_until = segment.ids_until.max(until);
                 }
                 // When its segment was written anew, it may have come before what tells the channel's place.
-                self.known(key, epoch).ids.insert(id, (offset, until));
+                self.known(key, epoch).remember(id, offset, until);
             }
             Record::Forgotten { key, epoch } => {
                 if self.channels.get(&key).is_some_and(|known| known.epochs.contains(&epoch)) {
@@ -274,7 +274,7 @@ impl Recovering {
         known.drop_through(kept.dropped);
         known.ttl = kept.ttl;
         if let Some((id, until)) = kept.id {
-            known.ids.insert(id, (offset, until));
+            known.remember(id, offset, until);
         }
         if offset > known.dropped {
             known.publications.insert(offset, (kept.publication, spot, bytes));

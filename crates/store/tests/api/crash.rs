@@ -234,3 +234,25 @@ fn a_channel_that_is_forgotten_and_begins_anew_within_one_batch_keeps_its_epochs
     assert_eq!(node.latest("a"), seen);
     node.check_nothing_invented();
 }
+
+#[test]
+fn an_id_that_was_published_again_is_that_of_the_later_publication_after_a_restart() {
+    let options = ChannelOptions { idempotency_ids: 2, ..options(2) };
+    let (mut node, _) = Node::start(FaultyDisk::new(5), Fsync::Never, options, 500);
+    for id in ["again", "x", "y", "again"] {
+        node.publish("a", Some(id), None);
+        node.settle();
+    }
+    let at = node.position("a").offset;
+    // Until the segment of the first, whose id is still in its time, is written anew: behind the second.
+    for _ in 0..60 {
+        node.publish("b", None, None);
+        node.settle();
+    }
+    let disk = node.disk.clone();
+    node.disk.kill();
+    node.restart(disk);
+    node.publish("a", Some("again"), None);
+    node.settle();
+    assert_eq!((node.books.duplicates, at), (1, 4), "the books know which it is of");
+}

@@ -75,13 +75,7 @@ impl Log {
         slice
     }
 
-    pub(crate) fn append(
-        &mut self,
-        now: Time,
-        publication: &Arc<Publication>,
-        id: Option<Box<str>>,
-        options: &ChannelOptions,
-    ) {
+    pub(crate) fn append(&mut self, publication: &Arc<Publication>, id: Option<Box<str>>, options: &ChannelOptions) {
         if publication.previous > self.offset {
             self.complete_after = publication.previous;
         }
@@ -94,7 +88,9 @@ impl Log {
             self.pop();
         }
         if let Some(id) = id {
-            self.ids.remember(now, id, self.offset, options.idempotency_ttl, options.idempotency_ids);
+            // From its publication on, however long that waited for a disk: so it ends at the same moment after a restart.
+            let at = publication.timestamp;
+            self.ids.remember(at, id, self.offset, options.idempotency_ttl, options.idempotency_ids);
         }
     }
 

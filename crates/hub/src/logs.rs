@@ -187,7 +187,6 @@ impl Logs {
     /// Adds a publication, whose place follows the channel's position.
     pub fn append(
         &mut self,
-        now: Time,
         key: &ChannelKey,
         publication: &Arc<Publication>,
         id: Option<Box<str>>,
@@ -197,7 +196,7 @@ impl Logs {
         let sooner = id.is_some() || options.history_ttl < log.ttl;
         // A log that is listed is mostly not due sooner for a new publication. To look at its oldest each time would be a cache miss.
         let listed = log.due.is_some() && !sooner;
-        charge(&mut self.bytes, log, |log| log.append(now, publication, id, options));
+        charge(&mut self.bytes, log, |log| log.append(publication, id, options));
         match publication.cache {
             CacheEffect::None => {}
             CacheEffect::Keep(ttl) => self.cache_value(key, publication, publication.timestamp + ttl),
@@ -452,7 +451,7 @@ mod tests {
         assert_eq!(logs.find_id(now, &key(), "early"), Some(Position { epoch: EPOCH, offset: 1 }));
         assert_eq!(logs.find_id(Time::from_secs(20), &key(), "early"), None);
         // Offsets were skipped: who is before the skip may have missed what was in it.
-        logs.append(now, &key(), &publication(9, 8, 10), None, &ChannelOptions::default());
+        logs.append(&key(), &publication(9, 8, 10), None, &ChannelOptions::default());
         assert_eq!((after(&mut logs, 8), after(&mut logs, 5)), (Ok(vec![9]), Err(Some(8))));
     }
 
@@ -464,7 +463,7 @@ mod tests {
         let now = Time::from_secs(10);
         logs.restore(now, &key(), Restored { ids, ..restored(3, 3, Vec::new()) });
         let options = ChannelOptions { idempotency_ids: 2, ..ChannelOptions::default() };
-        logs.append(now, &key(), &publication(4, 3, 10), Some("d".into()), &options);
+        logs.append(&key(), &publication(4, 3, 10), Some("d".into()), &options);
         let known = ["a", "b", "c", "d"].map(|id| logs.find_id(now, &key(), id).is_some());
         assert_eq!(known, [true, false, false, true]);
     }

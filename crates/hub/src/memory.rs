@@ -66,7 +66,7 @@ impl Broker for MemoryBroker {
         let options = Arc::clone(request.app.channels.of(&request.key.channel));
         let cache = request.cache_effect_with(&options);
         let Placed { key, publication, origin, .. } = request.place_with(cache, now, position, at.offset);
-        self.logs.append(now, &key, &publication, id, &options);
+        self.logs.append(&key, &publication, id, &options);
         self.events.push_back(BrokerEvent::Published { key, publication, origin });
     }
 

@@ -179,12 +179,12 @@ impl DurableBroker {
     fn publish_in_memory(&mut self, now: Time, request: PublishRequest, id: Option<Box<str>>) {
         let at = self.logs.enter(&request.key);
         let placed = request.place(now, Position { offset: at.offset + 1, ..at }, at.offset);
-        self.publish_placed(now, placed, id);
+        self.publish_placed(placed, id);
     }
 
     /// It is there now.
-    fn publish_placed(&mut self, now: Time, placed: Placed, id: Option<Box<str>>) {
-        self.events.push_back(keep(&mut self.logs, now, placed, id));
+    fn publish_placed(&mut self, placed: Placed, id: Option<Box<str>>) {
+        self.events.push_back(keep(&mut self.logs, placed, id));
         self.report_losses();
     }
 
@@ -201,9 +201,9 @@ impl DurableBroker {
             Fsync::Interval(_) | Fsync::Never => offset > channel.reserved || !channel.waiting.is_empty(),
         };
         if !waits {
-            channel.append(asking, logs, now, &placed, id.as_deref());
+            channel.append(asking, logs, &placed, id.as_deref());
             let key = placed.key.clone();
-            self.publish_placed(now, placed, id);
+            self.publish_placed(placed, id);
             return self.reserve_ahead(&key, offset);
         }
         if channel.waiting.is_empty() {
@@ -213,7 +213,7 @@ impl DurableBroker {
             channel.ids.insert(id.clone(), offset);
         }
         if *fsync == Fsync::Always {
-            let ticket = Some(channel.append(asking, logs, now, &placed, id.as_deref()));
+            let ticket = Some(channel.append(asking, logs, &placed, id.as_deref()));
             channel.waiting.push_back(Waiting::Publication { ticket, placed, id });
             return;
         }
@@ -243,13 +243,13 @@ impl DurableBroker {
     }
 
     /// The store has done what it was asked, or refused.
-    fn answered(&mut self, now: Time, asked: Asked, refused: bool) {
+    fn answered(&mut self, asked: Asked, refused: bool) {
         let Asked { ticket, key, what, .. } = asked;
         match what {
             What::Append { .. } if self.fsync != Fsync::Always => {}
             What::Append { .. } if refused => self.roll_back(&key, ticket),
             What::Append { offset } => {
-                self.release(now, &key, Some(offset), |waiting| waiting.ticket() == Some(ticket));
+                self.release(&key, Some(offset), |waiting| waiting.ticket() == Some(ticket));
             }
             What::GiveBack => {}
             What::Reserve { through } => {
@@ -259,7 +259,7 @@ impl DurableBroker {
                     return self.refuse_waiting(&key);
                 }
                 channel.reserved = through;
-                self.release(now, &key, None, |waiting| waiting.offset() <= through);
+                self.release(&key, None, |waiting| waiting.offset() <= through);
                 let last = self.channels.get(&key).and_then(Durable::last_waiting);
                 if let Some(last) = last {
                     self.reserve_ahead(&key, last);
@@ -269,7 +269,7 @@ impl DurableBroker {
     }
 
     /// Lets go what waits, from the front, as long as `is_ready` says so of publications. `confirmed` is what the journal has.
-    fn release(&mut self, now: Time, key: &ChannelKey, confirmed: Option<u64>, is_ready: impl Fn(&Waiting) -> bool) {
+    fn release(&mut self, key: &ChannelKey, confirmed: Option<u64>, is_ready: impl Fn(&Waiting) -> bool) {
         let Self { fsync, logs, channels, asking, events, .. } = self;
         let Some(channel) = channels.get_mut(key) else { return };
         channel.confirmed = confirmed.or(channel.confirmed);
@@ -281,9 +281,9 @@ impl DurableBroker {
                         channel.ids.remove(id);
                     }
                     if *fsync != Fsync::Always {
-                        channel.append(asking, logs, now, &placed, id.as_deref());
+                        channel.append(asking, logs, &placed, id.as_deref());
                     }
-                    events.push_back(keep(logs, now, placed, id));
+                    events.push_back(keep(logs, placed, id));
                 }
                 Some(Waiting::Duplicate { position, origin }) => {
                     events.push_back(BrokerEvent::Duplicate { key: key.clone(), position, origin });
@@ -366,7 +366,7 @@ impl DurableBroker {
 
 impl Durable {
     /// Asks the store to keep a publication.
-    fn append(&mut self, asking: &mut Asking, logs: &Logs, now: Time, placed: &Placed, id: Option<&str>) -> u64 {
+    fn append(&mut self, asking: &mut Asking, logs: &Logs, placed: &Placed, id: Option<&str>) -> u64 {
         let Placed { key, app, publication, .. } = placed;
         let options = app.channels.of(&key.channel);
         let offset = publication.position.offset;
@@ -384,7 +384,7 @@ impl Durable {
             head: offset,
             dropped: logs.dropped(key),
             ttl: u64::try_from(options.history_ttl.as_micros()).unwrap_or(u64::MAX),
-            id: id.map(|id| (id.into(), now + options.idempotency_ttl)),
+            id: id.map(|id| (id.into(), publication.timestamp + options.idempotency_ttl)),
             cached,
             reserved: None,
         };
@@ -411,9 +411,9 @@ impl Waiting {
 }
 
 /// It is there now.
-fn keep(logs: &mut Logs, now: Time, placed: Placed, id: Option<Box<str>>) -> BrokerEvent {
+fn keep(logs: &mut Logs, placed: Placed, id: Option<Box<str>>) -> BrokerEvent {
     let Placed { key, app, publication, origin } = placed;
-    logs.append(now, &key, &publication, id, app.channels.of(&key.channel));
+    logs.append(&key, &publication, id, app.channels.of(&key.channel));
     BrokerEvent::Published { key, publication, origin }
 }
 
@@ -454,13 +454,13 @@ impl Broker for DurableBroker {
         self.asking.poll_request()
     }
 
-    fn handle_reply(&mut self, now: Time, Reply(kind): Reply) {
+    fn handle_reply(&mut self, _: Time, Reply(kind): Reply) {
         match kind {
             ReplyKind::Done { through, refused } => {
                 while let Some(asked) = self.asking.poll_answered(through) {
                     // Both are in the order of tickets, and refusals are rare.
                     let was_refused = refused.binary_search(&asked.ticket).is_ok();
-                    self.answered(now, asked, was_refused);
+                    self.answered(asked, was_refused);
                 }
             }
             ReplyKind::State(state) => self.state = state,

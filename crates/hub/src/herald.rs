@@ -124,7 +124,12 @@ impl Herald {
             self.timers.insert((at, key.clone(), Timer::Vacate));
         }
         self.count(now, key);
-        self.vacate(now);
+        // Others whose time has come wait for their users, who leave with the clock.
+        let due = self.told.get(key).and_then(|told| told.vacates).filter(|at| *at <= now);
+        if let Some(at) = due {
+            self.timers.remove(&(at, key.clone(), Timer::Vacate));
+            self.vacated(now, key);
+        }
     }
 
     /// The number of subscribers has changed: now is told how many there are, or when enough time has passed.
@@ -193,10 +198,6 @@ impl Herald {
 
     /// Does what is due. Users whose grace ends now must have left already.
     pub(crate) fn handle_timeout(&mut self, now: Time) {
-        self.vacate(now);
-    }
-
-    fn vacate(&mut self, now: Time) {
         while !self.ends
             && let Some((at, ..)) = self.timers.first()
             && *at <= now
@@ -204,16 +205,18 @@ impl Herald {
             let Some((_, key, timer)) = self.timers.pop_first() else { break };
             match timer {
                 Timer::Count => self.count(now, &key),
-                Timer::Vacate => {
-                    let told = self.told.remove(&key);
-                    if let Some(told) = told.filter(|told| told.count_waits) {
-                        self.timers.remove(&(told.count_from, key.clone(), Timer::Count));
-                        self.tell(now, &key, Happened::SubscriptionCount(0));
-                    }
-                    self.tell(now, &key, Happened::Vacated);
-                }
+                Timer::Vacate => self.vacated(now, &key),
             }
         }
+    }
+
+    fn vacated(&mut self, now: Time, key: &ChannelKey) {
+        let told = self.told.remove(key);
+        if let Some(told) = told.filter(|told| told.count_waits) {
+            self.timers.remove(&(told.count_from, key.clone(), Timer::Count));
+            self.tell(now, key, Happened::SubscriptionCount(0));
+        }
+        self.tell(now, key, Happened::Vacated);
     }
 
     /// From now on clients leave because the process ends, and whoever comes after it knows what was told: that they have left is not told.
@@ -287,6 +290,22 @@ mod tests {
         herald.handle_timeout(Time::from_secs(120));
         subscribed(&mut herald, Time::from_secs(121), &key, 1);
         assert_eq!(taken(&mut herald), [(120_000, Happened::Vacated), (121_000, Happened::Occupied)]);
+    }
+
+    #[test]
+    fn one_channel_that_is_left_does_not_vacate_another_before_its_users_have_left() {
+        let (mut herald, key) = herald(NoticeKinds::OCCUPIED | NoticeKinds::VACATED);
+        let other = ChannelKey::new(AppId::new("a"), ChannelName::parse("d").unwrap());
+        let at = Time::from_secs;
+        subscribed(&mut herald, at(1), &key, 1);
+        subscribed(&mut herald, at(1), &other, 1);
+        herald.unsubscribed(at(2), &key, 0, at(9));
+        // The clock is late, and its users are still to be told of.
+        herald.unsubscribed(at(10), &other, 0, at(10));
+        let told = taken(&mut herald);
+        assert!(!told.iter().any(|(_, what)| *what == Happened::Vacated), "{told:?}");
+        herald.handle_timeout(at(10));
+        assert_eq!(taken(&mut herald), [(10_000, Happened::Vacated)]);
     }
 
     #[test]

@@ -128,12 +128,11 @@ impl Conflation {
         let droppable = |lane: &&mut Lane| lane.overflow == Overflow::DropOldest;
         for lane in self.lanes.values_mut().filter(droppable) {
             while self.bytes > bytes {
-                lane.begin_round();
                 if let Some(gap) = lane.take_gap() {
                     dropped(gap);
                     continue;
                 }
-                let Some(due) = lane.take() else { break };
+                let Some(due) = lane.take_oldest() else { break };
                 self.bytes -= due.publication.cost();
                 dropped(due.run);
             }
@@ -236,6 +235,16 @@ impl Lane {
         }
     }
 
+    /// Takes the oldest, without beginning a round: the rest of one would go out before its moment.
+    fn take_oldest(&mut self) -> Option<Due> {
+        if self.sending.is_empty() {
+            let by_offset = |(_, waiting): &(&Option<Arc<str>>, &Waiting)| waiting.publication.position.offset;
+            let key = self.waiting.iter().min_by_key(by_offset)?.0.clone();
+            self.sending.extend(self.waiting.remove(&key));
+        }
+        self.take()
+    }
+
     fn take(&mut self) -> Option<Due> {
         let Waiting { publication, replaced } = self.sending.pop_front()?;
         if self.sending.is_empty() && self.sending.capacity() > 16 {
@@ -270,8 +279,12 @@ mod tests {
     }
 
     fn conflation(by: ConflateBy, rate: u32) -> Conflation {
+        conflation_of(by, Overflow::Disconnect, rate)
+    }
+
+    fn conflation_of(by: ConflateBy, overflow: Overflow, rate: u32) -> Conflation {
         let mut conflation = Conflation::default();
-        let options = ChannelOptions { conflate_by: by, ..ChannelOptions::default() };
+        let options = ChannelOptions { conflate_by: by, overflow, ..ChannelOptions::default() };
         let run = Run { number: 0, generation: 1, first: 0, last: 0 };
         conflation.hold_as(&ChannelName::parse("prices").unwrap(), run, &options, rate);
         conflation
@@ -362,6 +375,22 @@ mod tests {
         let seen: Vec<u64> = (0..4).map(|_| next_offset(&mut prices)).collect();
         assert_eq!(seen, [3, 4, 8, 9]);
         assert!(prices.release_idle());
+    }
+
+    #[test]
+    fn with_a_rate_what_is_left_when_the_oldest_goes_waits_for_its_moment_too() {
+        let mut prices = conflation_of(ConflateBy::Key, Overflow::DropOldest, 4);
+        let at = Time::from_millis;
+        prices.push(publication(1, None));
+        assert_eq!(drain(&mut prices, at(1_100)), [(1, Mark::Live)]);
+        for (offset, key) in [(2, "a"), (3, "b"), (4, "c"), (5, "b")] {
+            prices.push(publication(offset, Some(key)));
+        }
+        let mut dropped = Vec::new();
+        prices.drop_oldest(prices.bytes - 1, |run| dropped.push(run.first));
+        assert_eq!((dropped, prices.has_due(at(1_499))), (vec![2], false));
+        assert_eq!(prices.next_due(), Some(at(1_500)));
+        assert_eq!(drain(&mut prices, at(1_500)), [(4, Mark::Live), (5, Mark::Conflated(1))]);
     }
 
     #[test]

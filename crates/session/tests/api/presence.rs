@@ -86,6 +86,29 @@ fn a_channel_in_its_grace_dies_when_the_last_has_left() {
     assert_eq!(world.shards[0].stats().hub.channels, 0);
 }
 
+/// Who is in the grace keeps the channel's home, but not its history, and with that its epoch goes.
+#[test]
+fn who_comes_to_a_channel_that_lives_by_its_grace_alone_has_lost_nothing_of_what_was_before() {
+    let (presence_grace, history_ttl) = (Duration::from_secs(60), Duration::from_secs(1));
+    let (mut world, app) = setup(1, ChannelOptions { presence_grace, history_ttl, ..ChannelOptions::default() });
+    let ann = connect(&mut world, 0, &app, "ann", Operations::ALL);
+    let before = ask(&mut world, ann, &json!({"type": "subscribe", "channel": "room"}));
+    for _ in 0..3 {
+        ask(&mut world, ann, &json!({"type": "publish", "channel": "room", "data": 1}));
+    }
+    world.cut(ann);
+    world.settle();
+    world.pass(Duration::from_secs(5));
+    let bob = connect(&mut world, 0, &app, "bob", Operations::ALL);
+    let now = ask(&mut world, bob, &json!({"type": "subscribe", "channel": "room"}));
+    assert_ne!(before["position"]["epoch"], now["position"]["epoch"], "the channel began anew");
+    assert_eq!(now["position"]["offset"], json!(0));
+    // Longer than the position check and the grace.
+    world.pass(Duration::from_secs(90));
+    let told = messages(&mut world, bob);
+    assert_eq!(told.iter().filter(|told| told["type"] != "leave").collect::<Vec<_>>(), [&json!(null); 0]);
+}
+
 #[test]
 fn a_full_list_lists_no_more_and_counts_on() {
     let (mut world, app) = setup(1, ChannelOptions { presence_members: 2, ..ChannelOptions::default() });

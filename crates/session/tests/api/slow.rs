@@ -69,6 +69,34 @@ impl Account {
     }
 }
 
+/// It is older than where the client is, so its loss could not be told.
+#[test]
+fn a_cached_value_is_not_dropped_for_what_is_newer() {
+    let options =
+        ChannelOptions { overflow: Overflow::DropOldest, cache: true, history_size: 0, ..ChannelOptions::default() };
+    let (mut world, app) = setup(1, Channels::new(options));
+    let [writer, reader] = [(); 2].map(|()| world.connect(0, &app, NATIVE, None));
+    publish(&mut world, writer, "a", "k", 1);
+    world.settle();
+    world.received(reader);
+    world.set_reading(reader, false);
+    world.send(reader, r#"{"type":"subscribe","channel":"a"}"#);
+    world.settle();
+    for number in 2..=60 {
+        publish(&mut world, writer, "a", "k", number);
+        world.settle();
+    }
+    world.set_reading(reader, true);
+    world.settle();
+    let told: Vec<_> = world.received(reader).iter().map(Received::json).collect();
+    let [begin, cached, gap, rest @ ..] = &told[..] else { panic!("{told:?}") };
+    assert_eq!((&begin["type"], &begin["position"]["offset"]), (&json!("ok"), &json!(1)));
+    assert_eq!((&cached["type"], &cached["cached"], &cached["offset"]), (&json!("message"), &json!(true), &json!(1)));
+    assert_eq!((&gap["type"], &gap["from"]), (&json!("gap"), &json!(2)));
+    assert_eq!(rest.last().map(|last| &last["offset"]), Some(&json!(60)));
+    assert!(rest.iter().all(|told| told["type"] == "message"), "{told:?}");
+}
+
 /// Some of what waits for the clock finds no room: that is told before what is let out of the rest.
 #[test]
 fn what_a_rate_drops_is_told_at_its_place() {

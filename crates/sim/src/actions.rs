@@ -110,13 +110,15 @@ impl World<'_> {
         let complete = |channel: usize| {
             let channel = self.plan.setup.channel(channel);
             let complete = self.is_complete(client, &channel);
-            (channel, complete)
+            let caches = self.plan.setup.options(self.clients[client].app, &channel).cache;
+            (channel, (complete, caches))
         };
+        let now = self.now;
         let asked = if let Action::Subscribe { channel, .. } = action { Some(complete(*channel)) } else { None };
         let Some(Talk::Pusher(channels)) = &mut self.links[link].talk else { return };
         let request = match (action, asked) {
-            (Action::Subscribe { .. }, Some((channel, complete))) if channel != OWN => {
-                channels.subscribe(&channel, complete)
+            (Action::Subscribe { .. }, Some((channel, promised))) if channel != OWN => {
+                channels.subscribe(now, &channel, promised)
             }
             (Action::Unsubscribe { pick }, _) => channels.unsubscribe(*pick),
             (Action::Ping, _) => Some(br#"{"event":"pusher:ping","data":{}}"#.to_vec()),

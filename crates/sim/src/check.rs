@@ -17,6 +17,12 @@ const PUBLICATION: usize = 1_600;
 /// asks) or that one message makes.
 const UNASKED: usize = 16_000;
 
+/// How often is looked whether all has arrived, where ways are slow.
+const SLOW_WAYS_LOOKED: usize = 40;
+
+/// Bytes of a few pings.
+const HEARTBEATS: usize = 200;
+
 type Members = BTreeMap<(usize, String), BTreeMap<String, u64>>;
 
 impl World<'_> {
@@ -27,8 +33,10 @@ impl World<'_> {
         let backlog = self.node.shards[shard].sessions.backlog();
         let most = |of: fn(&switchboard_core::App) -> usize| setup.apps.iter().map(|app| of(app)).max().unwrap_or(0);
         let outbox = most(|app| app.limits.outbox_bytes);
-        let history =
-            most(|app| app.channels.namespaces().map(|(_, options)| options.history_bytes).max().unwrap_or(0));
+        let history = most(|app| {
+            let named = app.channels.namespaces().map(|(_, options)| options.history_bytes);
+            named.chain([app.channels.defaults().history_bytes]).max().unwrap_or(0)
+        });
         // One answer to `history`, as JSON with base64, may stand alone in an outbox.
         let answer = history.min(256 * 1024) * 3 / 2 + PUBLICATION;
         let batch = setup.mailbox_bytes + portions.catch_up_bytes + PUBLICATION;
@@ -65,7 +73,27 @@ impl World<'_> {
             }
         }
         let end = self.now + Duration::from_secs(90);
-        self.run_until(end, |_| false)
+        self.run_until(end, |_| false)?;
+        // Where the way is narrow and much is on it, that takes longer.
+        for _ in 0..SLOW_WAYS_LOOKED {
+            if !self.is_busy() {
+                break;
+            }
+            let end = self.now + Duration::from_secs(30);
+            self.run_until(end, |_| false)?;
+        }
+        Ok(())
+    }
+
+    /// Whether more waits anywhere than what tells that a connection lives.
+    fn is_busy(&self) -> bool {
+        let waits = |bytes: usize| bytes > HEARTBEATS;
+        let waits_at_ends = self.links.iter().any(|link| waits(link.unsent.len()) || waits(link.transmit.len()));
+        let waits_inside = self.node.shards.iter().any(|shard| {
+            let backlog = shard.sessions.backlog();
+            waits(backlog.outbox_max) || backlog.replay_max > 0 || backlog.pending > 0 || backlog.unanswered > 0
+        });
+        waits_at_ends || waits_inside
     }
 
     /// Everybody has everything, and knows who is there.

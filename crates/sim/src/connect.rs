@@ -164,9 +164,7 @@ impl World<'_> {
                 let complete = self.is_complete(*client, &channel);
                 let begin = left.get(&channel).copied();
                 let cache = self.plan.setup.options(self.clients[*client].app, &channel).cache;
-                let mut listener = Listener::new(name, (app.id.clone(), channel), begin, complete);
-                listener.may_begin_earlier = cache;
-                Talk::Raw(listener)
+                Talk::Raw(Listener::new(name, (app.id.clone(), channel), begin, (complete, cache), self.now))
             }
             Speech::Pusher => Talk::Pusher(Channels::new(name, app, *rights, user(*client), member.to_owned())),
             Speech::Listen { look, .. } => {

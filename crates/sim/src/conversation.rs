@@ -624,6 +624,11 @@ impl Conversation {
         (self.app.id.clone(), name.to_owned())
     }
 
+    /// Whether every token that it has shown is answered.
+    pub(crate) fn knows_its_rights(&self) -> bool {
+        self.rights.len() == self.authentications + 1
+    }
+
     /// Whether nothing has changed what it may do.
     pub(crate) fn keeps_its_rights(&self) -> bool {
         self.authentications == 0

@@ -94,6 +94,7 @@ impl Truth {
         if is_new && ended.damaged {
             self.carry_ids(place, &mut log, found);
         }
+        self.find_ids(place, &mut log, found, ended)?;
         log.records.sort_by_key(|record| record.offset);
         let result = self.check_log(place, &mut log, found, ended);
         log.base = log.base.max(found.head);
@@ -112,6 +113,45 @@ impl Truth {
                 log.records.push(Record { gone: true, id: Some((**id).into()), ..record.clone() });
             }
         }
+    }
+
+    /// What was written, never acknowledged and let go of before the end is known by its id alone.
+    fn find_ids(
+        &mut self,
+        place: &Place,
+        log: &mut Log,
+        found: &RecoveredChannel,
+        ended: Ended,
+    ) -> Result<(), Violation> {
+        let ttl = self.options(place).map(|options| options.idempotency_ttl).unwrap_or_default();
+        let micros = u64::try_from(ttl.as_micros()).unwrap_or(u64::MAX);
+        for (id, offset, until) in &found.ids {
+            if ended.damaged || log.records.iter().any(|record| record.offset == *offset) {
+                continue;
+            }
+            let asked = self
+                .asked
+                .iter()
+                .find(|(number, asked)| asked.id.as_deref() == Some(&**id) && !self.places.contains_key(*number));
+            let Some((&number, _)) = asked.filter(|_| *offset <= found.dropped) else {
+                return violation("durable: an id of what nobody published", format!("{id:?} at {offset}"));
+            };
+            let position = Position { epoch: found.epoch, offset: *offset };
+            self.places.insert(number, (place.clone(), position));
+            log.records.push(Record {
+                offset: *offset,
+                number,
+                key: None,
+                exclude: None,
+                at: Time::from_micros(until.as_micros().saturating_sub(micros)),
+                told: self.now,
+                lost: false,
+                gone: true,
+                cost: 0,
+                id: Some((**id).into()),
+            });
+        }
+        Ok(())
     }
 
     /// What is missing may be missing, and nobody is told otherwise.

@@ -3,7 +3,7 @@
 use crate::Violation;
 use crate::conversation::{Checked, violation};
 use crate::truth::{Place, Truth, number_in};
-use switchboard_core::SessionId;
+use switchboard_core::{SessionId, Time};
 
 #[derive(Debug)]
 pub(crate) struct Listener {
@@ -13,14 +13,24 @@ pub(crate) struct Listener {
     last: Option<(u64, u64)>,
     /// Nothing can be missing without a word: the history is large and the policy is to disconnect.
     complete: bool,
-    /// The first may be the value that the channel keeps for those who come.
-    pub(crate) may_begin_earlier: bool,
+    /// The channel keeps a value for those who come.
+    caches: bool,
+    /// When it asked to listen.
+    asked: Time,
     heard: bool,
+    /// Something came that was live for certain: from there on everything is counted.
+    is_live: bool,
 }
 
 impl Listener {
-    pub(crate) fn new(name: SessionId, place: Place, since: Option<(u64, u64)>, complete: bool) -> Self {
-        Self { name, place, last: since, complete, may_begin_earlier: false, heard: false }
+    pub(crate) fn new(
+        name: SessionId,
+        place: Place,
+        since: Option<(u64, u64)>,
+        (complete, caches): (bool, bool),
+        asked: Time,
+    ) -> Self {
+        Self { name, place, last: since, complete, caches, asked, heard: false, is_live: false }
     }
 
     pub(crate) fn channel(&self) -> &str {
@@ -40,24 +50,27 @@ impl Listener {
         if *place != self.place {
             return violation("raw: a message of another channel");
         }
-        if truth.at(place, epoch, offset).is_some_and(|record| record.exclude == Some(self.name)) {
+        let record = truth.at(place, epoch, offset);
+        if record.is_some_and(|record| record.exclude == Some(self.name)) {
             return violation("raw: a message from which it is excluded");
         }
+        // The first may be the value that the channel keeps for those who come, which tells nothing of where they are.
+        let may_be_cached = self.caches && !self.heard;
         if let Some((before, last)) = self.last
             && before == epoch
         {
-            // The value that the channel keeps for those who come is older than where it is.
-            if offset <= last && (self.heard || !self.may_begin_earlier) {
+            if offset <= last && !may_be_cached {
                 return Err(Violation::new("raw: a message twice or too late", format!("{offset} after {last}")));
             }
             let mut between = truth.between(place, epoch, last, offset).iter();
             // What it missed before the first message may be lost without a word.
-            if self.complete && self.heard && between.any(|record| record.exclude != Some(self.name)) {
+            if self.complete && self.is_live && between.any(|record| record.exclude != Some(self.name)) {
                 return Err(Violation::new("raw: a silent gap", format!("{offset} after {last}")));
             }
         }
         self.last = Some((epoch, offset));
         self.heard = true;
+        self.is_live |= !may_be_cached || record.is_some_and(|record| record.told >= self.asked);
         Ok(())
     }
 }

@@ -4,6 +4,7 @@
 
 use anyhow::{Context as _, Result, bail};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -19,14 +20,18 @@ switchboard-sim [OPTION…]: a node and its clients, simulated by seed
   --operations N   what the clients try in each (4000)
   --seed S         run one seed; if it fails it is shrunk
   --canaries       plant each of the known bugs and see that a seed finds it
+  --hashes         print the hash of all that happens in each of the seeds
+  --all            go on behind a seed that fails, and list them
   --trace          print everything that happens; with --seed
 ";
 
-/// How many seeds ran, what they saw, and the first that failed.
-type Outcome = (u64, Seen, Option<(u64, Violation)>);
+/// How many seeds ran, what they saw, and those that failed.
+type Outcome = (u64, Seen, BTreeMap<u64, Violation>);
 
 /// Runs that making a failing seed small may take.
 const SHRINK_RUNS: usize = 500;
+/// Characters of a violation in a list of them.
+const MESSAGE_SHOWN: usize = 300;
 /// Steps that are shown of what is left.
 const STEPS_SHOWN: usize = 60;
 
@@ -39,6 +44,8 @@ struct Options {
     seed: Option<u64>,
     trace: bool,
     canaries: bool,
+    all: bool,
+    hashes: bool,
 }
 
 fn main() -> ExitCode {
@@ -53,8 +60,17 @@ fn main() -> ExitCode {
 }
 
 fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Options>> {
-    let mut options =
-        Options { seeds: 500, from: 0, seconds: None, operations: 4_000, seed: None, trace: false, canaries: false };
+    let mut options = Options {
+        seeds: 500,
+        from: 0,
+        seconds: None,
+        operations: 4_000,
+        seed: None,
+        trace: false,
+        canaries: false,
+        all: false,
+        hashes: false,
+    };
     let mut arguments = arguments;
     while let Some(argument) = arguments.next() {
         let mut number = || -> Result<u64> {
@@ -68,6 +84,8 @@ fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Options>> {
             "--operations" => options.operations = usize::try_from(number()?)?,
             "--seed" => options.seed = Some(number()?),
             "--canaries" => options.canaries = true,
+            "--hashes" => options.hashes = true,
+            "--all" => options.all = true,
             "--trace" => options.trace = true,
             "--help" | "-h" => {
                 print!("{USAGE}");
@@ -86,6 +104,9 @@ fn run(options: &Options) -> Result<bool> {
     if options.canaries {
         return Ok(find_canaries(options));
     }
+    if options.hashes {
+        return Ok(print_hashes(options));
+    }
     if let Some(seed) = options.seed {
         return Ok(run_one(seed, options.operations, options.trace));
     }
@@ -101,13 +122,25 @@ fn run(options: &Options) -> Result<bool> {
     let (seeds, seen, failed) = run_many(options, begin)?;
     let seconds = begin.elapsed().as_secs_f64();
     println!("{seeds} seeds of {} operations in {seconds:.1} s: {seen:?}", options.operations);
-    match failed {
-        None => Ok(true),
-        Some((seed, violation)) => {
-            explain(seed, options.operations, &violation);
-            Ok(false)
-        }
+    for (seed, Violation { kind, message }) in failed.iter().filter(|_| options.all) {
+        println!("seed {seed}: {kind}: {}", message.chars().take(MESSAGE_SHOWN).collect::<String>());
     }
+    // The lowest of those that failed at the same time, so that the same call says the same.
+    if let Some((seed, violation)) = failed.first_key_value().filter(|_| !options.all) {
+        explain(*seed, options.operations, violation);
+    }
+    Ok(failed.is_empty())
+}
+
+/// For comparing two processes: they differ in the order of their maps, and in nothing that a seed stands for.
+fn print_hashes(options: &Options) -> bool {
+    let mut all = true;
+    for seed in options.from..options.from + options.seeds {
+        let report = simulate(&Plan::new(seed, options.operations), false);
+        println!("seed {seed}: hash {:016x}, {} events", report.hash, report.events);
+        all &= report.violation.is_none();
+    }
+    all
 }
 
 /// Plants every known bug in turn. Each must be found within the number of seeds that is asked for.
@@ -130,11 +163,11 @@ fn find_canaries(options: &Options) -> bool {
     all
 }
 
-/// Runs seeds on every core until one fails or all are done.
+/// Runs seeds on every core until one fails, or all are done.
 fn run_many(options: &Options, begin: Instant) -> Result<Outcome> {
     let next = AtomicU64::new(options.from);
     let stop = AtomicBool::new(false);
-    let result = Mutex::new((0, Seen::default(), None::<(u64, Violation)>));
+    let result = Mutex::new((0, Seen::default(), BTreeMap::new()));
     let until = options.seconds.map(|seconds| begin + Duration::from_secs(seconds));
     let work = || {
         while !stop.load(Ordering::Relaxed) {
@@ -151,11 +184,8 @@ fn run_many(options: &Options, begin: Instant) -> Result<Outcome> {
             result.0 += 1;
             result.1.add(&seen);
             if let Some(violation) = violation {
-                stop.store(true, Ordering::Relaxed);
-                // The lowest of those that failed at the same time, so that the same call says the same.
-                if result.2.as_ref().is_none_or(|(known, _)| seed < *known) {
-                    result.2 = Some((seed, violation));
-                }
+                stop.store(!options.all, Ordering::Relaxed);
+                result.2.insert(seed, violation);
             }
         }
     };

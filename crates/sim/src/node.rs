@@ -181,7 +181,7 @@ impl World<'_> {
         }
     }
 
-    fn set_timer(&mut self, shard: usize) {
+    pub(crate) fn set_timer(&mut self, shard: usize) {
         let one = &mut self.node.shards[shard];
         if let Some(next) = one.sessions.poll_timeout()
             && one.timer.is_none_or(|planned| next < planned)

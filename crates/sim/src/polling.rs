@@ -160,7 +160,7 @@ impl Polling {
         // Without a position it began somewhere before the first that came, or where it is.
         let first = own
             .iter()
-            .find(|message| message.cached != Some(true))
+            .find(|message| matches!(message.kind, "message" | "gap") && message.cached != Some(true))
             .map_or(position.1, |first| offset(first).saturating_sub(1));
         subscription.begin_at(since.filter(|_| recovered).unwrap_or((position.0, first)));
         // A value that did not fit into the answer comes with the next: the client has not moved.

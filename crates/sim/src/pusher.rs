@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use switchboard_core::{App, SessionId};
+use switchboard_core::{App, SessionId, Time};
 
 #[derive(Debug)]
 pub(crate) struct Channels {
@@ -79,8 +79,8 @@ impl Channels {
         }
     }
 
-    /// `complete`: nothing can be missing without a word.
-    pub(crate) fn subscribe(&mut self, channel: &str, complete: bool) -> Option<Vec<u8>> {
+    /// `complete`: nothing can be missing without a word; `caches`: the channel keeps a value for those who come.
+    pub(crate) fn subscribe(&mut self, now: Time, channel: &str, (complete, caches): (bool, bool)) -> Option<Vec<u8>> {
         let socket_id = self.socket_id.clone()?;
         if self.subscriptions.contains_key(channel) {
             return None;
@@ -95,7 +95,7 @@ impl Channels {
         } else if channel == SIGNED[0] {
             data["auth"] = json!(format!("{}:[{socket_id}:{written}]", self.app.id));
         }
-        let listener = Listener::new(self.name, self.place(channel), None, complete);
+        let listener = Listener::new(self.name, self.place(channel), None, (complete, caches), now);
         let member = if is_presence { self.user.clone() } else { self.guest.clone() };
         let asked = Channel { phase: ChannelPhase::Asked, listener, member, users: None };
         self.subscriptions.insert(channel.to_owned(), asked);
@@ -211,8 +211,10 @@ impl Channels {
         let may = SIGNED.contains(&channel) || self.rights.allow(Right::Subscribe, channel);
         let Some(known) = self.subscriptions.remove(channel) else { return Ok(()) };
         match (known.phase, data["status"].as_u64()) {
-            (ChannelPhase::Live, Some(401)) => self.news.push(News::Removed { channel: channel.to_owned() }),
-            (ChannelPhase::Asked, Some(401)) if may => return violation("pusher: refused without a reason"),
+            // The application may end it while it is on its way: whoever knows what it wanted looks whether it did.
+            (phase, Some(401)) if may || phase == ChannelPhase::Live => {
+                self.news.push(News::Removed { channel: channel.to_owned() });
+            }
             (_, Some(401 | 403 | 429 | 503)) => {}
             _ => return violation("pusher: refused for no known reason"),
         }

@@ -56,7 +56,7 @@ impl World<'_> {
         let (app, sender) = (self.clients[client].app, self.links[from].name);
         let roomy = self.plan.setup.mailbox_bytes >= 1024 * 1024;
         let is_certain = roomy && !by_user && to != from && self.clients[self.links[to].client].app == app;
-        let certain = self.subscribed(to, &channel).filter(|_| is_certain).map(|asked| (to, asked));
+        let certain = self.subscribed_for_certain(to, &channel).filter(|_| is_certain).map(|asked| (to, asked));
         let Some(Talk::Native(conversation)) = &mut self.links[from].talk else { return };
         self.next_number += 1;
         let name = match &whom {
@@ -107,6 +107,15 @@ impl World<'_> {
         (subscription.phase == Phase::Live).then_some(subscription.asked)
     }
 
+    /// The same, unless a token or the application may have ended it and the client has not read so yet.
+    fn subscribed_for_certain(&self, link: usize, channel: &str) -> Option<Time> {
+        let one = &self.links[link];
+        let Some(Talk::Native(conversation)) = &one.talk else { return None };
+        let may_have_ended = !conversation.knows_its_rights()
+            || self.orders_of(one.client, one.name).any(|order| order.channel.as_deref() == Some(channel));
+        if may_have_ended { None } else { self.subscribed(link, channel) }
+    }
+
     /// Whether this is a connection of whom it is about. A user is known by a token that was taken.
     fn is_whom(&self, client: usize, name: SessionId, app: usize, whom: &Whom) -> bool {
         let is_of_app = self.clients[client].app == app;
@@ -154,7 +163,7 @@ impl World<'_> {
                 let (certain, channel) = (sent.certain, sent.channel.clone());
                 let still = certain.is_some_and(|(link, asked)| {
                     let open = self.links[link].session_open && self.links[link].client_open;
-                    open && self.subscribed(link, &channel) == Some(asked)
+                    open && self.subscribed_for_certain(link, &channel) == Some(asked)
                 });
                 match still && *sessions == 0 {
                     true => about("signal: not to whom it was for", news),

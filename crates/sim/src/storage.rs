@@ -43,6 +43,10 @@ pub(crate) struct Storage {
     orderly: bool,
     /// Since when what was delivered may not have been kept.
     doubtful: Option<Time>,
+    /// What was delivered before has been handed to the system, and will be synced in time.
+    unsynced: Option<Time>,
+    /// What was delivered before has been synced, if that is done at intervals.
+    synced: Time,
     /// The disk must have what was delivered before, if syncs are made at intervals.
     kept_before: Time,
 }
@@ -69,6 +73,8 @@ impl Storage {
             damaged: false,
             orderly: true,
             doubtful: None,
+            unsynced: None,
+            synced: Time::default(),
             kept_before: Time::default(),
         })
     }
@@ -126,8 +132,9 @@ impl Storage {
             End::Power => self.disk.lose_power(),
             End::Kill | End::Order => self.disk.kill(),
         }
-        let long_ago = before(now, SYNCED_WITHIN);
-        self.kept_before = self.doubtful.take().map_or(long_ago, |doubtful| doubtful.min(long_ago));
+        // Whatever the end: the next start may be interrupted by a loss of power.
+        self.kept_before = self.doubtful.take().map_or(self.synced, |doubtful| doubtful.min(self.synced));
+        (self.unsynced, self.synced) = (None, now);
         (self.store, self.answers) = (None, None);
         self.batches.clear();
         (self.slow, self.called) = (false, false);
@@ -139,6 +146,18 @@ impl Storage {
         let refused = self.store.as_ref().is_some_and(|store| store.stats().refused > 0);
         let issued: Vec<u64> = self.issued.iter().map(|issued| issued.load(Ordering::Acquire)).collect();
         self.store.take().is_some_and(|store| matches!(store.close(&issued), Ok(true)) && !refused)
+    }
+
+    /// The store has had so many requests, and has synced what was due.
+    fn note_kept(&mut self, now: Time, requests: u64) {
+        let Fsync::Interval(interval) = self.fsync else { return };
+        if let Some(written) = self.unsynced.take_if(|written| *written + interval <= now) {
+            self.synced = written;
+        }
+        let issued: u64 = self.issued.iter().map(|issued| issued.load(Ordering::Acquire)).sum();
+        if issued == requests {
+            self.unsynced.get_or_insert(now);
+        }
     }
 
     /// Turns a byte over in a file that is whole: what was written last could not be told from what was never written.
@@ -171,15 +190,15 @@ impl Storage {
     }
 }
 
-/// How long it takes at most, with a slow disk, until what was delivered is synced.
-const SYNCED_WITHIN: Duration = Duration::from_secs(8);
-
-fn before(now: Time, duration: Duration) -> Time {
-    Time::from_micros(now.as_micros().saturating_sub(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)))
-}
-
 /// What one batch may have, in bytes: what all shards may send at once.
 const BATCH_BYTES: usize = 64 * 1024;
+
+/// The names of channels have a hash in them that is another in each process.
+fn without_hashes(text: &str) -> String {
+    let mut parts = text.split(", hash: ");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |all, part| all + part.trim_start_matches(|digit: char| digit.is_ascii_digit()))
+}
 
 impl World<'_> {
     /// The node's brokers begin: with nothing, or with what the disk has.
@@ -191,6 +210,8 @@ impl World<'_> {
             return Ok((0..setup.shards).map(|_| Inner::Memory(Box::new(memory(&mut self.rng)))).collect());
         };
         let (channels, report) = storage.open(setup, &mut self.rng)?;
+        self.trace
+            .note(self.now, "found", &[channels.len() as u64], || without_hashes(&format!("{report:?} {channels:?}")));
         let wrong = |what: &'static str| Err(Violation::new(what, format!("{report:?}")));
         if !storage.damaged && (!report.damage.is_empty() || report.new_epochs > 0) {
             return wrong("durable: damage where there is none");
@@ -273,12 +294,13 @@ impl World<'_> {
             return;
         }
         let requests: Vec<Request> = storage.batches.drain(..).flatten().collect();
-        let count = requests.len() as u64;
+        self.trace
+            .note(self.now, "asked the store", &[requests.len() as u64], || without_hashes(&format!("{requests:?}")));
         let mut replies = if requests.is_empty() { Replies::new() } else { store.handle(self.now, requests) };
         if store.poll_timeout().is_some_and(|due| due <= self.now) {
             replies.extend(store.handle_timeout(self.now));
         }
-        self.trace.note(self.now, "store", &[count], || format!("{:?}", store.state()));
+        self.trace.note(self.now, "store", &[], || format!("{:?}", store.state()));
         if storage.disk.has_stopped() {
             let down = Duration::from_millis(self.rng.number() % 2_000);
             return self.crash(down, End::Power);
@@ -287,8 +309,9 @@ impl World<'_> {
         let failed = matches!(stats.state, StoreState::Failed(_));
         if storage.doubtful.is_none() && (failed || stats.refused > 0) {
             // It concerns what was delivered since the last sync, and what was on its way.
-            storage.doubtful = Some(before(self.now, SYNCED_WITHIN));
+            storage.doubtful = Some(storage.synced);
         }
+        storage.note_kept(self.now, stats.requests);
         let call = failed && !core::mem::replace(&mut storage.called, failed);
         storage.answers = Some(replies);
         let (life, slow) = (storage.life, storage.slow);
@@ -333,6 +356,8 @@ impl World<'_> {
         self.truth.borrow_mut().forget_asked();
         self.told.forget();
         self.node = Node::new(&self.plan.setup, &self.truth, &mut self.rng, brokers);
+        // What was found may be due before anything else happens.
+        (0..self.node.shards.len()).for_each(|shard| self.set_timer(shard));
         Ok(())
     }
 }

@@ -40,3 +40,13 @@ pub enum Error {
     #[error(transparent)]
     Send(#[from] SendError),
 }
+
+/// For code that speaks of streams only: what is no failure of one is in the [`io::Error`], of the kind [`Other`](io::ErrorKind::Other).
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Io(error) => error,
+            other => Self::other(other),
+        }
+    }
+}

@@ -263,8 +263,7 @@ impl<T: PollPieces> AsyncBufRead for MessageReader<'_, T> {
         while this.rest.is_empty() && !this.last {
             let piece = match ready!(this.source.poll_pieces(cx)) {
                 Some(Ok(piece)) => piece,
-                Some(Err(Error::Io(error))) => return Poll::Ready(Err(error)),
-                Some(Err(error)) => return Poll::Ready(Err(io::Error::other(error))),
+                Some(Err(error)) => return Poll::Ready(Err(error.into())),
                 None => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
             };
             this.last = piece.last;
@@ -337,31 +336,24 @@ impl<T: PollFragments> AsyncWrite for MessageWriter<'_, T> {
         }
         let bytes = bytes.get(..FRAGMENT_BYTES_MAX).unwrap_or(bytes);
         if !bytes.is_empty() {
-            ready!(this.sink.poll_room(cx)).map_err(into_io)?;
-            this.sink.queue_fragment(this.opcode, false, Bytes::copy_from_slice(bytes)).map_err(into_io)?;
+            ready!(this.sink.poll_room(cx)).map_err(io::Error::from)?;
+            this.sink.queue_fragment(this.opcode, false, Bytes::copy_from_slice(bytes)).map_err(io::Error::from)?;
             this.opcode = Opcode::Continuation;
         }
         Poll::Ready(Ok(bytes.len()))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().sink.poll_flush(cx).map_err(into_io)
+        self.get_mut().sink.poll_flush(cx).map_err(io::Error::from)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if !this.ended {
-            this.sink.queue_fragment(this.opcode, true, Bytes::new()).map_err(into_io)?;
+            this.sink.queue_fragment(this.opcode, true, Bytes::new()).map_err(io::Error::from)?;
             this.ended = true;
         }
-        this.sink.poll_flush(cx).map_err(into_io)
-    }
-}
-
-fn into_io(error: Error) -> io::Error {
-    match error {
-        Error::Io(error) => error,
-        other => io::Error::other(other),
+        this.sink.poll_flush(cx).map_err(io::Error::from)
     }
 }
 

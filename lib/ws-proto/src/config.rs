@@ -100,6 +100,9 @@ pub struct Config {
     pub pong_timeout: Duration,
     /// How long to wait for the peer's part of closing. Default 5 s.
     pub close_timeout: Duration,
+    /// Whether pings are answered by themselves. Default: yes. If not, answer each with a pong of its payload, as soon as is practical (RFC 6455
+    /// §5.5.2): a proxy, for instance, passes it on and gets the answer from the other end.
+    pub answer_pings: bool,
     /// What the handshake has agreed about compression. Default: none, and nothing is compressed.
     #[cfg(feature = "deflate")]
     pub deflate: Option<crate::deflate::Agreed>,
@@ -154,6 +157,16 @@ impl Config {
         self
     }
 
+    /// Sets [`answer_pings`](Self#structfield.answer_pings).
+    ///
+    /// ```
+    /// let config = switchboard_ws_proto::Config::default().answer_pings(false);
+    /// ```
+    pub fn answer_pings(mut self, answer: bool) -> Self {
+        self.answer_pings = answer;
+        self
+    }
+
     /// Sets [`deflate`](Self#structfield.deflate).
     ///
     /// ```
@@ -173,6 +186,7 @@ impl Default for Config {
             ping_interval: None,
             pong_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(5),
+            answer_pings: true,
             #[cfg(feature = "deflate")]
             deflate: None,
         }

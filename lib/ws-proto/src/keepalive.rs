@@ -13,6 +13,8 @@ pub(crate) struct Keepalive {
     close_timeout: u32,
     /// Something came since the last look.
     pub(crate) heard: bool,
+    /// The peer's pings are answered without the caller.
+    pub(crate) answers: bool,
     phase: Phase,
     /// When the phase that has an end ends.
     until: Time,
@@ -53,6 +55,7 @@ impl Keepalive {
             pong_timeout: at_least(config.pong_timeout),
             close_timeout: at_least(config.close_timeout),
             heard: false,
+            answers: config.answer_pings,
             phase: if config.ping_interval.is_some() { Phase::Unarmed } else { Phase::Over },
             until: Time::ZERO,
         }

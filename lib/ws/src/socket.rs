@@ -35,7 +35,7 @@ use crate::timer::Timer;
 pub enum Received {
     /// A whole message.
     Message(Message),
-    /// The peer has asked whether we live, and is answered.
+    /// The peer has asked whether we live, and is answered unless [`Config::answer_pings`] says otherwise.
     Ping(Bytes),
     /// The peer lives.
     Pong(Bytes),

@@ -37,7 +37,7 @@ pub enum Event {
     Message(Message),
     /// A piece of one: only [`Connection::poll_piece`] tells these, and no whole messages.
     Piece(Piece),
-    /// The peer asks whether we live. The Pong is queued already.
+    /// The peer asks whether we live. The Pong is queued already, unless [`Config::answer_pings`] says otherwise.
     Ping(Bytes),
     /// The peer lives.
     Pong(Bytes),
@@ -489,7 +489,7 @@ impl Connection {
     }
 
     fn answer_ping(&mut self, payload: &Bytes) {
-        if self.close_sent {
+        if self.close_sent || !self.keepalive.answers {
             return;
         }
         if self.transmit.len() >= PONG_BACKLOG_BYTES_MAX {

@@ -136,6 +136,20 @@ async fn pings_and_pongs_are_told_to_whoever_asks_and_are_answered_all_the_same(
     assert_eq!(soon(receiver.recv_event()).await.unwrap().unwrap(), Received::Message(Message::from("answer")));
 }
 
+/// As a proxy has it, which leaves the answer to the other end.
+#[tokio::test]
+async fn pings_may_be_left_to_the_caller() {
+    let (mut client, mut server) = pipe_with(1000, Config::default().answer_pings(false));
+    client.ping(b"there?").await.unwrap();
+    client.send("next").await.unwrap();
+    let Some(Ok(Received::Ping(asked))) = soon(server.recv_event()).await else { panic!() };
+    server.send("before the answer").await.unwrap();
+    server.pong(&asked).await.unwrap();
+    assert!(matches!(soon(client.recv_event()).await, Some(Ok(Received::Message(_)))));
+    assert_eq!(soon(client.recv_event()).await.unwrap().unwrap(), Received::Pong(Bytes::from_static(b"there?")));
+    assert_eq!(soon(server.recv()).await.unwrap().unwrap().as_text(), Some("next"));
+}
+
 #[tokio::test]
 async fn a_pong_that_nobody_asked_for_is_told_and_not_answered() {
     let (mut client, server) = pipe(1000);

@@ -119,3 +119,15 @@ fn what_came_before_the_end_is_told_first() {
     written(&mut connection);
     assert!(connection.is_finished());
 }
+
+/// Nor an answer to a ping that had to wait for output to drain.
+#[test]
+fn nothing_follows_a_close() {
+    let mut connection = server();
+    connection.send(Message::from(vec![0; 70_000])).unwrap();
+    assert_eq!(feed(&mut connection, &masked(&hex("89 01 61"))), ["Ping(61)"]);
+    connection.close(CloseCode::NORMAL, "").unwrap();
+    let first = written(&mut connection);
+    let all = [first, written(&mut connection)].concat();
+    assert_eq!(to_hex(&all[70_010..]), "88 02 03 e8");
+}

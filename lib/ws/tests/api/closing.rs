@@ -196,22 +196,18 @@ async fn a_reset_is_an_error_behind_what_came_before() {
     assert!(server.send("nobody").await.is_err());
 }
 
-/// Always has more to read, and takes all that is written.
-struct Flood;
+/// Reads what it is told to, and takes all that is written.
+struct Reads<F>(F);
 
-impl AsyncRead for Flood {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+impl<F: FnMut(&mut ReadBuf<'_>) -> io::Result<()> + Unpin> AsyncRead for Reads<F> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         // As a socket does: only so much for a task before others have their turn.
         ready!(tokio::task::coop::poll_proceed(cx)).made_progress();
-        // A ping of a client's, as often as it fits.
-        while buffer.remaining() >= 6 {
-            buffer.put_slice(b"\x89\x80\0\0\0\0");
-        }
-        Poll::Ready(Ok(()))
+        Poll::Ready((self.0)(buffer))
     }
 }
 
-impl AsyncWrite for Flood {
+impl<F: Unpin> AsyncWrite for Reads<F> {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Poll::Ready(Ok(bytes.len()))
     }
@@ -227,10 +223,33 @@ impl AsyncWrite for Flood {
 
 #[tokio::test]
 async fn a_peer_that_never_stops_sending_cannot_put_off_the_end() {
+    let flood = |buffer: &mut ReadBuf<'_>| {
+        // A ping of a client's, as often as it fits.
+        while buffer.remaining() >= 6 {
+            buffer.put_slice(b"\x89\x80\0\0\0\0");
+        }
+        Ok(())
+    };
     let config = Config::default().close_timeout(Duration::from_millis(10));
-    let mut ours = WebSocket::from_upgraded(Flood, Bytes::new(), Role::Server, config.clone());
+    let mut ours = WebSocket::from_upgraded(Reads(flood), Bytes::new(), Role::Server, config.clone());
     assert!(matches!(soon(ours.close(CloseCode::NORMAL, "")).await, Err(Error::CloseTimedOut)));
     // Nor where it has broken a rule, and is ignored.
-    let mut ours = WebSocket::from_upgraded(Flood, Bytes::from_static(b"\xff\xff"), Role::Server, config);
+    let mut ours = WebSocket::from_upgraded(Reads(flood), Bytes::from_static(b"\xff\xff"), Role::Server, config);
     assert!(matches!(soon(ours.recv()).await, Some(Err(Error::Protocol(_)))));
+}
+
+#[tokio::test]
+async fn how_a_stream_ends_behind_a_close_does_not_matter() {
+    let mut said = false;
+    let closes_and_resets = |buffer: &mut ReadBuf<'_>| {
+        if std::mem::replace(&mut said, true) {
+            return Err(ErrorKind::ConnectionReset.into());
+        }
+        buffer.put_slice(b"\x88\x02\x03\xe8");
+        Ok(())
+    };
+    let role = Role::Client { mask_seed: [1; 32] };
+    let mut ours = WebSocket::from_upgraded(Reads(closes_and_resets), Bytes::new(), role, Config::default());
+    assert!(soon(ours.recv()).await.is_none());
+    assert_eq!(ours.close_frame().unwrap().code, CloseCode::NORMAL);
 }

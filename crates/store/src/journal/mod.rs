@@ -25,7 +25,7 @@ pub struct JournalOptions {
     /// A segment that has so many bytes is followed by another. A batch is never parted, so it may have a little more.
     pub segment_bytes: usize,
     /// Zeros that a batch which is to be synced writes behind itself, in bytes, if it comes to where the last ones end: a sync after which the file is as long as before
-    /// takes the disk half the time. A segment is never longer for them than `segment_bytes`.
+    /// takes the disk less time. A segment is never longer for them than `segment_bytes`.
     pub ahead_bytes: usize,
     /// Random: what checksums are seeded with if the store is new.
     pub seed: u64,

@@ -8,15 +8,20 @@ const SIZE: usize = 10;
 const SEGMENT: usize = 4_000;
 
 /// A node whose third start it is, which writes as many zeros ahead as a segment has room for.
-fn node() -> Node {
+fn third_start() -> Node {
     let (mut node, _) = Node::start(FaultyDisk::new(7), Fsync::Always, options(SIZE), SEGMENT);
     for _ in 0..2 {
         let disk = node.disk.clone();
         node.restart(disk);
     }
-    node.publish("a", None, None);
-    node.settle();
     node
+}
+
+fn publish(node: &mut Node, count: usize) {
+    for _ in 0..count {
+        node.publish("a", None, None);
+        node.settle();
+    }
 }
 
 fn segments(node: &mut Node) -> Vec<(String, u64)> {
@@ -29,18 +34,13 @@ fn segments(node: &mut Node) -> Vec<(String, u64)> {
 
 #[test]
 fn a_segment_is_as_long_at_its_beginning_as_at_its_end() {
-    let mut node = node();
+    let mut node = third_start();
+    publish(&mut node, 1);
     let begun = segments(&mut node);
     assert_eq!(begun.last().unwrap().1, SEGMENT as u64);
-    for _ in 0..10 {
-        node.publish("a", None, None);
-        node.settle();
-    }
+    publish(&mut node, 10);
     assert_eq!(segments(&mut node), begun);
-    for _ in 0..100 {
-        node.publish("a", None, None);
-        node.settle();
-    }
+    publish(&mut node, 100);
     let all = segments(&mut node);
     assert!(all.len() > begun.len(), "{all:?}");
     for (name, length) in all.iter().rev().skip(1) {
@@ -52,11 +52,8 @@ fn a_segment_is_as_long_at_its_beginning_as_at_its_end() {
 #[test]
 fn zeros_are_neither_damage_nor_torn() {
     for power in [false, true] {
-        let mut node = node();
-        for _ in 0..5 {
-            node.publish("a", None, None);
-            node.settle();
-        }
+        let mut node = third_start();
+        publish(&mut node, 6);
         if power {
             node.disk.lose_power();
         } else {
@@ -72,25 +69,16 @@ fn zeros_are_neither_damage_nor_torn() {
 
 #[test]
 fn where_there_is_room_for_a_batch_but_not_for_zeros_it_is_taken() {
-    let (mut node, _) = Node::start(FaultyDisk::new(7), Fsync::Always, options(SIZE), SEGMENT);
-    for _ in 0..2 {
-        let disk = node.disk.clone();
-        node.restart(disk);
-    }
+    let mut node = third_start();
     node.disk.set_faults(Faults { capacity: Some(node.disk.bytes() + 500), ..Faults::default() });
-    node.publish("a", None, None);
-    node.settle();
+    publish(&mut node, 1);
     assert_eq!((node.state(), node.books.acknowledged), (StoreState::Writable, 1));
-    for _ in 0..9 {
-        node.publish("a", None, None);
-        node.settle();
-    }
+    publish(&mut node, 9);
     assert_eq!(node.state(), StoreState::Full);
     node.disk.set_faults(Faults::default());
     node.pass(Duration::from_secs(2));
     assert_eq!(node.state(), StoreState::Writable);
-    node.publish("a", None, None);
-    node.settle();
+    publish(&mut node, 1);
     let acknowledged = node.books.acknowledged;
     node.disk.lose_power();
     let disk = node.disk.clone();

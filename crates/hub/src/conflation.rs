@@ -408,6 +408,17 @@ mod tests {
         assert!(!prices.release_idle(), "a rate holds as long as the subscription");
         assert_eq!(prices.next_due(), None);
     }
+    #[test]
+    fn what_was_held_costs_nothing_once_it_is_not_wanted() {
+        let mut prices = conflation(ConflateBy::Key, 4);
+        ["a", "b", "c"].into_iter().zip(1..).for_each(|(key, offset)| _ = prices.push(publication(offset, Some(key))));
+        next_offset(&mut prices);
+        prices.push(publication(4, Some("a")));
+        assert!(prices.bytes > 0);
+        prices.forget(&ChannelName::parse("prices").unwrap());
+        assert_eq!((prices.bytes, prices.has_due(Time::from_secs(9))), (0, false));
+    }
+
     /// However the publications come: no more than the rate in any second.
     #[test]
     fn no_second_has_more_than_the_rate() {

@@ -524,6 +524,6 @@ mod tests {
             assert_eq!(homes.leaving.len(), 1);
         }
         homes.handle_timeout(now + Duration::from_secs(60));
-        assert_eq!((homes.leaving.len(), homes.len()), (0, 0));
+        assert_eq!((homes.leaving.len(), homes.len(), homes.names.is_empty()), (0, 0, true));
     }
 }

@@ -237,6 +237,19 @@ mod tests {
     }
 
     #[test]
+    fn a_channel_whose_cached_value_has_gone_is_forgotten() {
+        let mut broker = MemoryBroker::new(7, usize::MAX);
+        let cache_ttl = Duration::from_secs(100);
+        let options = ChannelOptions { history_size: 0, cache: true, cache_ttl, ..ChannelOptions::default() };
+        publish(&mut broker, 0, options, "x");
+        broker.handle_timeout(Time::from_secs(99));
+        assert_eq!((broker.logs.len(), broker.cached(Time::from_secs(99), &key("c")).is_some()), (1, true));
+        // As long as the channel could have kept what it has published.
+        [100, 400].into_iter().for_each(|at| broker.handle_timeout(Time::from_secs(at)));
+        assert_eq!((broker.bytes(), broker.logs.len(), broker.poll_timeout()), (0, 0, None));
+    }
+
+    #[test]
     fn without_history_nothing_is_kept_and_a_position_still_tells_who_missed_something() {
         let mut broker = MemoryBroker::new(7, usize::MAX);
         let options = ChannelOptions { history_size: 0, ..ChannelOptions::default() };

@@ -49,6 +49,11 @@ impl Names {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.apps.is_empty()
+    }
+
     /// The names that were asked for, in order and without an end.
     pub(crate) fn find(&self, listing: &Listing) -> impl Iterator<Item = &ChannelName> {
         let prefix = &*listing.prefix;

@@ -109,3 +109,131 @@ fn changes_of_presence_that_find_no_room_end_those_who_watch_them_and_nobody_els
     let answer = world.received(again).iter().map(Received::json).find(|told| told["type"] == "ok").unwrap();
     assert_eq!(answer["users"].as_array().map(Vec::len), Some(43), "{answer}");
 }
+
+/// What waits for its fan-out is bounded too: beyond it the loop reads nothing until it has caught up.
+#[test]
+fn a_loop_whose_fan_out_is_behind_reads_nothing_more() {
+    const BOUND: usize = 50_000;
+    let portions = Portions { pending_bytes_max: BOUND, ..Portions::default() };
+    let (mut world, app, channel) = setup(1 << 20, portions, 0);
+    let [reader, publisher, idle] = [(); 3].map(|()| world.connect(0, &app, NATIVE, None));
+    world.send(reader, &json!({"type": "subscribe", "channel": channel}).to_string());
+    world.settle();
+    let publish = json!({"type": "publish", "channel": channel, "data": "x".repeat(10_000)}).to_string();
+    let mut sent = 0;
+    while world.may_send(publisher) && sent < 100 {
+        world.send(publisher, &publish);
+        sent += 1;
+    }
+    assert!((BOUND / 11_000..=BOUND / 10_000 + 1).contains(&sent), "{sent} of 10,000 bytes in {BOUND}");
+    assert!(!world.may_send(idle), "whoever asks adds to it");
+    world.settle();
+    assert!(world.may_send(publisher) && world.may_send(idle));
+    assert_eq!(told(&mut world, reader, "message"), sent);
+}
+
+/// What is live queues up behind a replay that the client does not read, up to a bound.
+#[test]
+fn a_replay_behind_which_too_much_queues_up_ends_the_connection() {
+    for (behind, end) in [(8, None), (30, Some(4100))] {
+        let portions = Portions { replay_bytes_max: 20_000, ..Portions::default() };
+        let (mut world, app, channel) = setup(1 << 20, portions, 0);
+        let limits = Limits { outbox_bytes: 3_000, ..app.limits };
+        let small = Arc::new(App { limits, ..(*app).clone() });
+        let [publisher, slow] = [(&app), (&small)].map(|app| world.connect(0, app, NATIVE, None));
+        let publish = json!({"type": "publish", "id": 1, "channel": channel, "data": "x".repeat(1_000)}).to_string();
+        (0..5).for_each(|_| world.send(publisher, &publish));
+        world.settle();
+        let answer = world.received(publisher).pop().unwrap().json();
+        let since = json!({"epoch": answer["position"]["epoch"], "offset": 0});
+        world.set_reading(slow, false);
+        world.send(slow, &json!({"type": "subscribe", "channel": channel, "since": since}).to_string());
+        world.settle();
+        for _ in 0..behind {
+            world.send(publisher, &publish);
+            world.settle();
+        }
+        world.set_reading(slow, true);
+        world.settle();
+        let ended = world.disconnect_of(slow).map(|disconnect| disconnect.code);
+        let offsets: Vec<u64> =
+            world.received(slow).iter().filter_map(|message| message.json()["offset"].as_u64()).collect();
+        assert_eq!(ended, end, "{behind} behind it: {offsets:?}");
+        // Whole, or without a hole up to the end.
+        let whole = 5 + behind;
+        assert!(offsets.iter().copied().eq(1..=offsets.len() as u64) && (end.is_some() || offsets.len() == whole));
+    }
+}
+
+/// A signal is kept nowhere: where the way to a shard is full, it is not sent, and not counted.
+#[test]
+fn signals_that_find_no_room_on_the_way_are_not_counted() {
+    let (mut world, app, channel) = setup(1_000, Portions::default(), 0);
+    let [sender, far] = [0, 1].map(|shard| world.connect(shard, &app, NATIVE, None));
+    for client in [sender, far] {
+        world.send(client, &json!({"type": "subscribe", "channel": channel}).to_string());
+    }
+    world.settle();
+    let session = world.received(far).iter().map(Received::json).find(|told| told["type"] == "welcome").unwrap();
+    let signal =
+        json!({"type": "signal", "id": 1, "channel": channel, "session": session["session"], "data": "x".repeat(300)});
+    (0..40).for_each(|_| world.send(sender, &signal.to_string()));
+    assert!(world.shards[0].backlog().mail_max < 2_000, "{:?}", world.shards[0].backlog());
+    world.settle();
+    let answers: Vec<_> =
+        world.received(sender).iter().map(Received::json).filter(|told| told["type"] == "ok").collect();
+    let counted = answers.iter().filter_map(|answer| answer["sessions"].as_u64()).sum::<u64>();
+    let got = told(&mut world, far, "signal") as u64;
+    assert!((1..10).contains(&got) && counted == got, "{counted} counted, {got} came");
+}
+
+/// What patterns watch is read from no history: where it found no room on the way, whoever watches begins anew.
+#[test]
+fn what_finds_no_room_on_the_way_ends_those_whose_patterns_it_was_for() {
+    let (mut world, app, channel) = setup(1_000, Portions::default(), 0);
+    let [watcher, reader] = [(); 2].map(|()| world.connect(1, &app, NATIVE, None));
+    world.send(watcher, &json!({"type": "subscribe", "pattern": "+"}).to_string());
+    world.send(reader, &json!({"type": "subscribe", "channel": channel}).to_string());
+    world.settle();
+    let publisher = world.connect(0, &app, NATIVE, None);
+    let publish = json!({"type": "publish", "channel": channel, "data": "x".repeat(300)}).to_string();
+    (0..40).for_each(|_| world.send(publisher, &publish));
+    assert!(world.shards[0].backlog().mail_max < 2_500, "{:?}", world.shards[0].backlog());
+    world.settle();
+    let code = |world: &World, client| world.disconnect_of(client).map(|disconnect| disconnect.code);
+    assert_eq!([watcher, reader].map(|client| code(&world, client)), [Some(4100), None]);
+    assert_eq!(told(&mut world, reader, "message"), 40, "who subscribes by name gets the rest from history");
+}
+
+/// One answer is bounded, whoever asks for how much.
+#[test]
+fn one_answer_holds_no_more_than_it_may() {
+    let (mut world, app, channel) = setup(1 << 20, Portions::default(), 0);
+    let limits = Limits { presence_users: 3, ..app.limits };
+    let app = Arc::new(App { limits, ..(*app).clone() });
+    let client = world.connect(0, &app, NATIVE, None);
+    let publish = json!({"type": "publish", "channel": channel, "data": "x".repeat(60_000)}).to_string();
+    (0..10).for_each(|_| world.send(client, &publish));
+    let others: Vec<_> = (0..5).map(|_| world.connect(0, &app, NATIVE, None)).collect();
+    for other in &others {
+        world.send(*other, &json!({"type": "subscribe", "channel": channel}).to_string());
+    }
+    world.settle();
+    world.received(client);
+    let mut ask = |request: serde_json::Value| {
+        world.send(client, &request.to_string());
+        world.settle();
+        world.received(client).pop().unwrap().json()
+    };
+    let history = ask(json!({"type": "history", "id": 1, "channel": channel, "limit": 1_000}));
+    let offsets: Vec<_> = history["publications"].as_array().unwrap().iter().map(|one| one["offset"].clone()).collect();
+    assert_eq!((offsets, &history["more"]), (vec![json!(7), json!(8), json!(9), json!(10)], &json!(true)));
+    for request in [json!({"limit": 9}), json!({})] {
+        let mut presence = json!({"type": "presence", "id": 2, "channel": channel});
+        presence.as_object_mut().unwrap().extend(request.as_object().unwrap().clone());
+        let presence = ask(presence);
+        assert_eq!((presence["users"].as_array().map(Vec::len), &presence["total"]), (Some(3), &json!(5)));
+    }
+    let watching = ask(json!({"type": "subscribe", "id": 3, "channel": channel, "presence": true}));
+    assert_eq!(watching["users"].as_array().map(Vec::len), Some(3), "{watching}");
+}

@@ -74,15 +74,23 @@ impl Conflation {
     /// Begins to hold a channel; with a rate, for as long as it is subscribed to.
     pub(crate) fn hold(&mut self, channel: &LocalChannel, rate: u32) {
         let run = Run { number: channel.number, generation: channel.generation, first: 0, last: 0 };
-        self.hold_as(&channel.key.channel, run, &channel.options, rate);
+        let overflow = channel.options.overflow;
+        self.hold_as(&channel.key.channel, run, (&channel.options, overflow), rate);
     }
 
-    pub(crate) fn hold_as(&mut self, channel: &ChannelName, run: Run, options: &ChannelOptions, rate: u32) {
+    /// The same for a channel that need not be on the roster, with the policy for when there is no room.
+    pub(crate) fn hold_as(
+        &mut self,
+        channel: &ChannelName,
+        run: Run,
+        (options, overflow): (&ChannelOptions, Overflow),
+        rate: u32,
+    ) {
         // Rounded up: with one too short, a second would hold one more.
         let interval = (rate > 0).then(|| Duration::from_micros(1_000_000_u64.div_ceil(u64::from(rate))));
         self.lanes.entry(channel.clone()).or_insert_with(|| Lane {
             run,
-            overflow: options.overflow,
+            overflow,
             by: options.conflate_by,
             waiting: HashMap::default(),
             sending: VecDeque::new(),
@@ -286,7 +294,7 @@ mod tests {
         let mut conflation = Conflation::default();
         let options = ChannelOptions { conflate_by: by, overflow, ..ChannelOptions::default() };
         let run = Run { number: 0, generation: 1, first: 0, last: 0 };
-        conflation.hold_as(&ChannelName::parse("prices").unwrap(), run, &options, rate);
+        conflation.hold_as(&ChannelName::parse("prices").unwrap(), run, (&options, overflow), rate);
         conflation
     }
 
@@ -352,7 +360,8 @@ mod tests {
     fn a_busy_channel_starves_no_other() {
         let mut prices = conflation(ConflateBy::Key, 0);
         let run = Run { number: 1, generation: 1, first: 0, last: 0 };
-        prices.hold_as(&ChannelName::parse("trades").unwrap(), run, &ChannelOptions::default(), 0);
+        let options = (&ChannelOptions::default(), Overflow::Disconnect);
+        prices.hold_as(&ChannelName::parse("trades").unwrap(), run, options, 0);
         let other = Publication { channel: ChannelName::parse("trades").unwrap(), ..(*publication(9, None)).clone() };
         prices.push(Arc::new(other));
         let mut seen = Vec::new();

@@ -222,19 +222,20 @@ impl Delivery<'_> {
         let options = Arc::clone(subscriber.app.channels.of(channel));
         let run = Run { number: u32::MAX, generation: 0, first: offset, last: offset };
         let behind = subscriber.outbox.len() + self.publication.cost() > subscriber.outbox.behind_bytes();
-        let conflates = options.overflow == Overflow::KeepLatest && behind && !subscriber.outbox.is_empty();
-        if conflates || options.rate > 0 || subscriber.holds(channel) {
-            conflate_as(subscriber, id.slot, self.key, run, &options, vec![Arc::clone(self.publication)], effects);
-            return;
-        }
-        effects.deliveries += 1;
-        effects.remember_each(self.key, core::slice::from_ref(self.publication), subscriber, &What::Matched);
-        let encoded = encodings.of(subscriber.format, self.publication, Mark::Live, encode);
         // What is dropped here could not be told with its channel, so nothing is.
         let overflow = match options.overflow {
             Overflow::DropOldest => Overflow::Disconnect,
             other => other,
         };
+        let conflates = options.overflow == Overflow::KeepLatest && behind && !subscriber.outbox.is_empty();
+        if conflates || options.rate > 0 || subscriber.holds(channel) {
+            let publications = vec![Arc::clone(self.publication)];
+            conflate_as(subscriber, id.slot, self.key, run, (&options, overflow), publications, effects);
+            return;
+        }
+        effects.deliveries += 1;
+        effects.remember_each(self.key, core::slice::from_ref(self.publication), subscriber, &What::Matched);
+        let encoded = encodings.of(subscriber.format, self.publication, Mark::Live, encode);
         push(subscriber, id.slot, encoded, run, overflow, effects);
     }
 }

@@ -38,7 +38,8 @@ pub(crate) fn conflate(
     effects: &mut Effects,
 ) {
     let run = Run { number: channel.number, generation: channel.generation, first: 0, last: 0 };
-    conflate_as(subscriber, slot, &channel.key, run, &channel.options, publications, effects);
+    let options = (&*channel.options, channel.options.overflow);
+    conflate_as(subscriber, slot, &channel.key, run, options, publications, effects);
 }
 
 /// The same for a channel that need not be on the roster.
@@ -48,12 +49,12 @@ pub(crate) fn conflate_as(
     slot: u32,
     key: &ChannelKey,
     run: Run,
-    options: &ChannelOptions,
+    (options, overflow): (&ChannelOptions, Overflow),
     publications: Vec<Arc<Publication>>,
     effects: &mut Effects,
 ) {
     let conflation = subscriber.conflation.get_or_insert_default();
-    conflation.hold_as(&key.channel, run, options, options.rate);
+    conflation.hold_as(&key.channel, run, (options, overflow), options.rate);
     let mut replaced = Vec::new();
     let traced = subscriber.traced;
     let (first, last) = ends(&publications);

@@ -121,6 +121,26 @@ fn patterns_that_overlap_and_a_subscription_by_name_are_one_delivery() {
     }
 }
 
+/// A loss could not be told with its channel, so the session ends, as without a rate.
+#[test]
+fn what_finds_no_room_for_a_pattern_while_it_waits_for_its_moment_ends_the_session() {
+    let anonymous = Some(vec![Grant::new(ChannelMatch::all(), Operations::ALL)]);
+    let limits = Limits { operations_per_second: 0, outbox_bytes: 16_000, ..Limits::default() };
+    let channels =
+        Channels::new(ChannelOptions { overflow: Overflow::DropOldest, rate: 1, ..ChannelOptions::default() });
+    let app = Arc::new(App { limits, channels, anonymous, ..App::new(AppId::new("app")) });
+    let mut world = World::new(1, FakeDirectory { apps: vec![app.clone()], ..FakeDirectory::default() });
+    let [writer, reader] = [(); 2].map(|()| world.connect(0, &app, NATIVE, None));
+    send(&mut world, reader, &json!({"type": "subscribe", "pattern": "#"}));
+    assert_eq!(got(&mut world, reader), ["welcome", "ok"]);
+    for key in 0..60 {
+        let data = "x".repeat(900);
+        send(&mut world, writer, &json!({"type": "publish", "channel": "a", "key": key.to_string(), "data": data}));
+        world.settle();
+    }
+    assert_eq!(world.disconnect_of(reader).map(|disconnect| disconnect.code), Some(4100));
+}
+
 #[test]
 fn who_publishes_may_exclude_itself_and_who_reads_slowly_meets_the_policy() {
     let (mut world, app) = setup(1);

@@ -132,7 +132,7 @@ mod tests {
     use crate::logs::own_cost;
     use core::time::Duration;
     use switchboard_core::{
-        App, AppId, ChannelName, ChannelOptions, ClientInfo, Epoch, Payload, Publish, ReadFrom, UserId,
+        App, AppId, CacheRequest, ChannelName, ChannelOptions, ClientInfo, Epoch, Payload, Publish, ReadFrom, UserId,
     };
 
     fn after(position: Position, limit: usize, bytes: usize) -> Read {
@@ -246,6 +246,15 @@ mod tests {
         assert_eq!((broker.logs.len(), broker.cached(Time::from_secs(99), &key("c")).is_some()), (1, true));
         // As long as the channel could have kept what it has published.
         [100, 400].into_iter().for_each(|at| broker.handle_timeout(Time::from_secs(at)));
+        assert_eq!((broker.bytes(), broker.logs.len(), broker.poll_timeout()), (0, 0, None));
+        // One that was cleared keeps the channel no longer either.
+        for (now, cache) in [(500, CacheRequest::Keep), (501, CacheRequest::Clear)] {
+            let app = Arc::new(App::new(AppId::new("app")));
+            let publish = Publish { cache, ..Publish::new(Payload::Text("x".into())) };
+            let request = PublishRequest { key: key("c"), app, publish, publisher: None, exclude: None, origin: None };
+            broker.publish(Time::from_secs(now), request);
+        }
+        broker.handle_timeout(Time::from_secs(900));
         assert_eq!((broker.bytes(), broker.logs.len(), broker.poll_timeout()), (0, 0, None));
     }
 

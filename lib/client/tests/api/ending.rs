@@ -2,8 +2,8 @@
 
 use crate::support::{Script, WELCOME};
 use core::time::Duration;
-use switchboard_client::Config;
-use switchboard_client::core::{ConnectFailure, Request, Tokens, Wanted};
+use switchboard_client::core::{ConnectFailure, Output, Request, Tokens, Wanted};
+use switchboard_client::{Config, Ended};
 
 const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -81,6 +81,24 @@ fn attempts_back_off_until_a_connection_lasts() {
         script.core.on_closed(script.now, None, "reset");
         let until = script.core.poll_timeout().unwrap();
         assert!(until.saturating_sub(script.now) <= Duration::from_millis(500));
+    }
+}
+
+#[test]
+fn closing_gives_up_an_attempt_that_is_on_its_way() {
+    for greeting in [false, true] {
+        let mut script = Script::new(Config::default(), Tokens::None);
+        script.core.connect(script.now);
+        if greeting {
+            script.core.on_connected(script.now);
+        }
+        script.outputs();
+        script.core.close(script.now);
+        assert!(matches!(script.outputs()[..], [Output::Abort, Output::Connection(_)]));
+        // What still comes of it is void.
+        script.welcome();
+        assert!(script.says().is_empty() && script.outputs().is_empty() && script.core.poll_timeout().is_none());
+        assert_eq!(script.core.ended(), Some(&Ended::Closed));
     }
 }
 

@@ -52,8 +52,8 @@ anonymous = [{{ match = "*", allow = ["*"] }}]
 # What connections cost beside what waits for them, and what allocators keep: half as much as the goal for an idle one allows, and some for all.
 CONNECTION = 8 * 1024
 FLAT = 32 << 20
-# A reader's own buffer in the system is made small, and so is that of the server's socket, which the system makes for ten segments or more (65 KB each on the
-# loopback): what is sent to it waits in the server.
+# A reader's own buffer in the system is made small, and so are its segments (65 KB each on the loopback otherwise): what the system keeps for the server's socket
+# grows with them. It takes up to 180 KB like this, and the rest waits in the server.
 RECEIVE_BUFFER = 4096
 SEGMENT = 536
 HEALTHY = 20

@@ -46,6 +46,27 @@ test("the server's after_ms is honoured to the letter, and only the application 
   assert.deepEqual(hasty.shown(), ["connecting", "connect"]);
 });
 
+test("a server that always wants to be asked at once is not asked without end", () => {
+  const script = Script.online();
+  const disconnect = (after: number): number => {
+    script.hear({ type: "disconnect", code: 1012, reason: "restart", reconnect: true, after_ms: after });
+    return script.wait();
+  };
+  const waited: number[] = [];
+  for (let number = 0; number < 200; number += 1) {
+    waited.push(disconnect(0));
+    script.welcome();
+  }
+  assert.equal(waited[0], 0, "once it is taken at its word");
+  assert.ok(waited.reduce((sum, wait) => sum + wait) > 200_000, waited.join());
+  // After a connection that lasted, its word counts again.
+  script.pass(10_000);
+  assert.equal(disconnect(300), 300);
+  // And where it says more than the backoff, that is what is waited.
+  script.welcome();
+  assert.equal(disconnect(7_200_000), 3_600_000, "but no longer than an hour");
+});
+
 test("silence is answered by a question, and then by giving the server up", () => {
   const script = Script.online();
   script.pass(29_999);

@@ -341,11 +341,18 @@ export class Core {
     if (next.kind === "end") return this.end(next.ended);
     // It will not come to a connection again.
     if (this.closing !== null) return this.end({ kind: "closed" });
-    const { backoffBase, backoffMax } = this.config;
-    const retryIn =
-      next.kind === "after" ? Math.min(next.wait, AFTER_MAX) : fullJitter(this.random, backoffBase, backoffMax, this.attempt++);
+    const retryIn = this.retryIn(next);
     this.link = { kind: "waiting", until: now + retryIn, demanded: next.kind === "after" };
     this.output.push({ type: "connection", event: { type: "disconnected", cause, retryIn } });
+  }
+
+  private retryIn(next: Exclude<Next, { kind: "end" }>): number {
+    const { backoffBase, backoffMax } = this.config;
+    const attempt = this.attempt++;
+    const wait = next.kind === "after" ? Math.min(next.wait, AFTER_MAX) : 0;
+    // To the letter. But a server that says so again and again is not asked without end.
+    if (next.kind === "after" && attempt === 0) return wait;
+    return Math.max(wait, fullJitter(this.random, backoffBase, backoffMax, attempt));
   }
 
   private sayGoodbye(): void {

@@ -22,7 +22,7 @@ impl Connection {
     }
 
     /// Tells the time. Pings a peer that was silent for `ping_interval` (looked at only here, so up to twice as long), reports it as
-    /// [`Event::Unresponsive`] if nothing comes within `pong_timeout`, and gives up on a peer that does not close within `close_timeout`.
+    /// [`Event::Unresponsive`](super::Event::Unresponsive) if nothing comes within `pong_timeout`, and gives up on a peer that does not close within `close_timeout`.
     ///
     /// A compressor that has lain idle for one to two intervals of pings is given back: the next message begins a new context.
     ///

@@ -254,8 +254,9 @@ function backoff() {
     if (cause !== "by_server") {
       const ceiling = Math.min(BACKOFF.max, BACKOFF.base * 2 ** Math.max(...attempts));
       if (wait > ceiling) throw new Error(`wait ${index + 1} is ${wait} ms, more than ${ceiling} ms`);
-      attempts = attempts.map((attempt) => attempt + 1);
     }
+    // The server may say how long to wait, but that is an attempt too: it cannot have the client come back at once for ever.
+    attempts = attempts.map((attempt) => attempt + 1);
     // Requests have connections of their own.
     if (values.http) continue;
     const [before, next] = [proxy.connections[index], proxy.connections[index + 1]];

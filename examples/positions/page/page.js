@@ -34,7 +34,10 @@ function listen(rate) {
     wake();
   });
   // Nothing is kept for who comes: everybody says once more where they are.
-  subscription.on("join", () => send(true));
+  subscription.on("join", ({ member }) => {
+    others.join(member.user);
+    send(true);
+  });
   subscription.on("leave", ({ member }) => {
     others.leave(member.user);
     wake();

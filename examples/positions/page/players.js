@@ -11,18 +11,27 @@ const SMOOTH_S = 0.07;
 export class Others {
   /** By key: what was heard last, when, and where it is drawn. */
   all = new Map();
+  /** Who is on the field. What waited for a rate may come behind the word that its publisher has left. */
+  present = new Set();
 
   hear(key, place, publisher, now) {
+    if (!this.present.has(publisher)) return;
     const known = this.all.get(key);
     const drawn = known?.drawn ?? { x: place.x, y: place.y };
     this.all.set(key, { ...place, publisher, heardAt: now, drawn, trail: known?.trail ?? [] });
   }
 
+  join(publisher) {
+    this.present.add(publisher);
+  }
+
   leave(publisher) {
+    this.present.delete(publisher);
     for (const [key, player] of this.all) if (player.publisher === publisher) this.all.delete(key);
   }
 
   keepOnly(publishers) {
+    this.present = publishers;
     for (const [key, { publisher }] of this.all) if (!publishers.has(publisher)) this.all.delete(key);
   }
 

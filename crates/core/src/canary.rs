@@ -76,11 +76,21 @@ pub enum Canary {
     OwnEventComesBack,
     /// All users have the same own channel.
     OneForAllUsers,
+    /// A pattern shows what its subscriber has no right to.
+    PatternShowsAll,
+    /// What two patterns of a subscriber stand for comes twice.
+    PatternTwice,
+    /// Sessions go on although what their patterns show was lost on its way between shards.
+    PatternLossUntold,
+    /// What waits for a pattern goes out when the pattern, or the right to the channel, has ended.
+    PatternOutlived,
+    /// What waits for a pattern comes behind the answer to a subscription by name.
+    PatternBehindAnswer,
 }
 
 impl Canary {
     /// All of them.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 40] = [
         Self::ReadBeforeRegistering,
         Self::BehindForever,
         Self::LeaveLost,
@@ -116,6 +126,11 @@ impl Canary {
         Self::PollJumps,
         Self::OwnEventComesBack,
         Self::OneForAllUsers,
+        Self::PatternShowsAll,
+        Self::PatternTwice,
+        Self::PatternLossUntold,
+        Self::PatternOutlived,
+        Self::PatternBehindAnswer,
     ];
 }
 

@@ -31,6 +31,7 @@ struct Lane {
     waiting: HashMap<Option<Arc<str>>, Waiting, foldhash::fast::RandomState>,
     /// The present round, in order.
     sending: VecDeque<Waiting>,
+    arrivals: u64,
     /// Which of all rounds the present one is, or the last was.
     round: u64,
     /// What was lost on the way here behind what waits, in order. It is told once all before it has gone.
@@ -45,6 +46,8 @@ struct Lane {
 struct Waiting {
     publication: Arc<Publication>,
     replaced: u32,
+    /// Which of the lane's it is, which is the order of offsets too, and of epochs: a channel that is shown by a pattern may begin a new one.
+    arrival: u64,
 }
 
 /// What is due.
@@ -94,6 +97,7 @@ impl Conflation {
             by: options.conflate_by,
             waiting: HashMap::default(),
             sending: VecDeque::new(),
+            arrivals: 0,
             round: 0,
             gaps: VecDeque::new(),
             interval,
@@ -109,7 +113,8 @@ impl Conflation {
             ConflateBy::Channel => None,
         };
         self.bytes += publication.cost();
-        let new = Waiting { publication, replaced: 0 };
+        lane.arrivals += 1;
+        let new = Waiting { publication, replaced: 0, arrival: lane.arrivals };
         let old = lane.waiting.insert(key.clone(), new)?;
         self.bytes -= old.publication.cost();
         if let Some(new) = lane.waiting.get_mut(&key) {
@@ -238,23 +243,22 @@ impl Lane {
     fn begin_round(&mut self) {
         if self.sending.is_empty() {
             self.sending.extend(self.waiting.drain().map(|(_, waiting)| waiting));
-            let by_offset = |waiting: &Waiting| waiting.publication.position.offset;
-            self.sending.make_contiguous().sort_unstable_by_key(by_offset);
+            self.sending.make_contiguous().sort_unstable_by_key(|waiting| waiting.arrival);
         }
     }
 
     /// Takes the oldest, without beginning a round: the rest of one would go out before its moment.
     fn take_oldest(&mut self) -> Option<Due> {
         if self.sending.is_empty() {
-            let by_offset = |(_, waiting): &(&Option<Arc<str>>, &Waiting)| waiting.publication.position.offset;
-            let key = self.waiting.iter().min_by_key(by_offset)?.0.clone();
+            let by_arrival = |(_, waiting): &(&Option<Arc<str>>, &Waiting)| waiting.arrival;
+            let key = self.waiting.iter().min_by_key(by_arrival)?.0.clone();
             self.sending.extend(self.waiting.remove(&key));
         }
         self.take()
     }
 
     fn take(&mut self) -> Option<Due> {
-        let Waiting { publication, replaced } = self.sending.pop_front()?;
+        let Waiting { publication, replaced, .. } = self.sending.pop_front()?;
         if self.sending.is_empty() && self.sending.capacity() > 16 {
             self.sending = VecDeque::new();
         }
@@ -370,6 +374,15 @@ mod tests {
             seen.push(next_offset(&mut prices));
         }
         assert_eq!(seen, [1, 9, 3, 4]);
+    }
+
+    #[test]
+    fn what_a_channel_had_before_it_began_anew_goes_out_first() {
+        let mut prices = conflation(ConflateBy::Key, 0);
+        prices.push(publication(3, Some("a")));
+        let position = Position { epoch: Epoch(2), offset: 1 };
+        prices.push(Arc::new(Publication { position, ..(*publication(1, Some("b"))).clone() }));
+        assert_eq!([(); 2].map(|()| next_offset(&mut prices)), [3, 1]);
     }
 
     #[test]

@@ -35,6 +35,9 @@ pub(crate) struct Run {
 }
 
 impl Run {
+    /// In place of a channel's number: it comes by a pattern, and its channel need not be on the roster.
+    pub(crate) const OF_PATTERNS: u32 = u32::MAX;
+
     /// Whether both are runs of the same channel.
     pub(crate) fn is_of(&self, other: &Self) -> bool {
         self.number == other.number && self.generation == other.generation

@@ -18,6 +18,7 @@ use slab::Slab;
 use smallvec::SmallVec;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use switchboard_core::canary::{Canary, is_planted};
 use switchboard_core::{
     AppId, ChannelPattern, Encode, Identity, Mark, OpId, Outcome, Overflow, Publication, Time, What,
 };
@@ -155,6 +156,9 @@ impl<B: Broker + History> Shard<B> {
 
     /// Deliveries to this shard's watchers found no room on the way: they cannot resume, so their sessions end.
     pub(crate) fn lose_watchers(&mut self) {
+        if is_planted(Canary::PatternLossUntold) {
+            return;
+        }
         for (slot, subscriber) in &mut self.subscribers {
             if !subscriber.patterns().is_empty() && !subscriber.lost {
                 lose(subscriber, u32::try_from(slot).unwrap_or(u32::MAX), &mut self.effects);
@@ -162,8 +166,9 @@ impl<B: Broker + History> Shard<B> {
         }
     }
 
-    /// Gives what has come to whoever watches and may see it.
-    pub(crate) fn deliver_to_watchers(&mut self, now: Time, encode: &mut dyn Encode) {
+    /// Gives what has come to whoever watches and may see it. A turn's end does it; before a subscription by name is answered it is done too, so that
+    /// nothing older comes behind the answer.
+    pub fn deliver_to_watchers(&mut self, now: Time, encode: &mut dyn Encode) {
         let mut encodings = Encodings::default();
         let mut visited: Vec<SubscriberId> = Vec::new();
         while let Some((key, publication)) = self.watchers.pending.pop_front() {
@@ -174,7 +179,9 @@ impl<B: Broker + History> Shard<B> {
             trie.find(&key.channel, |id| visited.push(*id));
             // Several patterns of one subscriber are one delivery.
             visited.sort_unstable_by_key(|id| id.slot);
-            visited.dedup();
+            if !is_planted(Canary::PatternTwice) {
+                visited.dedup();
+            }
             for id in &visited {
                 let delivery = Delivery { now, key: &key, publication: &publication, exact };
                 delivery.give(*id, &mut self.subscribers, encode, &mut encodings, &mut self.effects);
@@ -206,21 +213,21 @@ impl Delivery<'_> {
         }
         let offset = self.publication.position.offset;
         // Who subscribes to the channel by name gets it that way, from where that began.
-        if let Some(number) = self.exact
-            && subscriber.subscription(number).is_some_and(|subscription| subscription.began < offset)
-        {
+        let began =
+            self.exact.and_then(|number| subscriber.subscription(number)).map(|subscription| subscription.began);
+        if began.is_some_and(|began| began < offset) {
             return;
         }
         let channel = &self.key.channel;
         let may = subscriber.app.shows(subscriber.identity.as_deref(), self.now, channel);
         let excluded = self.publication.exclude == Some(subscriber.session);
-        if !may || excluded {
+        if !(may || is_planted(Canary::PatternShowsAll)) || excluded {
             let what = if may { What::Excluded } else { What::Denied };
             effects.remember_each(self.key, core::slice::from_ref(self.publication), subscriber, &what);
             return;
         }
         let options = Arc::clone(subscriber.app.channels.of(channel));
-        let run = Run { number: u32::MAX, generation: 0, first: offset, last: offset };
+        let run = Run { number: Run::OF_PATTERNS, generation: 0, first: offset, last: offset };
         let behind = subscriber.outbox.len() + self.publication.cost() > subscriber.outbox.behind_bytes();
         // What is dropped here could not be told with its channel, so nothing is.
         let overflow = match options.overflow {
@@ -228,7 +235,9 @@ impl Delivery<'_> {
             other => other,
         };
         let conflates = options.overflow == Overflow::KeepLatest && behind && !subscriber.outbox.is_empty();
-        if conflates || options.rate > 0 || subscriber.holds(channel) {
+        let waits = conflates || options.rate > 0 || subscriber.holds(channel);
+        // What is older than a subscription by name must not wait among what comes by that.
+        if waits && began.is_none() {
             let publications = vec![Arc::clone(self.publication)];
             conflate_as(subscriber, id.slot, self.key, run, (&options, overflow), publications, effects);
             return;

@@ -12,6 +12,7 @@ use crate::shard::Shard;
 use crate::subscriber::Subscriber;
 use bytes::BytesMut;
 use std::sync::Arc;
+use switchboard_core::canary::{Canary, is_planted};
 use switchboard_core::{
     ChannelName, ChannelOptions, Encode, Encoded, Event, Mark, Overflow, Publication, Time, What, WireFormat,
 };
@@ -180,6 +181,10 @@ impl<B: Broker + History> Shard<B> {
                         continue;
                     }
                 };
+                let is_for_pattern = due.run.number == Run::OF_PATTERNS;
+                if is_for_pattern && !shows(subscriber, &due.publication.channel, now) {
+                    continue;
+                }
                 let encoded = encodings.of(subscriber.format, &due.publication, due.mark, encode);
                 self.effects.deliveries += 1;
                 if subscriber.traced {
@@ -230,6 +235,15 @@ impl<B: Broker + History> Shard<B> {
         };
         self.effects.conflating.iter().any(waits)
     }
+}
+
+/// Whether what waits for a pattern may still go out: the pattern may have been left meanwhile, and the right to the channel may have ended.
+fn shows(subscriber: &Subscriber, channel: &ChannelName, now: Time) -> bool {
+    if is_planted(Canary::PatternOutlived) {
+        return true;
+    }
+    subscriber.patterns().iter().any(|pattern| pattern.matches(channel))
+        && subscriber.app.shows(subscriber.identity.as_deref(), now, channel)
 }
 
 pub(crate) fn is_behind(subscriber: &Subscriber) -> bool {

@@ -63,6 +63,12 @@ impl<B: Broker + History> Shard<B> {
                 member: request.member,
                 replay,
             });
+            if !is_planted(Canary::PatternBehindAnswer)
+                && let Some(conflation) = &mut subscriber.conflation
+            {
+                // What waits for a pattern has neither this subscription's rate nor its policy, and would come among what is newer.
+                conflation.forget(&key.channel);
+            }
             if let Some(local) = self.roster.channels.get(channel as usize) {
                 let rate = [local.options.rate, request.rate].into_iter().filter(|rate| *rate > 0).min().unwrap_or(0);
                 if rate > 0 {

@@ -431,6 +431,10 @@ impl<B: Broker + History> Sessions<B> {
             match caller {
                 Caller::External(ticket) => self.external.push_back((ticket, outcome)),
                 Caller::Subscriber(id) => {
+                    if matches!(outcome, Outcome::Subscribed { .. }) {
+                        // What its patterns show of the channel from before that comes before the answer.
+                        self.shard.deliver_to_watchers(now, &mut self.encoder);
+                    }
                     let Some(mut session) = self.take(id) else { continue };
                     session.pending = session.pending.saturating_sub(1);
                     session.held &= session.pending > 0;

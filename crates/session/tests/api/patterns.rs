@@ -141,6 +141,60 @@ fn what_finds_no_room_for_a_pattern_while_it_waits_for_its_moment_ends_the_sessi
     assert_eq!(world.disconnect_of(reader).map(|disconnect| disconnect.code), Some(4100));
 }
 
+/// One delivery of a key in a second, so that what follows waits.
+fn setup_with_a_rate() -> (World, [ClientId; 2]) {
+    let anonymous = Some(vec![Grant::new(ChannelMatch::all(), Operations::ALL)]);
+    let limits = Limits { operations_per_second: 0, ..Limits::default() };
+    let channels = Channels::new(ChannelOptions { rate: 1, ..ChannelOptions::default() });
+    let app = Arc::new(App { limits, channels, anonymous, ..App::new(AppId::new("app")) });
+    let tokens = HashMap::from([((app.id.clone(), "NONE".to_owned()), identity("ann", &[], None))]);
+    let directory = FakeDirectory { apps: vec![app.clone()], tokens, ..FakeDirectory::default() };
+    let mut world = World::new(1, directory);
+    let [writer, reader] = [(); 2].map(|()| world.connect(0, &app, NATIVE, None));
+    send(&mut world, reader, &json!({"type": "subscribe", "pattern": "#"}));
+    assert_eq!(got(&mut world, reader), ["welcome", "ok"]);
+    for _ in 0..2 {
+        publish(&mut world, writer, "a");
+        world.settle();
+    }
+    assert_eq!(got(&mut world, reader), ["a@1"]);
+    (world, [writer, reader])
+}
+
+#[test]
+fn what_waits_for_its_moment_is_not_shown_once_the_pattern_or_the_right_has_ended() {
+    for request in [json!({"type": "unsubscribe", "pattern": "#"}), json!({"type": "authenticate", "token": "NONE"})] {
+        let (mut world, [_, reader]) = setup_with_a_rate();
+        send(&mut world, reader, &request);
+        assert_eq!(got(&mut world, reader), ["ok"], "{request}");
+        world.pass(Duration::from_secs(3));
+        assert_eq!(got(&mut world, reader), [""; 0], "{request}");
+    }
+}
+
+#[test]
+fn what_waits_for_its_moment_is_not_shown_among_what_comes_by_name() {
+    let (mut world, [writer, reader]) = setup_with_a_rate();
+    send(&mut world, reader, &json!({"type": "subscribe", "channel": "a"}));
+    assert_eq!(got(&mut world, reader), ["ok"]);
+    world.pass(Duration::from_secs(3));
+    assert_eq!(got(&mut world, reader), [""; 0]);
+    publish(&mut world, writer, "a");
+    assert_eq!(got(&mut world, reader), ["a@3"]);
+}
+
+#[test]
+fn what_a_pattern_shows_from_before_a_subscription_by_name_comes_before_its_answer() {
+    let (mut world, app) = setup(1);
+    let [writer, reader] = [(); 2].map(|()| connect(&mut world, 0, &app, &["*"]));
+    send(&mut world, reader, &json!({"type": "subscribe", "pattern": "#"}));
+    assert_eq!(got(&mut world, reader), ["welcome", "ok"]);
+    publish(&mut world, writer, "a");
+    send(&mut world, reader, &json!({"type": "subscribe", "channel": "a"}));
+    publish(&mut world, writer, "a");
+    assert_eq!(got(&mut world, reader), ["a@1", "ok", "a@2"]);
+}
+
 #[test]
 fn who_publishes_may_exclude_itself_and_who_reads_slowly_meets_the_policy() {
     let (mut world, app) = setup(1);

@@ -3,7 +3,7 @@
 use crate::Violation;
 use crate::conversation::Wanted;
 use crate::pipe::{BINARY, CLOSE, TEXT, frame};
-use crate::plan::{Action, Form, OWN, Step};
+use crate::plan::{Action, Form, OWN, PATTERNS, Step};
 use crate::rights::{Token, user};
 use crate::subscription::Wish;
 use crate::truth::{Place, Truth};
@@ -86,6 +86,8 @@ impl World<'_> {
                 conversation.subscribe(now, &setup.channel(*channel), *resume, wish)
             }
             Action::Unsubscribe { pick } => conversation.unsubscribe(now, *pick),
+            Action::Watch { pattern } => PATTERNS.get(*pattern).and_then(|raw| conversation.watch(now, raw)),
+            Action::Unwatch { pick } => conversation.unwatch(now, *pick),
             Action::Presence { channel } => Some(conversation.presence(now, &setup.channel(*channel))),
             Action::History { channel, from, limit } => {
                 Some(conversation.history(now, &setup.channel(*channel), *from, *limit))

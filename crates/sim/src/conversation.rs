@@ -5,11 +5,13 @@
 mod answers;
 
 use crate::Violation;
+use crate::found::FOREVER;
 use crate::message::{Code, Message, Origin};
 use crate::plan::{OWN, Reading};
 use crate::rights::Rights;
 use crate::subscription::{Came, Phase, Subscription, Wish};
 use crate::truth::{Place, Truth};
+use crate::watching::Watching;
 use crate::world::Seen;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,6 +43,8 @@ pub(crate) struct Conversation {
     /// Requests without an id, each of which may be refused once.
     nameless: u64,
     pub(crate) subscriptions: BTreeMap<String, Subscription>,
+    /// Its patterns.
+    watching: Watching,
     /// Positions of channels that it no longer subscribes to.
     pub(crate) left: BTreeMap<String, Position>,
     welcomed: bool,
@@ -89,6 +93,8 @@ pub(crate) struct Wanted {
 enum Request {
     Subscribe { channel: String, since: Option<Position> },
     Unsubscribe { channel: String },
+    Watch { pattern: String },
+    Unwatch { pattern: String },
     Publish { channel: String, wanted: Wanted },
     Signal { channel: String, number: u64 },
     Presence { channel: String },
@@ -126,6 +132,7 @@ impl Conversation {
             pending: BTreeMap::new(),
             nameless: 0,
             subscriptions: BTreeMap::new(),
+            watching: Watching::default(),
             left,
             welcomed: false,
             durable,
@@ -166,7 +173,21 @@ impl Conversation {
         let (channel, subscription) = live.collect::<Vec<_>>().into_iter().nth(pick)?;
         subscription.phase = Phase::Leaving;
         let channel = channel.clone();
+        // From some moment on it comes by the patterns that stand for it.
+        self.watching.unname(FOREVER, &channel, subscription.position());
         Some(self.ask(now, json!({"type": "unsubscribe", "channel": channel}), Request::Unsubscribe { channel }))
+    }
+
+    /// `None` if it has this pattern already.
+    pub(crate) fn watch(&mut self, now: Time, pattern: &str) -> Option<Vec<u8>> {
+        self.watching.ask(pattern)?;
+        let message = json!({"type": "subscribe", "pattern": pattern});
+        Some(self.ask(now, message, Request::Watch { pattern: pattern.to_owned() }))
+    }
+
+    pub(crate) fn unwatch(&mut self, now: Time, pick: usize) -> Option<Vec<u8>> {
+        let pattern = self.watching.leave(pick)?;
+        Some(self.ask(now, json!({"type": "unsubscribe", "pattern": pattern}), Request::Unwatch { pattern }))
     }
 
     /// A publication; `message` is complete but for its id. Without an id nobody answers it unless it is refused.
@@ -299,9 +320,6 @@ impl Conversation {
                 let number = payload.or_else(|| crate::truth::number_in(message.data?.get().as_bytes()));
                 let channel = message.channel.unwrap_or_default();
                 let place = self.place(channel);
-                let Some(subscription) = self.subscriptions.get_mut(channel) else {
-                    return violation("client: a message of a channel that it does not subscribe to");
-                };
                 self.seen.messages += 1;
                 let came = Came {
                     offset: message.offset.unwrap_or_default(),
@@ -311,7 +329,18 @@ impl Conversation {
                 };
                 self.seen.conflated += u64::from(came.conflated > 0);
                 self.seen.cached += u64::from(came.cached);
-                subscription.receive(truth, &place, self.name, came)
+                if self.comes_by_pattern(channel, came) {
+                    self.seen.shown += 1;
+                    if let Some(leaving) = self.subscriptions.get_mut(channel) {
+                        leaving.go_on_behind(came.offset);
+                    }
+                    let rights = self.rights.last().copied().unwrap_or(Rights::Nothing);
+                    return self.watching.receive(truth, (&place, self.name), (&self.app, rights), came);
+                }
+                match self.subscriptions.get_mut(channel) {
+                    Some(subscription) => subscription.receive(truth, &place, self.name, came),
+                    None => violation("client: a message of a channel that it does not subscribe to"),
+                }
             }
             "ok" | "pong" | "error" => self.handle_answer(now, truth, message),
             "gap" | "caught_up" | "join" | "leave" => self.handle_event(truth, message),
@@ -329,6 +358,7 @@ impl Conversation {
                 let Some(subscription) = self.subscriptions.remove(channel) else {
                     return violation("client: unsubscribed from what it does not subscribe to");
                 };
+                self.watching.unname(now, channel, subscription.position());
                 if subscription.phase != Phase::Asked {
                     self.left.insert(channel.to_owned(), subscription.position());
                 }
@@ -344,6 +374,18 @@ impl Conversation {
             "token_expiring" | "ping" => Ok(()),
             _ => violation("client: an unknown message"),
         }
+    }
+
+    /// What is subscribed to by name comes by that, from where it began and until its end.
+    fn comes_by_pattern(&self, channel: &str, came: Came) -> bool {
+        let rights = self.rights.last().copied().unwrap_or(Rights::Nothing);
+        let is_named = self.subscriptions.get(channel).is_some_and(|subscription| match subscription.phase {
+            Phase::Asked => false,
+            Phase::Live => true,
+            // No pattern shows what was kept or missed.
+            Phase::Leaving => came.cached || subscription.is_missed(came.offset),
+        });
+        !is_named && self.watching.may_show(channel, rights)
     }
 
     fn handle_event(&mut self, truth: &Truth, message: &Message<'_>) -> Checked {
@@ -396,7 +438,9 @@ impl Conversation {
                 .check_quiet(truth, &self.place(channel), self.name)
                 .map_err(|violation| violation.about(&format!("{} on {channel}", self.name)))?;
         }
-        Ok(())
+        let rights = self.rights.last().copied().unwrap_or(Rights::Nothing);
+        let is_named = |channel: &str| self.subscriptions.contains_key(channel);
+        self.watching.check_quiet(truth, self.name, (&self.app, rights), is_named)
     }
 
     pub(crate) fn place(&self, channel: &str) -> Place {

@@ -2,7 +2,7 @@
 
 use crate::listening::Look;
 use crate::pipe::Latency;
-use crate::plan::{Action, DiskFault, End, Form, OWN, Plan, Reading, SIGNED, Setup, Speech, Step};
+use crate::plan::{Action, DiskFault, End, Form, OWN, PATTERNS, Plan, Reading, SIGNED, Setup, Speech, Step};
 use crate::rights::{Rights, Token};
 use core::time::Duration;
 use std::sync::Arc;
@@ -83,8 +83,11 @@ impl Setup {
     /// A channel's name; behind all others comes the own channel of each user.
     pub(crate) fn channel(&self, number: usize) -> String {
         match number.checked_sub(self.channels) {
-            None if number < self.channels / 2 => format!("a:{number}"),
-            None => format!("b:{number}"),
+            None => {
+                let namespace = if number < self.channels / 2 { "a" } else { "b" };
+                let level = if number % 2 == 1 { "/t" } else { "" };
+                format!("{namespace}:{number}{level}")
+            }
             Some(signed) => (*SIGNED.get(signed).unwrap_or(&OWN)).to_owned(),
         }
     }
@@ -124,7 +127,9 @@ fn draw_app(name: &str, rng: &mut Rng) -> App {
         vacated_grace: Duration::from_secs(pick(rng, &[0, 1, 5])),
         ..Notices::default()
     };
-    App { limits, channels, anonymous, notices, ..App::new(AppId::new(name)) }
+    // As the server has it where Pusher's protocol is spoken.
+    let protected = vec!["private-".into(), "presence-".into()];
+    App { limits, channels, anonymous, protected, notices, ..App::new(AppId::new(name)) }
 }
 
 fn draw_options(rng: &mut Rng) -> ChannelOptions {
@@ -149,13 +154,13 @@ fn draw_options(rng: &mut Rng) -> ChannelOptions {
 #[derive(Debug)]
 struct Weights([usize; KINDS]);
 
-const KINDS: usize = 20;
+const KINDS: usize = 21;
 
 impl Weights {
     fn draw(rng: &mut Rng) -> Self {
         //             conn sub unsub publ pres hist auth nons ping stall read leave cut vanish submit disk
-        let mut weights = [14, 20, 6, 40, 4, 6, 3, 1, 1, 5, 7, 2, 5, 2, 6, 1, 1, 4, 3, 1];
-        //                                              race signal to-user control
+        let mut weights = [14, 20, 6, 40, 4, 6, 3, 1, 1, 5, 7, 2, 5, 2, 6, 1, 1, 4, 3, 1, 6];
+        //                                              race signal to-user control pattern
         for weight in weights.iter_mut().skip(2) {
             match rng.below(5) {
                 0 => *weight = 0,
@@ -244,6 +249,8 @@ fn draw_step(rng: &mut Rng, setup: &Setup, weights: &Weights, pace: u64) -> Step
             by_user: rng.one_in(2),
             channel: (!rng.one_in(3)).then_some(channel),
         },
+        20 if rng.one_in(3) => Action::Unwatch { pick: rng.below(2) },
+        20 => Action::Watch { pattern: rng.below(PATTERNS.len()) },
         _ if rng.one_in(4) => Action::Disk(match rng.below(6) {
             0 => DiskFault::Full { room: rng.below(3_000) },
             1 => DiskFault::Write,

@@ -34,12 +34,13 @@ mod storage;
 mod subscription;
 mod trace;
 mod truth;
+mod watching;
 mod why;
 mod world;
 
 pub use kept::{Kept, kept};
 pub use listening::Look;
-pub use plan::{Action, DiskFault, End, Form, Plan, Reading, SIGNED, Setup, Speech, Step};
+pub use plan::{Action, DiskFault, End, Form, PATTERNS, Plan, Reading, SIGNED, Setup, Speech, Step};
 pub use shrink::{Shrunk, shrink};
 pub use world::{Report, Seen, simulate};
 

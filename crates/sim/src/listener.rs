@@ -41,6 +41,11 @@ impl Listener {
         self.last.map(|last| (self.place.1, last))
     }
 
+    /// The first may be the value that the channel keeps for those who come, which tells nothing of where they are: who came back may have published it.
+    pub(crate) fn may_be_kept(&self) -> bool {
+        self.caches && !self.heard
+    }
+
     pub(crate) fn receive(&mut self, truth: &Truth, payload: &[u8]) -> Checked {
         let number = number_in(payload);
         let Some((place, position)) = number.and_then(|number| truth.place_of(number)) else {
@@ -51,11 +56,10 @@ impl Listener {
             return violation("raw: a message of another channel");
         }
         let record = truth.at(place, epoch, offset);
-        if record.is_some_and(|record| record.exclude == Some(self.name)) {
+        let may_be_cached = self.may_be_kept();
+        if record.is_some_and(|record| record.exclude == Some(self.name)) && !may_be_cached {
             return violation("raw: a message from which it is excluded");
         }
-        // The first may be the value that the channel keeps for those who come, which tells nothing of where they are.
-        let may_be_cached = self.caches && !self.heard;
         if let Some((before, last)) = self.last
             && before == epoch
         {

@@ -29,7 +29,7 @@ pub struct Setup {
     pub shards: u16,
     /// Applications; the channels of both have the same names.
     pub apps: Vec<Arc<App>>,
-    /// Channels of each application that are named `a:…` (the first half) or `b:…`. Behind them come those of [`SIGNED`].
+    /// Channels of each application that are named `a:…` (the first half) or `b:…`, each second one with a level more. Behind them come those of [`SIGNED`].
     pub channels: usize,
     /// Clients, one connection each at a time.
     pub clients: usize,
@@ -99,6 +99,16 @@ pub enum Action {
     },
     /// Unsubscribe from the `pick`th of its channels.
     Unsubscribe {
+        /// Which.
+        pick: usize,
+    },
+    /// Subscribe to a pattern.
+    Watch {
+        /// Which of [`PATTERNS`].
+        pattern: usize,
+    },
+    /// Unsubscribe from the `pick`th of its patterns.
+    Unwatch {
         /// Which.
         pick: usize,
     },
@@ -317,6 +327,9 @@ pub(crate) const BEGIN: Time = Time::from_millis(1_700_000_000_000);
 
 /// Names of users. Each client is always the same one; several clients are one user.
 pub(crate) const USERS: usize = 5;
+
+/// What clients watch: channels of one level and of two, all, and what stands for one.
+pub const PATTERNS: [&str; 5] = ["+", "#", "+/t", "a:1/#", "b:3/+"];
 
 /// Channels of which Pusher's clients want a signature, behind the others.
 pub const SIGNED: [&str; 2] = ["private-p", "presence-p"];

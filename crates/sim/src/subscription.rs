@@ -176,6 +176,18 @@ impl Subscription {
         self.begin(position, None);
     }
 
+    /// Whether a replay that is not at its end may bring this.
+    pub(crate) fn is_missed(&self, offset: u64) -> bool {
+        self.replay_until.is_some_and(|until| offset <= until)
+    }
+
+    /// Its end is asked for, and whether a message was by it or by a pattern cannot be told: what comes by it later comes behind that.
+    pub(crate) fn go_on_behind(&mut self, offset: u64) {
+        if self.phase == Phase::Leaving {
+            self.last = self.last.max(offset);
+        }
+    }
+
     /// The channel's cached value may come later.
     pub(crate) fn may_lack_cached(&mut self) {
         self.must_come = None;

@@ -73,6 +73,8 @@ pub struct Seen {
     pub polls: u64,
     /// Streams of events and lines that began.
     pub streams: u64,
+    /// Messages that came by a pattern.
+    pub shown: u64,
 }
 
 impl Seen {
@@ -95,6 +97,7 @@ impl Seen {
         self.notices += other.notices;
         self.polls += other.polls;
         self.streams += other.streams;
+        self.shown += other.shown;
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Owns the rights under which something was asked. Knows nothing of what comes unasked.
 
-use super::{Asked, Checked, Conversation, News, Request, Wanted, violation};
+use super::{Asked, Checked, Conversation, News, Position, Request, Wanted, violation};
+use crate::Violation;
 use crate::message::{Code, Message};
 use crate::plan::{OWN, Reading};
 use crate::promises::{Begins, check_duplicate, check_history, options_of};
@@ -67,7 +68,16 @@ impl Conversation {
                 let Some(subscription) = self.subscriptions.remove(&channel) else {
                     return violation("client: unsubscribed twice");
                 };
+                self.watching.unname(now, &channel, subscription.position());
                 self.left.insert(channel, subscription.position());
+                Ok(())
+            }
+            Request::Watch { pattern } if self.rights.get(asked.authentications) == Some(&Rights::Nothing) => {
+                Err(Violation::new("rights: a pattern for nobody", pattern))
+            }
+            Request::Watch { pattern } => self.watching.begin(now, &pattern),
+            Request::Unwatch { pattern } => {
+                self.watching.end(&pattern);
                 Ok(())
             }
             Request::Publish { channel, wanted: Wanted { number, if_position, once, .. } } => {
@@ -117,6 +127,7 @@ impl Conversation {
                 self.users.push(Some(user));
                 self.named.push(true);
                 self.rights.push(rights);
+                self.watching.change_rights(now);
                 self.expires = expired;
                 Ok(())
             }
@@ -134,7 +145,8 @@ impl Conversation {
             "unauthenticated" => self.rights.get(asked.authentications) == Some(&Rights::Nothing),
             "unknown_type" | "bad_request" | "bad_channel" => matches!(asked.what, Request::Nonsense),
             "limit_exceeded" => {
-                matches!(asked.what, Request::Subscribe { .. }) && self.subscriptions.len() > self.app.limits.channels
+                matches!(asked.what, Request::Subscribe { .. } | Request::Watch { .. })
+                    && self.subscriptions.len() + self.watching.len() > self.app.limits.channels
             }
             "history_lost" => match asked.what {
                 // Before a position, less is kept, but it is not lost.
@@ -180,7 +192,13 @@ impl Conversation {
                 self.users.extend(self.users.last().cloned());
                 self.named.extend(self.named.last().copied());
             }
-            Request::Subscribe { channel, .. } => _ = self.subscriptions.remove(&channel),
+            Request::Subscribe { channel, .. } => {
+                self.subscriptions.remove(&channel);
+                // It may have begun before it was refused.
+                self.watching.unname(now, &channel, Position::default());
+            }
+            Request::Watch { pattern } => self.watching.end(&pattern),
+            Request::Unwatch { pattern } => self.watching.stay(&pattern),
             Request::Unsubscribe { channel } => {
                 if let Some(subscription) = self.subscriptions.get_mut(&channel)
                     && subscription.phase == Phase::Leaving

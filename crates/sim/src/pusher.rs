@@ -220,6 +220,10 @@ impl Channels {
             (_, Some(401 | 403 | 429 | 503)) => {}
             // The end of the one before, which it took for the end of this one, may have come between them: then this one is there already.
             (ChannelPhase::Asked, Some(400)) if self.left.contains(channel) => {}
+            // And its success, taken for this one's, may have come first: it goes on.
+            (ChannelPhase::Live, Some(400)) if self.left.contains(channel) => {
+                self.subscriptions.insert(channel.to_owned(), known);
+            }
             _ => return violation("pusher: refused for no known reason"),
         }
         Ok(())

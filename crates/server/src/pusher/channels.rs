@@ -13,8 +13,6 @@ use std::sync::Arc;
 use switchboard_core::{App, ChannelName, Command, Occupancy, Outcome};
 use switchboard_dialects::pusher::{Kind, to_pusher};
 
-/// A question has no body, or none that counts.
-const BODY_BYTES: usize = 4 * 1024;
 /// Channels that the hub is asked for at a time.
 const PAGE: usize = 1_000;
 /// Channels of one answer.
@@ -76,9 +74,7 @@ pub(super) async fn channels(
     Path(app_id): Path<String>,
     request: Request,
 ) -> Result<Response, PusherError> {
-    let (head, body) = request.into_parts();
-    let signed = Signed::check(&state, &app_id, &head)?;
-    signed.body(&state, body, BODY_BYTES).await?;
+    let signed = Signed::ask(&state, &app_id, request).await?;
     let prefix = signed.parameter("filter_by_prefix").unwrap_or_default();
     let attributes = Attributes::parse(signed.parameter("info"))?;
     attributes.check(prefix.starts_with("presence-"), "\"filter_by_prefix\" does not begin with presence-")?;
@@ -116,9 +112,7 @@ pub(super) async fn channel(
     Path((app_id, name)): Path<(String, String)>,
     request: Request,
 ) -> Result<Response, PusherError> {
-    let (head, body) = request.into_parts();
-    let signed = Signed::check(&state, &app_id, &head)?;
-    signed.body(&state, body, BODY_BYTES).await?;
+    let signed = Signed::ask(&state, &app_id, request).await?;
     let channel = names::channel(&name)?;
     let attributes = Attributes::parse(signed.parameter("info"))?;
     attributes.check(Kind::of(channel.as_str()).presence, "this is none")?;
@@ -134,9 +128,7 @@ pub(super) async fn users(
     Path((app_id, name)): Path<(String, String)>,
     request: Request,
 ) -> Result<Response, PusherError> {
-    let (head, body) = request.into_parts();
-    let signed = Signed::check(&state, &app_id, &head)?;
-    signed.body(&state, body, BODY_BYTES).await?;
+    let signed = Signed::ask(&state, &app_id, request).await?;
     let channel = names::channel(&name)?;
     if !Kind::of(channel.as_str()).presence {
         return Err(PusherError::bad_request("only presence channels know their users"));

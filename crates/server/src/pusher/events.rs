@@ -53,11 +53,10 @@ pub(super) async fn events(
     Path(app_id): Path<String>,
     request: Request,
 ) -> Result<Response, PusherError> {
-    let (head, body) = request.into_parts();
-    let signed = Signed::check(&state, &app_id, &head)?;
-    let data_max = signed.app.app.limits.message_bytes;
     let names = CHANNELS_MAX * (pusher::NAME_BYTES_MAX + 3);
-    let body = signed.body(&state, body, escaped(data_max) + ENVELOPE_BYTES + names).await?;
+    let bytes_max = |data_max| escaped(data_max) + ENVELOPE_BYTES + names;
+    let (signed, body) = Signed::read(&state, &app_id, request, bytes_max).await?;
+    let data_max = signed.data_max();
     let body: EventBody<'_> = parse(&body)?;
     let named = match (&body.channel, &body.channels) {
         (None, Some(channels)) => channels.as_slice(),
@@ -89,10 +88,9 @@ pub(super) async fn batch_events(
     Path(app_id): Path<String>,
     request: Request,
 ) -> Result<Response, PusherError> {
-    let (head, body) = request.into_parts();
-    let signed = Signed::check(&state, &app_id, &head)?;
-    let data_max = signed.app.app.limits.message_bytes;
-    let body = signed.body(&state, body, BATCH_MAX * (escaped(data_max) + ENVELOPE_BYTES)).await?;
+    let bytes_max = |data_max| BATCH_MAX * (escaped(data_max) + ENVELOPE_BYTES);
+    let (signed, body) = Signed::read(&state, &app_id, request, bytes_max).await?;
+    let data_max = signed.data_max();
     let BatchBody { batch } = parse(&body)?;
     if batch.is_empty() || batch.len() > BATCH_MAX {
         let message = format!("\"batch\" has {} events, not 1 to {BATCH_MAX}", batch.len());

@@ -10,7 +10,7 @@ use crate::api::read_body;
 use crate::clock;
 use crate::config::AppConfig;
 use axum::body::Body;
-use axum::extract::Query;
+use axum::extract::{Query, Request};
 use bytes::Bytes;
 use core::fmt::Write;
 use http::request::Parts;
@@ -31,20 +31,53 @@ pub(super) struct Signed {
 
 /// How much of a text that is not good is shown.
 const SHOWN_MAX: usize = 500;
+/// How long a body may be that is not looked at.
+const UNREAD_BYTES: usize = 4 * 1024;
 /// A query has no more.
 const PARAMETERS_MAX: usize = 64;
 
 impl Signed {
-    /// Checks the head of a request to an application.
-    pub(super) fn check(state: &PusherState, app_id: &str, head: &Parts) -> Result<Self, PusherError> {
+    /// A request to an application of whose body nothing is wanted.
+    pub(super) async fn ask(state: &PusherState, app_id: &str, request: Request) -> Result<Self, PusherError> {
+        let (signed, _) = Self::read(state, app_id, request, |_| UNREAD_BYTES).await?;
+        Ok(signed)
+    }
+
+    /// The same where the path names no application: the key does.
+    pub(super) async fn ask_by_key(state: &PusherState, request: Request) -> Result<Self, PusherError> {
+        let (head, body) = request.into_parts();
+        let signed = Self::check_by_key(state, &head)?;
+        signed.body(state, body, UNREAD_BYTES).await?;
+        Ok(signed)
+    }
+
+    /// A request to an application with its body. `bytes_max` says how long that may be, from how long the data of one event may be.
+    pub(super) async fn read(
+        state: &PusherState,
+        app_id: &str,
+        request: Request,
+        bytes_max: impl FnOnce(usize) -> usize,
+    ) -> Result<(Self, Bytes), PusherError> {
+        let (head, body) = request.into_parts();
+        let signed = Self::check(state, app_id, &head)?;
+        let body = signed.body(state, body, bytes_max(signed.data_max())).await?;
+        Ok((signed, body))
+    }
+
+    /// How long the data of one event may be.
+    pub(super) fn data_max(&self) -> usize {
+        self.app.app.limits.message_bytes
+    }
+
+    /// Checks the head.
+    fn check(state: &PusherState, app_id: &str, head: &Parts) -> Result<Self, PusherError> {
         let app = state.apps.by_id(app_id).ok_or_else(|| {
             PusherError::new(StatusCode::NOT_FOUND, format!("there is no application {:?}", shown(app_id)))
         })?;
         Self::check_of(app, parameters(&head.uri)?, head)
     }
 
-    /// The same where the path names no application: the key does.
-    pub(super) fn check_by_key(state: &PusherState, head: &Parts) -> Result<Self, PusherError> {
+    fn check_by_key(state: &PusherState, head: &Parts) -> Result<Self, PusherError> {
         let parameters = parameters(&head.uri)?;
         let key = parameters.iter().find(|(name, _)| name == "auth_key").map(|(_, key)| key.as_str());
         let app = state.apps.by_key(key.unwrap_or_default());
@@ -120,7 +153,7 @@ impl Signed {
     }
 
     /// Reads the body, which has to be the one that was signed for, and lets the request be carried out once.
-    pub(super) async fn body(&self, state: &PusherState, body: Body, bytes_max: usize) -> Result<Bytes, PusherError> {
+    async fn body(&self, state: &PusherState, body: Body, bytes_max: usize) -> Result<Bytes, PusherError> {
         let body = read_body(body, bytes_max).await?;
         match self.parameter("body_md5") {
             None if body.is_empty() => {}

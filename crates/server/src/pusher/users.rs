@@ -5,7 +5,6 @@ use super::answer::PusherError;
 use super::names;
 use super::request::Signed;
 use crate::answer::json_response;
-use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use http::StatusCode;
@@ -13,18 +12,14 @@ use serde_json::json;
 use std::sync::Arc;
 use switchboard_core::{Command, Control, Disconnect, Outcome, Recipient};
 
-/// Nothing has to stand in the body.
-const BODY_BYTES: usize = 4 * 1024;
-
 /// `POST /apps/{app_id}/users/{user}/terminate_connections`
 pub(super) async fn terminate_connections(
     State(state): State<PusherState>,
     Path((app_id, user)): Path<(String, String)>,
     request: Request,
 ) -> Result<Response, PusherError> {
-    let (head, body) = request.into_parts();
-    let signed = Signed::check(&state, &app_id, &head)?;
-    terminate(&state, &signed, &user, body).await
+    let signed = Signed::ask(&state, &app_id, request).await?;
+    terminate(&state, &signed, &user).await
 }
 
 /// `POST /users/{user}/terminate_connections`: Pusher's library for Python leaves the application out of the path.
@@ -33,13 +28,11 @@ pub(super) async fn terminate_connections_by_key(
     Path(user): Path<String>,
     request: Request,
 ) -> Result<Response, PusherError> {
-    let (head, body) = request.into_parts();
-    let signed = Signed::check_by_key(&state, &head)?;
-    terminate(&state, &signed, &user, body).await
+    let signed = Signed::ask_by_key(&state, request).await?;
+    terminate(&state, &signed, &user).await
 }
 
-async fn terminate(state: &PusherState, signed: &Signed, user: &str, body: Body) -> Result<Response, PusherError> {
-    signed.body(state, body, BODY_BYTES).await?;
+async fn terminate(state: &PusherState, signed: &Signed, user: &str) -> Result<Response, PusherError> {
     let whom = Recipient::User(names::user(user)?);
     let control = Control::Disconnect { whom, disconnect: Disconnect::BY_APPLICATION };
     match state.hub.submit(Arc::clone(&signed.app.app), Command::Control(control)).await {

@@ -4,10 +4,10 @@
 //! waits behind it. Time and randomness are given.
 
 use crate::form;
+use crate::hook::{Answered, Hook, Request, WebhookStats};
 use crate::journal::{self, Recovered};
 use crate::ledger::{Fact, Ledger, News};
-use crate::pace::{Answer, Breaker, Pace};
-use crate::queue::Queue;
+use crate::pace::{Answer, Breaker};
 use crate::settings::{Settings, Webhook};
 use std::sync::Arc;
 use switchboard_core::{Notice, NoticeKinds, Time};
@@ -23,60 +23,6 @@ pub struct Dispatcher {
     draining: bool,
     /// Empty if nobody writes down what was told.
     ledger: Ledger,
-}
-
-#[derive(Debug)]
-struct Hook {
-    number: u32,
-    webhook: Webhook,
-    queue: Queue,
-    pace: Pace,
-    /// The losses that the request on its way tells of.
-    told: u64,
-    stats: WebhookStats,
-}
-
-/// A request to be made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
-    /// Which webhook, for [`Dispatcher::handle_answer`].
-    pub number: u32,
-    /// JSON.
-    pub body: String,
-    /// Events that were dropped since the receiver last took something.
-    pub lost: u64,
-}
-
-/// How one webhook goes: counters since the start and gauges now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct WebhookStats {
-    /// Events that were taken.
-    pub delivered: u64,
-    /// Requests that were not, and are made again.
-    pub failed: u64,
-    /// Events that the receiver refused for good.
-    pub refused: u64,
-    /// Events that found no room, or made it.
-    pub dropped: u64,
-    /// Events that were not worth telling any more.
-    pub expired: u64,
-    /// Gauge: events that wait.
-    pub queue_events: u64,
-    /// Gauge: their bytes.
-    pub queue_bytes: u64,
-}
-
-/// What an answer meant.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Answered {
-    /// Events that will not be sent again.
-    pub done: u64,
-    /// They were given up.
-    pub refused: bool,
-    /// The breaker has opened.
-    pub opened: bool,
-    /// When the request is made again, if it is.
-    pub again: Option<Time>,
 }
 
 impl Dispatcher {
@@ -97,17 +43,19 @@ impl Dispatcher {
         for webhook in webhooks {
             let same = |hook: &Hook| hook.webhook.app == webhook.app && hook.webhook.url == webhook.url;
             let hook = match known.iter().position(same) {
-                Some(index) => Hook { webhook, ..known.swap_remove(index) },
+                Some(index) => {
+                    let mut hook = known.swap_remove(index);
+                    hook.webhook = webhook;
+                    hook
+                }
                 None => {
                     self.next_number += 1;
-                    let number = self.next_number - 1;
-                    let (queue, pace, stats) = Default::default();
-                    Hook { number, webhook, queue, pace, told: 0, stats }
+                    Hook::new(self.next_number - 1, webhook)
                 }
             };
             self.hooks.push(hook);
         }
-        known.iter().map(|hook| hook.queue.len()).sum()
+        known.iter().map(Hook::waiting).sum()
     }
 
     /// Takes up what waited when it was last written down. Returns how many events nobody is told of any more.
@@ -123,7 +71,7 @@ impl Dispatcher {
                 forgotten += waiting.events.len();
                 continue;
             };
-            hook.queue.lost += waiting.lost;
+            hook.lose(waiting.lost, &mut None);
             for (at, event) in waiting.events {
                 hook.push(at, &event.into(), &self.settings, &mut None);
             }
@@ -173,52 +121,18 @@ impl Dispatcher {
     /// The next request. Make it, and say what came of it.
     pub fn poll_request(&mut self, now: Time) -> Option<Request> {
         let Self { settings, hooks, lines, draining, .. } = self;
-        for hook in hooks {
-            hook.expire(now, settings, lines);
-            let due = hook.queue.due(settings).is_some_and(|due| due <= now || *draining);
-            if !due || !hook.pace.is_ready(now) {
-                continue;
-            }
-            let events: Vec<_> = hook.queue.begin(settings).collect();
-            let newest = events.iter().map(|entry| entry.at).max().unwrap_or_default();
-            let body = form::body(newest.as_millis(), events.iter().map(|entry| &*entry.event));
-            hook.told = hook.queue.lost;
-            return Some(Request { number: hook.number, body, lost: hook.queue.lost });
-        }
-        None
+        hooks.iter_mut().find_map(|hook| hook.poll_request(now, settings, *draining, lines))
     }
 
     /// A request was answered, or could not be made ([`Answer::Failed`]).
     pub fn handle_answer(&mut self, now: Time, number: u32, answer: Answer, random: u64) -> Answered {
         let Some(hook) = self.hooks.iter_mut().find(|hook| hook.number == number) else { return Answered::default() };
-        if let Answer::Failed { retry_after } = answer {
-            hook.queue.end(false);
-            hook.stats.failed += 1;
-            let opened = hook.pace.fail(now, &self.settings, retry_after, random);
-            return Answered { opened, again: hook.pace.not_before(), ..Answered::default() };
-        }
-        let refused = answer == Answer::Refused;
-        let done = hook.queue.end(true);
-        hook.pace.succeed();
-        // It has read the header, whatever it thinks of the events.
-        hook.queue.lost = hook.queue.lost.saturating_sub(core::mem::take(&mut hook.told));
-        let count = done.map_or(0, |done| done.count);
-        *(if refused { &mut hook.stats.refused } else { &mut hook.stats.delivered }) += count;
-        if let (Some(lines), Some(done)) = (&mut self.lines, done) {
-            journal::gone(lines, hook.number, done.first, done.last);
-            journal::lost(lines, hook.number, hook.queue.lost);
-        }
-        Answered { done: count, refused, ..Answered::default() }
+        hook.handle_answer(now, answer, random, &self.settings, &mut self.lines)
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) and then [`poll_request`](Self::poll_request) want to be called.
     pub fn poll_timeout(&self) -> Option<Time> {
-        let next = |hook: &Hook| {
-            let due = hook.queue.due(&self.settings).map(|due| if self.draining { Time::default() } else { due });
-            let due = due.map(|due| due.max(hook.pace.not_before().unwrap_or_default()));
-            let expires = hook.queue.oldest().map(|at| at + self.settings.expire_after);
-            due.into_iter().chain(expires).min()
-        };
+        let next = |hook: &Hook| hook.poll_timeout(&self.settings, self.draining);
         self.hooks.iter().filter_map(next).chain(self.ledger.poll_timeout()).min()
     }
 
@@ -229,12 +143,12 @@ impl Dispatcher {
 
     /// Whether nothing waits that a request could be made for without waiting for a receiver that fails.
     pub fn is_drained(&self, now: Time) -> bool {
-        self.hooks.iter().all(|hook| hook.queue.len() == 0 || !hook.pace.is_ready(now))
+        self.hooks.iter().all(|hook| hook.is_drained(now))
     }
 
     /// How many events wait.
     pub fn waiting(&self) -> usize {
-        self.hooks.iter().map(|hook| hook.queue.len()).sum()
+        self.hooks.iter().map(Hook::waiting).sum()
     }
 
     /// A webhook by its number.
@@ -252,13 +166,7 @@ impl Dispatcher {
         let mut out = String::new();
         journal::begin(&mut out);
         for hook in &self.hooks {
-            journal::webhook(&mut out, hook.number, &hook.webhook.app, &hook.webhook.url);
-            if hook.queue.lost > 0 {
-                journal::lost(&mut out, hook.number, hook.queue.lost);
-            }
-            for entry in hook.queue.iter() {
-                journal::event(&mut out, hook.number, entry.sequence, entry.at, &entry.event);
-            }
+            hook.write(&mut out);
         }
         for fact in self.ledger.iter() {
             journal::begins(&mut out, fact);
@@ -269,52 +177,12 @@ impl Dispatcher {
 
     /// The size of a [`snapshot`](Self::snapshot), about.
     pub fn snapshot_bytes(&self) -> usize {
-        self.hooks.iter().map(|hook| hook.queue.bytes()).sum::<usize>() + self.ledger.bytes()
+        self.hooks.iter().map(Hook::bytes).sum::<usize>() + self.ledger.bytes()
     }
 
     /// How each webhook goes.
     pub fn stats(&self, now: Time) -> impl Iterator<Item = (&Webhook, WebhookStats, Breaker)> {
-        self.hooks.iter().map(move |hook| {
-            let (queue_events, queue_bytes) = (hook.queue.len() as u64, hook.queue.bytes() as u64);
-            let stats = WebhookStats { queue_events, queue_bytes, ..hook.stats };
-            (&hook.webhook, stats, hook.pace.breaker(now, &self.settings))
-        })
-    }
-}
-
-impl Hook {
-    fn push(&mut self, at: Time, event: &Arc<str>, settings: &Settings, lines: &mut Option<String>) {
-        let (kept, gone) = self.queue.push(at, Arc::clone(event), settings.queue_bytes);
-        if let (Some(lines), Some(sequence)) = (lines.as_mut(), kept) {
-            journal::event(lines, self.number, sequence, at, event);
-        }
-        let dropped = gone.len() as u64 + u64::from(kept.is_none());
-        if dropped == 0 {
-            return;
-        }
-        self.stats.dropped += dropped;
-        if let (Some(lines), Some(first), Some(last)) = (lines.as_mut(), gone.first(), gone.last()) {
-            journal::gone(lines, self.number, *first, *last);
-        }
-        self.lose(dropped, lines);
-    }
-
-    fn expire(&mut self, now: Time, settings: &Settings, lines: &mut Option<String>) {
-        let micros = u64::try_from(settings.expire_after.as_micros()).unwrap_or(u64::MAX);
-        let before = Time::from_micros(now.as_micros().saturating_sub(micros));
-        let Some(gone) = self.queue.expire(before) else { return };
-        self.stats.expired += gone.count;
-        if let Some(lines) = lines {
-            journal::gone(lines, self.number, gone.first, gone.last);
-        }
-        self.lose(gone.count, lines);
-    }
-
-    fn lose(&mut self, count: u64, lines: &mut Option<String>) {
-        self.queue.lost += count;
-        if let Some(lines) = lines {
-            journal::lost(lines, self.number, self.queue.lost);
-        }
+        self.hooks.iter().map(move |hook| (&hook.webhook, hook.stats(), hook.breaker(now, &self.settings)))
     }
 }
 

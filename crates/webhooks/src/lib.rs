@@ -6,6 +6,7 @@
 mod address;
 mod dispatcher;
 mod form;
+mod hook;
 pub mod journal;
 mod ledger;
 mod pace;
@@ -13,7 +14,8 @@ mod queue;
 mod settings;
 
 pub use address::is_public;
-pub use dispatcher::{Answered, Dispatcher, Request, WebhookStats};
+pub use dispatcher::Dispatcher;
+pub use hook::{Answered, Request, WebhookStats};
 pub use ledger::Fact;
 pub use pace::{Answer, Breaker};
 pub use settings::{Settings, Webhook};

@@ -1,4 +1,4 @@
-// Webhooks over TLS, and webhooks that come, change and go while the server runs (SIGHUP). Argument: `folder`, for the configuration, and the
+// Webhooks over TLS, with connections that are kept, and webhooks that come, change and go while the server runs (SIGHUP). Argument: `folder`, for the configuration, and the
 // certificates for the receivers, as `authority`, `chain` and `key`.
 
 import { readFileSync, writeFileSync } from "node:fs";
@@ -14,9 +14,10 @@ const API_KEY = "fedcba9876543210fedcba9876543210";
 const library = new Library({ appId: "shop", key: KEY, secret: SECRET, host: "127.0.0.1" });
 const file = `${about.folder}/switchboard.toml`;
 
-/** Takes webhooks over TLS. What it is told waits in `channels`. */
+/** Takes webhooks over TLS. What it is told waits in `channels`, how many connections were made in `connections()`. */
 async function receiver() {
   const channels = [];
+  let connections = 0;
   const options = { cert: readFileSync(about.chain), key: readFileSync(about.key) };
   const server = https.createServer(options, async (request, response) => {
     let rawBody = "";
@@ -25,9 +26,12 @@ async function receiver() {
     channels.push(...(webhook.isValid() ? webhook.getEvents().map(({ channel }) => channel) : ["not signed"]));
     response.writeHead(204).end();
   });
+  server.on("secureConnection", () => (connections += 1));
+  // It says nothing of it: a connection is kept until somebody ends it.
+  server.keepAliveTimeout = 0;
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
   server.unref();
-  return { channels, url: `https://localhost:${server.address().port}/hook` };
+  return { channels, server, connections: () => connections, url: `https://localhost:${server.address().port}/hook` };
 }
 
 const [first, second] = [await receiver(), await receiver()];
@@ -104,6 +108,19 @@ await main(
       await publish("b");
       await until("it is told", () => first.channels.length > 0);
       equal(first.channels, ["b"]);
+    },
+    "over one connection, or another when it has ended that": async () => {
+      for (const channel of ["b1", "b2", "b3"]) {
+        await publish(channel);
+        await until("it is told", () => first.channels.includes(channel));
+      }
+      equal(first.connections(), 1);
+      first.server.closeAllConnections();
+      for (const channel of ["b4", "b5"]) {
+        await publish(channel);
+        await until("it is told", () => first.channels.includes(channel));
+      }
+      equal([first.channels.splice(1), first.connections(), await failed()], [["b1", "b2", "b3", "b4", "b5"], 2, 0]);
     },
     "a webhook that is new at SIGHUP is told from then on": async () => {
       await reload({ ca: true, receivers: [first, second] });

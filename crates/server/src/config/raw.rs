@@ -200,6 +200,8 @@ table! {
         connect_timeout: Span = Span(core::time::Duration::from_secs(5)),
         /// How long the answer may take.
         timeout: Span = Span(core::time::Duration::from_secs(10)),
+        /// How long a connection stays open for the next request.
+        keep_alive: Span = Span(core::time::Duration::from_secs(30)),
         /// How long an event may wait for others to travel with.
         batch_wait: Span = Span(Settings::default().batch_wait),
         /// Events of one request.

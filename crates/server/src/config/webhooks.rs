@@ -25,6 +25,8 @@ pub struct WebhookConfig {
     pub connect_timeout: Duration,
     /// How long the answer may take.
     pub timeout: Duration,
+    /// How long a connection stays open for the next request; with nothing, each request has its own.
+    pub keep_alive: Duration,
 }
 
 /// One webhook of an application.
@@ -166,6 +168,7 @@ impl Checker<'_> {
             ca: raw.ca.clone(),
             connect_timeout: self.span("webhooks.connect_timeout", millisecond, raw.connect_timeout),
             timeout: self.span("webhooks.timeout", millisecond, raw.timeout),
+            keep_alive: self.span("webhooks.keep_alive", Duration::ZERO, raw.keep_alive),
         }
     }
 

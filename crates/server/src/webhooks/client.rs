@@ -1,8 +1,9 @@
-//! One request to a receiver: look up, connect, post, read the status.
+//! One request to a receiver: look up, connect, post, read the status; or post over a connection that is there already.
 //!
-//! The name is looked up once, and what is connected to is an address that was found then and allowed: a name that means something else a moment later
+//! The name is looked up once for each connection, and what is connected to is an address that was found then and allowed: a name that means something else a moment later
 //! (DNS rebinding) changes nothing. Redirections are not followed, proxies not asked, and what the receiver says beyond its status is not kept.
 
+use super::connection::{Connection, Said, Stream};
 use crate::config::{Target, WebhookConfig};
 use anyhow::Context;
 use bytes::Bytes;
@@ -10,19 +11,15 @@ use core::fmt;
 use core::future::Future;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
-use http::{HeaderMap, Method, Request, Response, header};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
-use hyper_util::rt::TokioIo;
+use http::{HeaderMap, Method, Request, header};
+use http_body_util::Full;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
 use std::io;
 use std::sync::Arc;
-use std::time::SystemTime;
 use switchboard_session::admission::Network;
 use switchboard_webhooks::is_public;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -34,13 +31,7 @@ pub(super) struct Client {
     allow: Arc<[Network]>,
     connect_timeout: Duration,
     timeout: Duration,
-}
-
-/// What a receiver said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Said {
-    pub(super) status: u16,
-    pub(super) retry_after: Option<Duration>,
+    keep_alive: Duration,
 }
 
 /// Why there is no answer. Shown without the path and the query.
@@ -64,12 +55,6 @@ pub(super) enum Fault {
 
 /// Addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 4;
-/// What is read of an answer, so that the connection ends in order.
-const ANSWER_BYTES_MAX: usize = 64 * 1024;
-
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
-
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -102,11 +87,46 @@ impl Client {
             allow: config.allow.clone().into(),
             connect_timeout: config.connect_timeout,
             timeout: config.timeout,
+            keep_alive: config.keep_alive,
         })
     }
 
-    /// Posts a body.
-    pub(super) async fn post(&self, target: &Target, headers: HeaderMap, body: Bytes) -> Result<Said, Fault> {
+    /// Whether connections are kept at all.
+    pub(super) fn keeps(&self) -> bool {
+        !self.keep_alive.is_zero()
+    }
+
+    /// Posts a body, over the connection given if it still serves. Returns one that may be kept.
+    pub(super) async fn post(
+        &self,
+        kept: Option<Connection>,
+        target: &Target,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<(Said, Option<Connection>), Fault> {
+        let request = || request(target, headers.clone(), body.clone());
+        if let Some(kept) = kept {
+            match self.ask(kept, request()).await {
+                // Whether the receiver had ended the connection before it saw the request is not to be known: without an answer it is made again,
+                // which a receiver has to expect anyway.
+                Err(Fault::Http(error)) if !error.is_parse() => {}
+                asked => return asked,
+            }
+        }
+        self.ask(self.open(target).await?, request()).await
+    }
+
+    async fn ask(
+        &self,
+        mut connection: Connection,
+        request: Request<Full<Bytes>>,
+    ) -> Result<(Said, Option<Connection>), Fault> {
+        let asking = async { connection.ask(request).await.map_err(Fault::Http) };
+        let response = within(self.timeout, "the answer", asking).await?;
+        Ok((Said::of(&response), connection.finish(response, self.keep_alive).await))
+    }
+
+    async fn open(&self, target: &Target) -> Result<Connection, Fault> {
         let stream = within(self.connect_timeout, "connecting", self.connect(target)).await?;
         let stream: Box<dyn Stream> = if target.secure {
             // What is no name for a certificate has no certificate.
@@ -117,7 +137,7 @@ impl Client {
         } else {
             Box::new(stream)
         };
-        within(self.timeout, "the answer", exchange(stream, target, headers, body)).await
+        Connection::begin(stream).await.map_err(Fault::Http)
     }
 
     async fn connect(&self, target: &Target) -> Result<TcpStream, Fault> {
@@ -151,12 +171,7 @@ async fn within<T>(
     timeout(limit, future).await.unwrap_or(Err(Fault::Slow(what)))
 }
 
-async fn exchange(stream: Box<dyn Stream>, target: &Target, headers: HeaderMap, body: Bytes) -> Result<Said, Fault> {
-    let mut builder = hyper::client::conn::http1::Builder::new();
-    builder.max_buf_size(ANSWER_BYTES_MAX);
-    let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(Fault::Http)?;
-    // It ends with the sender, and the sender with this future.
-    let connection = tokio::spawn(connection);
+fn request(target: &Target, headers: HeaderMap, body: Bytes) -> Request<Full<Bytes>> {
     let mut request = Request::new(Full::new(body));
     *request.method_mut() = Method::POST;
     *request.uri_mut() = target.path.parse().unwrap_or_default();
@@ -164,38 +179,7 @@ async fn exchange(stream: Box<dyn Stream>, target: &Target, headers: HeaderMap, 
     if let Ok(host) = target.authority.parse() {
         request.headers_mut().insert(header::HOST, host);
     }
-    let answered = sender.send_request(request).await;
-    let said = match answered {
-        Ok(response) => {
-            let said = Said { status: response.status().as_u16(), retry_after: retry_after(response.headers()) };
-            finish(response).await;
-            Ok(said)
-        }
-        Err(error) => Err(Fault::Http(error)),
-    };
-    connection.abort();
-    said
-}
-
-/// Reads a little of what the receiver has to say, so that it need not fail at saying it.
-async fn finish(response: Response<Incoming>) {
-    let mut body = response.into_body();
-    let mut bytes = 0;
-    while bytes < ANSWER_BYTES_MAX
-        && let Some(Ok(frame)) = body.frame().await
-    {
-        bytes += frame.data_ref().map_or(0, Bytes::len);
-    }
-}
-
-/// Seconds, or a date.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let at = httpdate::parse_http_date(text).ok()?;
-    Some(at.duration_since(SystemTime::now()).unwrap_or_default())
+    request
 }
 
 #[cfg(test)]
@@ -211,9 +195,9 @@ mod tests {
         Client::new(&check(&raw, |_| None).unwrap().webhooks).unwrap()
     }
 
-    fn post(client: &Client, url: &str) -> Result<Said, Fault> {
+    fn post(client: &Client, url: &str) -> Result<(Said, Option<Connection>), Fault> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(client.post(&Target::parse(url).unwrap(), HeaderMap::new(), Bytes::new()))
+        runtime.block_on(client.post(None, &Target::parse(url).unwrap(), HeaderMap::new(), Bytes::new()))
     }
 
     /// However an address of the inside is spelt, looking it up shows what it is.
@@ -277,18 +261,5 @@ mod tests {
         }
         let fault = post(&client, "http://127.0.0.2:9/").unwrap_err();
         assert!(matches!(fault, Fault::Forbidden(_)), "{fault}");
-    }
-
-    #[test]
-    fn receivers_ask_for_time_in_seconds_or_with_a_date() {
-        let asked = |text: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::RETRY_AFTER, text.parse().unwrap());
-            retry_after(&headers)
-        };
-        assert_eq!(asked("120"), Some(Duration::from_secs(120)));
-        assert_eq!(asked("Fri, 31 Dec 1999 23:59:59 GMT"), Some(Duration::ZERO));
-        assert!(asked("Thu, 31 Dec 2099 23:59:59 GMT").unwrap() > Duration::from_secs(1_000_000));
-        assert_eq!((asked("soon"), asked("-1"), retry_after(&HeaderMap::new())), (None, None, None));
     }
 }

@@ -2,6 +2,7 @@
 //! `switchboard-webhooks`.
 
 mod client;
+mod connection;
 mod file;
 
 use crate::apps::Apps;
@@ -10,7 +11,8 @@ use crate::config::{AppConfig, Config, HistoryFiles, WebhookTarget};
 use anyhow::Context;
 use aws_lc_rs::{hmac, rand};
 use bytes::Bytes;
-use client::{Client, Fault, Said};
+use client::{Client, Fault};
+use connection::{Connection, Kept, Said};
 use core::time::Duration;
 use file::QueueFile;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -114,6 +116,7 @@ pub(crate) fn start(
         file,
         client,
         requests: JoinSet::new(),
+        kept: Kept::default(),
         lost: 0,
         watch: watch.clone(),
         clock,
@@ -159,6 +162,9 @@ impl Webhooks {
     }
 }
 
+/// What came of a webhook's request.
+type Asked = (u32, Result<(Said, Option<Connection>), Fault>);
+
 /// What the thread has.
 struct Telling {
     apps: Arc<Apps>,
@@ -168,7 +174,8 @@ struct Telling {
     file: Option<QueueFile<FileDisk>>,
     client: Client,
     /// One at a time for each webhook.
-    requests: JoinSet<(u32, Result<Said, Fault>)>,
+    requests: JoinSet<Asked>,
+    kept: Kept,
     lost: u64,
     watch: Watch,
     clock: Clock,
@@ -186,6 +193,7 @@ impl Telling {
             self.dispatcher.handle_timeout(self.clock.now());
             self.write();
             self.request();
+            self.kept.close(|number| self.dispatcher.webhook(number).is_some());
             self.publish();
             let now = self.clock.now();
             if !open && self.requests.is_empty() && self.dispatcher.is_drained(now) {
@@ -205,6 +213,7 @@ impl Telling {
                 }
                 Some(done) = self.requests.join_next() => self.answer(done),
                 () = tokio::time::sleep(wait) => {}
+                () = until(self.kept.until()) => {}
                 _ = ends.changed(), if deadline.is_none() => {}
                 () = until(deadline) => break,
             }
@@ -254,8 +263,9 @@ impl Telling {
                 continue;
             };
             let (client, target, body) = (self.client.clone(), target.clone(), Bytes::from(body));
-            let headers = headers(app, &target, &body, lost);
-            self.requests.spawn(async move { (number, client.post(&target.target, headers, body).await) });
+            let headers = headers(app, &target, &body, lost, client.keeps());
+            let kept = self.kept.take(number);
+            self.requests.spawn(async move { (number, client.post(kept, &target.target, headers, body).await) });
         }
     }
 
@@ -264,12 +274,16 @@ impl Telling {
         Some((app, app.webhooks.iter().find(|target| target.webhook.url == webhook.url)?))
     }
 
-    fn answer(&mut self, done: Result<(u32, Result<Said, Fault>), tokio::task::JoinError>) {
+    fn answer(&mut self, done: Result<Asked, tokio::task::JoinError>) {
         // A panic is our fault, and takes the thread along: nobody would know which webhook it was.
         let (number, said) = match done {
             Ok(done) => done,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         };
+        let said = said.map(|(said, connection)| {
+            connection.into_iter().for_each(|connection| self.kept.keep(number, connection));
+            said
+        });
         let now = self.clock.now();
         let answer = match &said {
             Ok(said) => Answer::of(said.status, said.retry_after),
@@ -364,11 +378,13 @@ async fn until(deadline: Option<tokio::time::Instant>) {
 }
 
 /// What Pusher's servers send, and what the operator wants besides.
-fn headers(app: &AppConfig, target: &WebhookTarget, body: &[u8], lost: u64) -> HeaderMap {
+fn headers(app: &AppConfig, target: &WebhookTarget, body: &[u8], lost: u64, keeps: bool) -> HeaderMap {
     let mut headers: HeaderMap = target.headers.iter().cloned().collect();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::USER_AGENT, HeaderValue::from_static(concat!("switchboard/", env!("CARGO_PKG_VERSION"))));
-    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    if !keeps {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     let signature = app.token_keys.first().map(|key| {
         let key = hmac::Key::new(hmac::HMAC_SHA256, key.secret.reveal().as_bytes());
         hmac::sign(&key, body).as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>()

@@ -8,6 +8,7 @@ use core::time::Duration;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -15,7 +16,7 @@ use tokio::sync::Notify;
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
-/// A server that notes what it is told. It answers with the statuses that were planned, and then with 200.
+/// A server that notes what it is told. It answers as was planned, and then with 200, and keeps its connections.
 #[derive(Clone)]
 struct Receiver {
     address: SocketAddr,
@@ -26,8 +27,18 @@ struct Receiver {
 struct State {
     told: Mutex<Vec<Told>>,
     planned: Mutex<VecDeque<&'static str>>,
+    /// Connections that were made, and those of them that the server has ended.
+    opened: AtomicUsize,
+    ended: AtomicUsize,
     news: Notify,
 }
+
+/// Planned in place of an answer: the connection ends without one.
+const NOTHING: &str = "";
+/// At the end of an answer: the connection ends behind it, and nothing that a client reads says so.
+const HANGS_UP: &str = "X-Plan: hang up\r\n\r\n";
+const FAILS: &str = "500 x\r\nContent-Length: 0\r\n\r\n";
+const OK: &str = "200 OK\r\nContent-Length: 0\r\n\r\n";
 
 #[derive(Clone, Debug)]
 struct Told {
@@ -55,25 +66,47 @@ impl Receiver {
     }
 
     async fn serve(mut stream: TcpStream, state: Arc<State>) {
+        state.opened.fetch_add(1, Ordering::SeqCst);
         let mut bytes = Vec::new();
-        let (head, body) = loop {
-            if stream.read_buf(&mut bytes).await.unwrap_or(0) == 0 {
+        while let Some((head, body)) = Self::request(&mut stream, &mut bytes).await {
+            let answer = state.planned.lock().unwrap().pop_front().unwrap_or(OK);
+            let taken = answer.starts_with('2');
+            state.told.lock().unwrap().push(Told { head, body, taken });
+            state.news.notify_one();
+            if answer == NOTHING {
                 return;
             }
-            let text = String::from_utf8_lossy(&bytes).into_owned();
-            let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-            let head = head.to_ascii_lowercase();
-            let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-            if body.len() >= length.and_then(|length| length.parse().ok()).unwrap_or(0) {
-                break (head, body.to_owned());
+            let _ = stream.write_all(format!("HTTP/1.1 {answer}").as_bytes()).await;
+            if answer.ends_with(HANGS_UP) {
+                return;
             }
-        };
-        let answer = state.planned.lock().unwrap().pop_front().unwrap_or("200 OK\r\n");
-        let taken = answer.starts_with('2');
-        state.told.lock().unwrap().push(Told { head, body, taken });
-        let answer = format!("HTTP/1.1 {answer}Content-Length: 0\r\nConnection: close\r\n\r\n");
-        let _ = stream.write_all(answer.as_bytes()).await;
+        }
+        state.ended.fetch_add(1, Ordering::SeqCst);
         state.news.notify_one();
+    }
+
+    /// The next request: its head and its body.
+    async fn request(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> Option<(String, String)> {
+        loop {
+            let text = String::from_utf8_lossy(bytes).into_owned();
+            if let Some((head, body)) = text.split_once("\r\n\r\n") {
+                let head = head.to_ascii_lowercase();
+                let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+                let length = length.and_then(|length| length.parse().ok()).unwrap_or(0);
+                if let Some(body) = body.get(..length) {
+                    bytes.drain(..head.len() + 4 + length);
+                    return Some((head, body.to_owned()));
+                }
+            }
+            if stream.read_buf(bytes).await.unwrap_or(0) == 0 {
+                return None;
+            }
+        }
+    }
+
+    /// How many connections were made, and how many of them the server has ended.
+    fn connections(&self) -> (usize, usize) {
+        (self.state.opened.load(Ordering::SeqCst), self.state.ended.load(Ordering::SeqCst))
     }
 
     fn told(&self) -> Vec<Told> {
@@ -233,16 +266,16 @@ fn what_happens_to_a_channel_is_told_signed_and_in_order() {
 fn a_failure_is_tried_again_and_a_refusal_is_not() {
     block_on(async {
         let planned = [
-            "500 Internal Server Error\r\n",
-            "503 Service Unavailable\r\nRetry-After: 86400\r\n",
-            "429 Too Many Requests\r\nRetry-After: Thu, 31 Dec 2099 23:59:59 GMT\r\n",
-            "408 Request Timeout\r\n",
-            "500 x\r\n",
-            "500 x\r\n",
-            "500 x\r\n",
-            "200 OK\r\n",
-            "404 Not Found\r\n",
-            "307 Temporary Redirect\r\nLocation: http://127.0.0.1:9/\r\n",
+            "500 Internal Server Error\r\nContent-Length: 0\r\n\r\n",
+            "503 Service Unavailable\r\nRetry-After: 86400\r\nContent-Length: 0\r\n\r\n",
+            "429 Too Many Requests\r\nRetry-After: Thu, 31 Dec 2099 23:59:59 GMT\r\nContent-Length: 0\r\n\r\n",
+            "408 Request Timeout\r\nContent-Length: 0\r\n\r\n",
+            FAILS,
+            FAILS,
+            FAILS,
+            OK,
+            "404 Not Found\r\nContent-Length: 0\r\n\r\n",
+            "307 Temporary Redirect\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n",
         ];
         let receiver = Receiver::start(&planned).await;
         let config = configured(&config(&url(&receiver), LIFE));
@@ -320,6 +353,123 @@ fn a_quick_reconnect_vacates_nothing() {
     });
 }
 
+/// Has a client subscribe to each of the channels, the next once the receiver has taken that the one before is occupied.
+async fn occupy(socket: &mut Socket, receiver: &Receiver, channels: &[&str]) {
+    for channel in channels {
+        subscribe(socket, channel).await;
+        receiver.hears(&format!("channel_occupied {channel}")).await;
+    }
+}
+
+async fn when(receiver: &Receiver, connections: (usize, usize)) {
+    within(20, async {
+        while receiver.connections() != connections {
+            receiver.state.news.notified().await;
+        }
+    })
+    .await;
+}
+
+/// With a receiver that answers as planned, and a configuration.
+fn told(
+    planned: &'static [&'static str],
+    settings: &str,
+    test: impl AsyncFnOnce(Socket, Receiver, SocketAddr) + Send + 'static,
+) {
+    let settings = format!("[webhooks]\n{settings}");
+    block_on(async move {
+        let receiver = Receiver::start(planned).await;
+        let config = configured(&config(&url(&receiver), LIFE).replace("[webhooks]", &settings));
+        tokio::task::spawn_blocking(move || {
+            with_server(&config, async |running| {
+                let admin = running.admin_address().unwrap();
+                test(native(running.address()).await, receiver, admin).await;
+            });
+        })
+        .await
+        .unwrap();
+    });
+}
+
+#[test]
+fn one_connection_serves_for_many_requests_and_no_longer_than_it_is_kept() {
+    told(&[], "keep_alive = \"1h\"", async |mut socket, receiver, _| {
+        occupy(&mut socket, &receiver, &["a", "b", "c", "d", "e"]).await;
+        assert_eq!((receiver.connections(), receiver.told().len()), ((1, 0), 5));
+        assert!(!receiver.told()[0].head.contains("connection: close"));
+    });
+    told(&[], "keep_alive = \"1ms\"", async |mut socket, receiver, _| {
+        for (count, channel) in [(1, "a"), (2, "b")] {
+            occupy(&mut socket, &receiver, &[channel]).await;
+            when(&receiver, (count, count)).await;
+        }
+    });
+    told(&[], "keep_alive = \"0s\"", async |mut socket, receiver, _| {
+        for (count, channel) in [(1, "a"), (2, "b")] {
+            occupy(&mut socket, &receiver, &[channel]).await;
+            when(&receiver, (count, count)).await;
+        }
+        assert!(receiver.told()[0].head.contains("connection: close"));
+    });
+}
+
+/// A receiver that ends a connection while nobody asks, or as the next request comes, has neither failed nor missed anything.
+#[test]
+fn what_meets_the_end_of_a_kept_connection_is_sent_over_another() {
+    const IDLE_END: &str = "200 OK\r\nContent-Length: 0\r\nX-Plan: hang up\r\n\r\n";
+    const SAID: &str = "200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    told(&[IDLE_END, OK, NOTHING, OK, SAID], "keep_alive = \"1h\"", async |mut socket, receiver, admin| {
+        occupy(&mut socket, &receiver, &["a", "b", "c", "d", "e"]).await;
+        let bodies: Vec<_> = receiver.told().into_iter().map(|told| (told.taken, told.events())).collect();
+        let occupied = |taken, channel| (taken, vec![format!("channel_occupied {channel}")]);
+        // What the receiver had read and not answered comes a second time: it cannot be known that it was not taken.
+        let twice = [(true, "a"), (true, "b"), (false, "c"), (true, "c"), (true, "d"), (true, "e")];
+        assert_eq!(bodies, twice.map(|(taken, channel)| occupied(taken, channel)));
+        metric_becomes(admin, "events_delivered", 5).await;
+        assert_eq!(metric(admin, "requests_failed").await, 0);
+        when(&receiver, (4, 1)).await;
+    });
+    // Over a connection of its own it has failed.
+    told(&[NOTHING], "keep_alive = \"1h\"", async |mut socket, receiver, admin| {
+        occupy(&mut socket, &receiver, &["a"]).await;
+        metric_becomes(admin, "requests_failed", 1).await;
+    });
+}
+
+/// The status counts, whether or not the rest of the answer comes.
+#[test]
+fn an_answer_that_does_not_end_takes_the_events_and_the_connection() {
+    const HALF: &str = "200 OK\r\nContent-Length: 9\r\n\r\nhalf";
+    told(&[HALF], "keep_alive = \"1h\"\ntimeout = \"20s\"", async |mut socket, receiver, admin| {
+        occupy(&mut socket, &receiver, &["a", "b"]).await;
+        metric_becomes(admin, "events_delivered", 2).await;
+        assert_eq!((metric(admin, "requests_failed").await, receiver.told().len()), (0, 2));
+        when(&receiver, (2, 1)).await;
+    });
+}
+
+#[test]
+fn the_connection_of_a_webhook_that_is_configured_no_more_ends() {
+    block_on(async {
+        let (receiver, other) = (Receiver::start(&[]).await, Receiver::start(&[]).await);
+        let text =
+            |receiver: &Receiver| config(&url(receiver), LIFE).replace("[webhooks]", "[webhooks]\nkeep_alive = \"1h\"");
+        let (before, after) = (configured(&text(&receiver)), configured(&text(&other)));
+        tokio::task::spawn_blocking(move || {
+            with_server(&before, async |running| {
+                let mut socket = native(running.address()).await;
+                occupy(&mut socket, &receiver, &["a"]).await;
+                running.reconfigure(&after).await.unwrap();
+                occupy(&mut socket, &other, &["b"]).await;
+                when(&receiver, (1, 1)).await;
+                assert_eq!(other.connections(), (1, 0));
+            });
+        })
+        .await
+        .unwrap();
+    });
+}
+
 /// Whatever was written down is told by the next process, whether the one before ended in order or not.
 #[test]
 fn what_waits_survives_kill_9_and_an_orderly_end() {
@@ -367,7 +517,7 @@ fn what_waits_survives_kill_9_and_an_orderly_end() {
         bytes.extend_from_slice(b"0123456789abcdef event 0 9");
         std::fs::write(&queue, bytes).unwrap();
 
-        let receiver = Receiver::start_on(socket.listen(16).unwrap(), &["500 x\r\n"]);
+        let receiver = Receiver::start_on(socket.listen(16).unwrap(), &[FAILS]);
         let serving = Serving::start(&arguments);
         receiver.hears(sent.last().unwrap()).await;
         assert_eq!(receiver.taken(), sent);
@@ -442,7 +592,7 @@ async fn end(mut serving: Serving, mut socket: Socket, in_order: bool) {
 #[test]
 fn what_can_be_told_at_the_end_is_told() {
     block_on(async {
-        let receiver = Receiver::start(&["500 x\r\n"]).await;
+        let receiver = Receiver::start(&[FAILS]).await;
         let config = configured(&config(&url(&receiver), LIFE).replace("batch_wait = \"1ms\"", "batch_wait = \"1h\""));
         let told = receiver.clone();
         tokio::task::spawn_blocking(move || {

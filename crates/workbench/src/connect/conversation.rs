@@ -1,9 +1,12 @@
 //! A conversation with a server, from the first attempt to connect to the exit code: what is sent when, what is shown, when to give up, to close, to come
 //! back. Owns every decision of `connect`; has no socket, no terminal, no file and no clock. Time is what has passed since the program began.
 
+mod ending;
+mod hearing;
 mod playing;
 #[cfg(test)]
 mod tests;
+mod unsent;
 
 use super::Failed;
 use super::backoff::{Backoff, Chance};
@@ -11,45 +14,18 @@ use super::editor::Editor;
 use super::frames::Direction;
 use super::history::History;
 use super::look::{Look, latency};
+use super::manner::Manner;
 use super::native::Native;
 use super::pings::Pings;
 use super::record::{Replay, What};
 use bytes::Bytes;
 use core::time::Duration;
+pub(super) use ending::End;
+use ending::{is_final, is_refusal, settled};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
-use switchboard_ws::handshake::HandshakeError;
-use switchboard_ws::{CloseFrame, ConnectError, Message, Received};
-use switchboard_ws_proto::{FrameHeader, Opcode};
-
-/// How one wants to talk.
-#[derive(Clone, Debug, Default)]
-pub struct Manner {
-    /// Where to; shown, not used.
-    pub url: String,
-    /// Messages to send in place of what is typed or piped in.
-    pub execute: Vec<String>,
-    /// How long to wait for answers once there is no more input; `None` for as long as the server stays.
-    pub wait: Option<Duration>,
-    /// Stay when the input ends, until the server closes.
-    pub no_close: bool,
-    /// Send at most one message, and end with the first that arrives.
-    pub one_message: bool,
-    /// Show pings and pongs to those who do not type, too.
-    pub show_ping_pong: bool,
-    /// Send lines as binary messages.
-    pub binary: bool,
-    /// Ping so often, and show how long the pong takes.
-    pub ping_interval: Option<Duration>,
-    /// Connect again when the connection is lost or cannot be made.
-    pub reconnect: bool,
-    /// Understand a Switchboard's own protocol where it is met.
-    pub native: bool,
-    /// Compare what comes with the recording that is played.
-    pub expect: bool,
-    /// Write down what goes over the connection.
-    pub record: bool,
-}
+use switchboard_ws::{CloseFrame, ConnectError, Message};
+use unsent::Unsent;
 
 /// What was agreed when the connection was made.
 #[derive(Debug, Default)]
@@ -94,15 +70,6 @@ pub(crate) enum Outgoing {
     Close(Option<(u16, String)>),
 }
 
-impl Outgoing {
-    fn len(&self) -> usize {
-        match self {
-            Self::Message(message) => message.len(),
-            _ => 0,
-        }
-    }
-}
-
 /// A line that was piped in.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Line {
@@ -127,16 +94,6 @@ pub(super) enum Phase {
         until: Duration,
     },
     Done(Result<(), Failed>),
-}
-
-/// Why we have closed.
-#[derive(Debug)]
-pub(super) enum End {
-    /// There was no more input, or the user chose this code.
-    Chosen(Option<u16>),
-    /// The one message has come.
-    One,
-    Interrupted,
 }
 
 #[derive(Debug)]
@@ -167,21 +124,13 @@ pub(crate) struct Conversation {
     pub(super) input_over: bool,
     /// Until when answers are waited for.
     linger: Option<Duration>,
-    /// Of each message that is not sent yet, its bytes.
-    unsent: VecDeque<usize>,
-    unsent_bytes: usize,
-    /// What somebody sends while the connection is being made.
-    held: VecDeque<Outgoing>,
+    unsent: Unsent,
     /// What the frames of the message that is coming have carried, and whether compressed.
     wire: (u64, bool),
 }
 
 /// How long the server may take to answer our Close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Lines that are read before they can be sent.
-const UNSENT_MAX: usize = 64;
-/// Bytes that may wait for a server that does not read, when somebody types on.
-const UNSENT_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 impl Conversation {
     /// `seed` is for waits that differ from one run to the next.
@@ -207,9 +156,7 @@ impl Conversation {
             recording: None,
             input_over: false,
             linger: None,
-            unsent: VecDeque::new(),
-            unsent_bytes: 0,
-            held: VecDeque::new(),
+            unsent: Unsent::default(),
             wire: (0, false),
         }
     }
@@ -242,7 +189,7 @@ impl Conversation {
     /// Whether a line, or keys, can be taken now.
     pub(crate) fn takes_input(&self) -> bool {
         let open = matches!(self.phase, Phase::Open { .. });
-        self.look.interactive || (open && !self.input_over && self.unsent.len() < UNSENT_MAX)
+        self.look.interactive || (open && !self.input_over && self.unsent.takes_lines())
     }
 
     /// How things look by now.
@@ -349,9 +296,8 @@ impl Conversation {
         }
         self.acts.push_back(Act::Drop);
         self.pings.forget();
-        (self.linger, self.unsent_bytes) = (None, 0);
-        self.unsent.clear();
-        match core::mem::take(&mut self.held).len() {
+        self.linger = None;
+        match self.unsent.forget() {
             0 => {}
             1 => self.notice(now, "1 message is not sent"),
             count => self.notice(now, &format!("{count} messages are not sent")),
@@ -379,7 +325,7 @@ impl Conversation {
         let code = code.or(Some((1000, String::new())));
         self.record(now, Direction::Out, What::Close(code.clone()));
         self.acts.push_back(Act::Send(Outgoing::Close(code)));
-        self.unsent.push_back(0);
+        self.unsent.push(0);
         self.phase = Phase::Closing { until: now.saturating_add(CLOSE_TIMEOUT), end };
     }
 
@@ -389,135 +335,6 @@ impl Conversation {
         self.phase = Phase::Done(result);
     }
 }
-
-/// What comes.
-impl Conversation {
-    pub(crate) fn heard(&mut self, now: Duration, received: &Received) {
-        match received {
-            Received::Ping(payload) => {
-                self.record(now, Direction::In, What::Ping(payload.to_vec()));
-                self.report_control(now, "ping", payload, None);
-            }
-            Received::Pong(payload) => {
-                self.record(now, Direction::In, What::Pong(payload.to_vec()));
-                let took = self.pings.answered(now, payload);
-                self.report_control(now, "pong", payload, took);
-            }
-            Received::Message(message) => self.message(now, message),
-        }
-    }
-
-    fn message(&mut self, now: Duration, message: &Message) {
-        // Behind our own Close nothing more is wanted where one message was.
-        if matches!(self.phase, Phase::Closing { end: End::One, .. }) {
-            return;
-        }
-        self.record(now, Direction::In, What::Message(message.clone()));
-        if self.manner.expect {
-            self.compare(now, message);
-        }
-        self.report_size(now, message);
-        if !self.understood(now, message) {
-            let text = self.look.message(now, message);
-            self.acts.push_back(Act::Print { data: true, text });
-        }
-        self.greeted = true;
-        if self.manner.one_message && matches!(self.phase, Phase::Open { .. }) {
-            self.close(now, None, End::One);
-        }
-    }
-
-    /// Whether a message was one of the native protocol, and is said in words.
-    fn understood(&mut self, now: Duration, message: &Message) -> bool {
-        if !self.manner.native || !self.look.interactive || self.look.json {
-            return false;
-        }
-        if !self.greeted
-            && let Message::Text(text) = message
-        {
-            let welcomed = Native::welcome(text, self.native.take());
-            if let Some((mut native, said)) = welcomed {
-                let again = native.again();
-                self.native = Some(native);
-                self.notice(now, &said);
-                for request in again {
-                    self.send(now, Outgoing::Message(request.into()));
-                }
-                return true;
-            }
-        }
-        let (native, look) = (self.native.as_mut(), self.look);
-        let Some(native) = native else { return false };
-        let told = match message {
-            Message::Text(text) => native.hear(text),
-            Message::Binary(bytes) => match native.hear_binary(bytes) {
-                Some((line, payload)) => {
-                    let text = look.told_binary(now, &line, payload);
-                    self.acts.push_back(Act::Print { data: true, text });
-                    return true;
-                }
-                None => None,
-            },
-        };
-        let Some(told) = told else { return false };
-        for line in told.lines {
-            self.acts.push_back(Act::Print { data: true, text: look.told(now, &line) });
-        }
-        if let Some(answer) = told.answer {
-            self.send(now, Outgoing::Message(answer.into()));
-        }
-        true
-    }
-
-    fn report_control(&mut self, now: Duration, kind: &str, payload: &[u8], took: Option<Duration>) {
-        let text = String::from_utf8_lossy(payload);
-        if self.look.json {
-            let mut event = json!({ "type": kind, "data": text });
-            if let (Some(took), Some(members)) = (took, event.as_object_mut()) {
-                members.insert("latency_ms".to_owned(), (took.as_micros() as f64 / 1_000.0).into());
-            }
-            return self.event(now, event);
-        }
-        let wanted = self.manner.show_ping_pong
-            || self.look.interactive
-            || self.manner.ping_interval.is_some() && took.is_some();
-        if wanted {
-            let after = took.map_or(String::new(), |took| format!(" after {}", latency(took)));
-            let said = format!("{kind} {text}");
-            self.notice(now, &format!("{}{after}", said.trim_end()));
-        }
-    }
-
-    /// A frame went over the connection.
-    pub(crate) fn frame(&mut self, now: Duration, direction: Direction, header: &FrameHeader) {
-        if direction == Direction::In && !header.opcode.is_control() {
-            if header.opcode != Opcode::Continuation {
-                self.wire = (0, header.rsv & RSV1 != 0);
-            }
-            self.wire.0 = self.wire.0.saturating_add(header.payload_len);
-        }
-        if self.look.frames {
-            let text = self.look.frame(now, direction, header);
-            self.acts.push_back(Act::Print { data: self.look.json, text });
-        }
-    }
-
-    /// So many frames were not shown.
-    pub(crate) fn frames_missed(&mut self, now: Duration, count: u64) {
-        if self.look.frames {
-            self.notice(now, &format!("{count} frames more than can be shown"));
-        }
-    }
-
-    fn report_size(&mut self, now: Duration, message: &Message) {
-        if let (true, false, (bytes, true)) = (self.look.frames, self.look.json, self.wire) {
-            self.notice(now, &format!("<- {bytes} compressed bytes are {}", message.len()));
-        }
-    }
-}
-
-/// RFC 7692 §6: the first frame of a compressed message has it.
-const RSV1: u8 = 0b100;
 
 /// What is sent.
 impl Conversation {
@@ -545,16 +362,12 @@ impl Conversation {
             self.notice(now, "there is no connection: not sent");
             return false;
         }
-        if self.unsent_bytes > UNSENT_BYTES_MAX {
-            self.notice(
-                now,
-                &format!("the server does not read, and {} bytes wait for it: not sent", self.unsent_bytes),
-            );
+        if let Some(bytes) = self.unsent.too_many() {
+            self.notice(now, &format!("the server does not read, and {bytes} bytes wait for it: not sent"));
             return false;
         }
         if matches!(self.phase, Phase::Connecting) {
-            self.unsent_bytes += outgoing.len();
-            self.held.push_back(outgoing);
+            self.unsent.hold(outgoing);
             return true;
         }
         let what = match &outgoing {
@@ -567,17 +380,14 @@ impl Conversation {
             Outgoing::Close(frame) => What::Close(frame.clone()),
         };
         self.record(now, Direction::Out, what);
-        self.unsent.push_back(outgoing.len());
-        self.unsent_bytes += outgoing.len();
+        self.unsent.push(outgoing.len());
         self.acts.push_back(Act::Send(outgoing));
         true
     }
 
     /// So many things have been sent.
     pub(crate) fn sent(&mut self, now: Duration, count: usize) {
-        for _ in 0..count {
-            self.unsent_bytes -= self.unsent.pop_front().unwrap_or(0);
-        }
+        self.unsent.sent(count);
         self.check_linger(now);
     }
 
@@ -587,8 +397,7 @@ impl Conversation {
 
     /// What was typed while the connection was made.
     fn send_held(&mut self, now: Duration) {
-        self.unsent_bytes = 0;
-        for outgoing in core::mem::take(&mut self.held) {
+        for outgoing in self.unsent.take_held() {
             self.send(now, outgoing);
         }
     }
@@ -690,30 +499,5 @@ impl Conversation {
     fn event(&mut self, now: Duration, event: Value) {
         let text = self.look.event(now, event);
         self.acts.push_back(Act::Print { data: true, text });
-    }
-}
-
-/// What a Close of the server means for the exit code.
-fn settled(frame: Option<CloseFrame>) -> Result<(), Failed> {
-    match frame.map(|frame| (u16::from(frame.code), frame.reason)) {
-        None | Some((1000 | 1001, _)) => Ok(()),
-        Some((code, reason)) if is_refusal(code) => {
-            Err(Failed::Refused(format!("the server ended the connection: {}", &*reason)))
-        }
-        Some((code, reason)) => Err(Failed::Other(format!("the server ended the connection: {code} {}", &*reason))),
-    }
-}
-
-/// By these a Switchboard refuses who asks.
-fn is_refusal(code: u16) -> bool {
-    matches!(code, 4001..=4003)
-}
-
-/// Whether another attempt would end as this one did.
-fn is_final(error: &ConnectError) -> bool {
-    match error {
-        ConnectError::Url(_) | ConnectError::InvalidHeader(_) => true,
-        ConnectError::Handshake(HandshakeError::Refused { status, .. }) => matches!(status, 401 | 403),
-        _ => false,
     }
 }

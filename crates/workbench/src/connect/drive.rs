@@ -1,9 +1,10 @@
 //! Carries out what a [`Conversation`] wants, and tells it what happens. Owns the connection, the clock, the signals and the files; decides nothing.
 
 use super::Failed;
-use super::conversation::{Act, Agreed, Conversation, Manner, Outgoing};
+use super::conversation::{Act, Agreed, Conversation, Outgoing};
 use super::history::History;
 use super::look::Look;
+use super::manner::Manner;
 use super::record::Replay;
 use super::tap::{Frames, Route, Seen, Tap};
 use super::terminal::{self, Input, Output};

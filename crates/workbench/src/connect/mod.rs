@@ -11,6 +11,7 @@ mod editor;
 mod frames;
 mod history;
 mod look;
+mod manner;
 mod native;
 mod pings;
 mod record;
@@ -19,9 +20,9 @@ mod terminal;
 mod text;
 mod typing;
 
-pub use conversation::Manner;
 pub use drive::{Options, run};
 pub use look::Look;
+pub use manner::Manner;
 pub use record::{RecordError, Replay};
 pub use tap::Route;
 pub use text::printable;

@@ -2,7 +2,8 @@
 
 use super::*;
 use proptest::prelude::*;
-use switchboard_ws::CloseCode;
+use switchboard_ws::{CloseCode, Received};
+use switchboard_ws_proto::{FrameHeader, Opcode};
 
 const PIPE: Look = Look {
     json: false,
@@ -152,7 +153,7 @@ fn a_server_that_does_not_answer_is_not_waited_for() {
 #[test]
 fn lines_wait_where_the_server_does_not_read() {
     let mut talk = open(manner(), PIPE);
-    for _ in 0..UNSENT_MAX {
+    for _ in 0..unsent::LINES_MAX {
         assert!(talk.takes_input());
         talk.line(at(1), Line::Text("x".into()));
     }
@@ -161,7 +162,7 @@ fn lines_wait_where_the_server_does_not_read() {
     assert!(talk.takes_input());
 
     let mut typing = open(manner(), TERMINAL);
-    typing.file_read(at(1), "big", Ok(vec![b'x'; UNSENT_BYTES_MAX + 1]));
+    typing.file_read(at(1), "big", Ok(vec![b'x'; unsent::BYTES_MAX + 1]));
     acts(&mut typing);
     typing.keys(at(2), b"more\r");
     assert_eq!(

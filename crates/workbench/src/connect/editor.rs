@@ -2,19 +2,26 @@
 //!
 //! A byte is handled when it comes, however many come at once: a paste or a script's keys never wait for the next key. A line may have several rows.
 
+mod line;
+mod search;
+mod view;
+
+pub(crate) use line::LINE_MAX;
+pub(crate) use view::{MORE, PROMPT, View};
+
 use super::history::History;
-use unicode_width::UnicodeWidthChar;
+use line::{Line, Place};
+use search::Search;
 
 /// The line, the place in it, and the lines before it.
 #[derive(Debug, Default)]
 pub(crate) struct Editor {
-    line: Vec<char>,
-    cursor: usize,
+    line: Line,
     history: History,
     /// Which line of the history is shown; `None` for the one being typed.
     shown: Option<usize>,
     /// The line being typed, while one of the history is shown.
-    draft: Vec<char>,
+    draft: Line,
     /// What was cut last.
     cut: Vec<char>,
     pending: Pending,
@@ -46,16 +53,6 @@ enum Pasting {
     Return,
 }
 
-/// Looking for an earlier line (Ctrl-R).
-#[derive(Debug)]
-struct Search {
-    text: String,
-    found: Option<usize>,
-    /// The line and its cursor before, for who gives up.
-    line: Vec<char>,
-    cursor: usize,
-}
-
 /// Whether a character found no room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Full {
@@ -84,22 +81,8 @@ pub(crate) enum Typed {
     Full,
 }
 
-/// What is to be seen of the line.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct View {
-    pub(crate) rows: Vec<String>,
-    /// Where the cursor is.
-    pub(crate) row: usize,
-    pub(crate) column: usize,
-}
-
-/// The longest line, in characters. What is longer comes from a file.
-pub(crate) const LINE_MAX: usize = 256 * 1024;
 /// The longest sequence of a key.
 const SEQUENCE_MAX: usize = 16;
-/// The longest text that is looked for.
-const SEARCH_MAX: usize = 200;
-
 impl Editor {
     pub(crate) fn new(history: History) -> Self {
         Self { history, ..Self::default() }
@@ -159,23 +142,23 @@ impl Editor {
 
     fn key(&mut self, byte: u8) -> Option<Typed> {
         match byte {
-            b'\r' | b'\n' if self.is_continued() => {
-                self.cursor = self.line.len();
-                self.delete(self.cursor - 1, self.cursor);
+            b'\r' | b'\n' if self.line.is_continued() => {
+                self.line.move_to(Place::End);
+                self.line.delete(Place::Left);
                 self.insert('\n');
             }
             b'\r' | b'\n' => return Some(self.submit()),
             0x03 => return Some(Typed::Interrupted),
             0x04 if self.line.is_empty() => return Some(Typed::End),
-            0x04 => self.delete(self.cursor, self.cursor + 1),
-            0x01 => self.cursor = self.row_start(),
-            0x05 => self.cursor = self.row_end(),
-            0x02 => self.cursor = self.cursor.saturating_sub(1),
-            0x06 => self.cursor = (self.cursor + 1).min(self.line.len()),
-            0x08 | 0x7F => self.delete(self.cursor.saturating_sub(1), self.cursor),
-            0x0B => self.cut(self.cursor, self.row_end().max(self.cursor + 1)),
-            0x15 => self.cut(self.row_start(), self.cursor),
-            0x17 => self.cut(self.word_start(), self.cursor),
+            0x04 => _ = self.line.delete(Place::Right),
+            0x01 => self.line.move_to(Place::RowStart),
+            0x05 => self.line.move_to(Place::RowEnd),
+            0x02 => self.line.move_to(Place::Left),
+            0x06 => self.line.move_to(Place::Right),
+            0x08 | 0x7F => _ = self.line.delete(Place::Left),
+            0x0B => self.cut = self.line.delete(Place::RowEndOrNext),
+            0x15 => self.cut = self.line.delete(Place::RowStart),
+            0x17 => self.cut = self.line.delete(Place::WordStart),
             0x19 => self.cut.clone().into_iter().for_each(|c| self.insert(c)),
             0x10 => self.recall(true),
             0x0E => self.recall(false),
@@ -183,7 +166,7 @@ impl Editor {
             0x1A => return Some(Typed::Suspend),
             0x12 => self.search_older(),
             0x1B => self.pending = Pending::Escape,
-            b'\t' if self.line.first() == Some(&'/') => return Some(Typed::Complete),
+            b'\t' if self.line.text().first() == Some(&'/') => return Some(Typed::Complete),
             b'\t' | 0x20..=0x7E => self.insert(char::from(byte)),
             _ => {}
         }
@@ -198,10 +181,10 @@ impl Editor {
         self.accept_search();
         match byte {
             b'\r' | b'\n' => self.insert('\n'),
-            b'b' => self.cursor = self.word_start(),
-            b'f' => self.cursor = self.word_end(),
-            b'd' => self.cut(self.cursor, self.word_end()),
-            0x7F | 0x08 => self.cut(self.word_start(), self.cursor),
+            b'b' => self.line.move_to(Place::WordStart),
+            b'f' => self.line.move_to(Place::WordEnd),
+            b'd' => self.cut = self.line.delete(Place::WordEnd),
+            0x7F | 0x08 => self.cut = self.line.delete(Place::WordStart),
             0x1B => self.pending = Pending::Escape,
             _ => {}
         }
@@ -225,13 +208,13 @@ impl Editor {
         match (parameters, last) {
             (_, b'A') => self.up(),
             (_, b'B') => self.down(),
-            (_, b'C') if by_word => self.cursor = self.word_end(),
-            (_, b'D') if by_word => self.cursor = self.word_start(),
-            (_, b'C') => self.cursor = (self.cursor + 1).min(self.line.len()),
-            (_, b'D') => self.cursor = self.cursor.saturating_sub(1),
-            (_, b'H') | (b"1" | b"7", b'~') => self.cursor = self.row_start(),
-            (_, b'F') | (b"4" | b"8", b'~') => self.cursor = self.row_end(),
-            (b"3", b'~') => self.delete(self.cursor, self.cursor + 1),
+            (_, b'C') if by_word => self.line.move_to(Place::WordEnd),
+            (_, b'D') if by_word => self.line.move_to(Place::WordStart),
+            (_, b'C') => self.line.move_to(Place::Right),
+            (_, b'D') => self.line.move_to(Place::Left),
+            (_, b'H') | (b"1" | b"7", b'~') => self.line.move_to(Place::RowStart),
+            (_, b'F') | (b"4" | b"8", b'~') => self.line.move_to(Place::RowEnd),
+            (b"3", b'~') => _ = self.line.delete(Place::Right),
             _ => {}
         }
     }
@@ -254,8 +237,8 @@ impl Editor {
     /// The end of the last row of what was pasted is not one that was typed.
     fn end_paste(&mut self) {
         self.pasting = Pasting::No;
-        if self.cursor == self.line.len() && self.line.last() == Some(&'\n') {
-            self.delete(self.cursor - 1, self.cursor);
+        if self.line.behind().is_empty() && self.line.before().last() == Some(&'\n') {
+            self.line.delete(Place::Left);
         }
     }
 
@@ -279,34 +262,13 @@ impl Editor {
     }
 
     fn insert(&mut self, c: char) {
-        if self.line.len() < LINE_MAX {
-            self.line.insert(self.cursor, c);
-            self.cursor += 1;
-        } else if self.full == Full::No {
+        if !self.line.insert(c) && self.full == Full::No {
             self.full = Full::Untold;
         }
     }
 
-    fn delete(&mut self, from: usize, to: usize) {
-        let to = to.min(self.line.len());
-        self.line.drain(from.min(to)..to);
-        self.cursor = from.min(self.line.len());
-    }
-
-    fn cut(&mut self, from: usize, to: usize) {
-        let to = to.min(self.line.len());
-        self.cut = self.line.get(from..to).unwrap_or_default().to_vec();
-        self.delete(from, to);
-    }
-
-    /// Whether Enter begins another row: there is a backslash at the end that stands for itself.
-    fn is_continued(&self) -> bool {
-        self.line.iter().rev().take_while(|c| **c == '\\').count() % 2 == 1
-    }
-
     fn submit(&mut self) -> Typed {
-        let text: String = core::mem::take(&mut self.line).into_iter().collect();
-        self.cursor = 0;
+        let text: String = core::mem::take(&mut self.line).text().iter().collect();
         self.shown = None;
         self.full = Full::No;
         let new = self.history.add(&text);
@@ -314,70 +276,34 @@ impl Editor {
     }
 }
 
-/// Where things are in the line.
+/// A command that is being completed.
 impl Editor {
     /// What stands before the cursor.
     pub(crate) fn before_cursor(&self) -> String {
-        self.line.iter().take(self.cursor).collect()
+        self.line.before().iter().collect()
     }
 
     /// Puts a text in the place of so many characters before the cursor.
     pub(crate) fn replace(&mut self, count: usize, text: &str) {
-        self.delete(self.cursor.saturating_sub(count), self.cursor);
+        self.line.delete(Place::LeftBy(count));
         text.chars().filter(|c| !c.is_control() || *c == '\t').for_each(|c| self.insert(c));
-    }
-
-    fn before(&self) -> &[char] {
-        self.line.get(..self.cursor).unwrap_or_default()
-    }
-
-    fn behind(&self) -> &[char] {
-        self.line.get(self.cursor..).unwrap_or_default()
-    }
-
-    fn row_start(&self) -> usize {
-        self.before().iter().rposition(|c| *c == '\n').map_or(0, |place| place + 1)
-    }
-
-    fn row_end(&self) -> usize {
-        self.behind().iter().position(|c| *c == '\n').map_or(self.line.len(), |place| self.cursor + place)
-    }
-
-    fn word_start(&self) -> usize {
-        let end = self.before().iter().rposition(|c| !c.is_whitespace()).map_or(0, |place| place + 1);
-        let word = self.line.get(..end).unwrap_or_default();
-        word.iter().rposition(|c| c.is_whitespace()).map_or(0, |place| place + 1)
-    }
-
-    fn word_end(&self) -> usize {
-        let behind = self.behind();
-        let start = behind.iter().position(|c| !c.is_whitespace()).unwrap_or(behind.len());
-        let word = behind.get(start..).unwrap_or_default();
-        self.cursor + start + word.iter().position(|c| c.is_whitespace()).unwrap_or(word.len())
-    }
-
-    fn up(&mut self) {
-        let start = self.row_start();
-        if start == 0 {
-            return self.recall(true);
-        }
-        let column = self.cursor - start;
-        self.cursor = start - 1;
-        self.cursor = (self.row_start() + column).min(start - 1);
-    }
-
-    fn down(&mut self) {
-        let (column, end) = (self.cursor - self.row_start(), self.row_end());
-        if end == self.line.len() {
-            return self.recall(false);
-        }
-        self.cursor = end + 1;
-        self.cursor = (end + 1 + column).min(self.row_end());
     }
 }
 
 /// Earlier lines.
 impl Editor {
+    fn up(&mut self) {
+        if !self.line.up() {
+            self.recall(true);
+        }
+    }
+
+    fn down(&mut self) {
+        if !self.line.down() {
+            self.recall(false);
+        }
+    }
+
     fn recall(&mut self, older: bool) {
         let next = match (self.shown, older) {
             (None, true) => self.history.len().checked_sub(1),
@@ -392,11 +318,11 @@ impl Editor {
             self.draft = core::mem::take(&mut self.line);
         }
         self.line = match next.and_then(|place| self.history.get(place)) {
-            Some(line) => line.chars().collect(),
+            Some(line) => Line::of(line),
             None => core::mem::take(&mut self.draft),
         };
+        self.line.move_to(Place::End);
         self.shown = next;
-        self.cursor = self.line.len();
     }
 
     /// Begins to look for an earlier line, or finds the next older one.
@@ -405,8 +331,8 @@ impl Editor {
         match &mut self.search {
             Some(search) => search.older(history),
             None => {
-                let (line, cursor) = (self.line.clone(), self.cursor);
-                self.search = Some(Search { text: String::new(), found: None, line, cursor });
+                let line = self.line.clone();
+                self.search = Some(Search::begin(line));
             }
         }
         self.show_found();
@@ -425,8 +351,8 @@ impl Editor {
             // Ctrl-R is handled as it is where nothing is looked for yet.
             0x12 | 0x1B => return false,
             0x07 | 0x03 => {
-                if let Some(Search { line, cursor, .. }) = self.search.take() {
-                    (self.line, self.cursor) = (line, cursor);
+                if let Some(Search { line, .. }) = self.search.take() {
+                    self.line = line;
                 }
             }
             _ => {
@@ -440,99 +366,13 @@ impl Editor {
     fn show_found(&mut self) {
         let found = self.search.as_ref().and_then(|search| self.history.get(search.found?));
         if let Some(line) = found {
-            self.line = line.chars().collect();
-            self.cursor = self.line.len();
+            self.line = Line::of(line);
         }
     }
 
     fn accept_search(&mut self) {
         self.search = None;
     }
-}
-
-impl Search {
-    fn push(&mut self, c: char, history: &History) {
-        if self.text.len() < SEARCH_MAX {
-            self.text.push(c);
-            // What is shown may still be right.
-            let before = self.found.map_or(history.len(), |place| place + 1);
-            self.look(history, before);
-        }
-    }
-
-    fn pop(&mut self, history: &History) {
-        self.text.pop();
-        self.look(history, history.len());
-    }
-
-    fn older(&mut self, history: &History) {
-        self.look(history, self.found.unwrap_or(history.len()));
-    }
-
-    fn look(&mut self, history: &History, before: usize) {
-        if let Some(place) = history.find(&self.text, before).filter(|_| !self.text.is_empty()) {
-            self.found = Some(place);
-        }
-    }
-}
-
-/// What is shown.
-impl Editor {
-    /// The rows to show in a terminal of so many columns, at most so many rows: those around the cursor.
-    pub(crate) fn view(&self, columns: usize, rows_max: usize) -> View {
-        if let Some(search) = &self.search {
-            let prompt = format!("(search) {}: ", search.text);
-            let first = self.line.split(|c| *c == '\n').next().unwrap_or_default();
-            let (shown, column) = scrolled(first, first.len(), columns.saturating_sub(prompt.chars().count()));
-            let row: String = format!("{prompt}{shown}").chars().take(columns.saturating_sub(1)).collect();
-            return View {
-                rows: vec![row],
-                row: 0,
-                column: (prompt.chars().count() + column).min(columns.saturating_sub(1)),
-            };
-        }
-        let room = columns.saturating_sub(PROMPT.len());
-        let cursor_row = self.before().iter().filter(|c| **c == '\n').count();
-        let first = (cursor_row + 1).saturating_sub(rows_max.max(1));
-        let mut view = View { rows: Vec::new(), row: cursor_row - first, column: 0 };
-        let rows = self.line.split(|c| *c == '\n').enumerate().skip(first).take(rows_max.max(1));
-        for (index, row) in rows {
-            let prompt = if index == 0 { PROMPT } else { MORE };
-            let place = if index == cursor_row { self.cursor - self.row_start() } else { 0 };
-            let (shown, column) = scrolled(row, place, room);
-            if index == cursor_row {
-                view.column = PROMPT.len() + column;
-            }
-            view.rows.push(format!("{prompt}{shown}"));
-        }
-        view
-    }
-}
-
-/// Before a line.
-pub(crate) const PROMPT: &str = "> ";
-/// Before its other rows.
-pub(crate) const MORE: &str = ". ";
-
-/// The part of a row to show in so many columns, with this place in it, and the place's column.
-fn scrolled(row: &[char], place: usize, columns: usize) -> (String, usize) {
-    let width = |c: &char| if c.is_control() { 1 } else { c.width().unwrap_or(0) };
-    // One column is the cursor's own at the end of the line.
-    let room = columns.saturating_sub(1);
-    let (mut start, mut column) = (place, 0);
-    for c in row.get(..place).unwrap_or_default().iter().rev() {
-        if column + width(c) > room {
-            break;
-        }
-        column += width(c);
-        start -= 1;
-    }
-    let mut used = 0;
-    let visible = row.iter().skip(start).take_while(|c| {
-        used += width(c);
-        used <= room
-    });
-    (visible.map(|c| if c.is_control() { ' ' } else { *c }).collect(), column)
 }
 
 #[cfg(test)]
@@ -552,9 +392,8 @@ mod tests {
             })
             .collect();
         assert_eq!(texts, lines, "{keys:?}");
-        let mut line: String = editor.line.iter().collect();
-        let place = editor.line.iter().take(editor.cursor).map(|c| c.len_utf8()).sum();
-        line.insert(place, '|');
+        let text = |part: &[char]| part.iter().collect::<String>();
+        let line = format!("{}|{}", text(editor.line.before()), text(editor.line.behind()));
         assert_eq!(line, shown, "{keys:?}");
     }
 
@@ -632,7 +471,7 @@ mod tests {
 
     #[test]
     fn a_line_that_is_full_says_so_once() {
-        let mut editor = Editor { line: vec!['x'; LINE_MAX], ..Editor::default() };
+        let mut editor = Editor { line: Line::of(&"x".repeat(LINE_MAX)), ..Editor::default() };
         assert_eq!(editor.receive(b'a'), Some(Typed::Full));
         assert_eq!(editor.receive(b'a'), None);
         assert!(matches!(editor.receive(b'\r'), Some(Typed::Line { new: false, .. })));
@@ -646,16 +485,6 @@ mod tests {
         assert_eq!(editor.before_cursor(), "/subscribe ro");
         editor.replace(2, "room:a");
         assert_eq!(editor.before_cursor(), "/subscribe room:a");
-    }
-
-    #[test]
-    fn a_long_line_is_shown_around_the_cursor() {
-        let shown = |text: &str, columns| scrolled(&text.chars().collect::<Vec<_>>(), text.chars().count(), columns);
-        assert_eq!(shown("0123456789", 20), ("0123456789".to_owned(), 10));
-        assert_eq!(shown("0123456789", 5), ("6789".to_owned(), 4));
-        assert_eq!(scrolled(&['0', '1', '2', '3', '4', '5'], 0, 5), ("0123".to_owned(), 0));
-        assert_eq!(shown("0123456789", 0), (String::new(), 0));
-        assert_eq!(shown("日本語", 6), ("本語".to_owned(), 4));
     }
 
     #[test]
@@ -679,7 +508,6 @@ mod tests {
                 if let Some(Typed::Line { text, .. }) = editor.receive(byte) {
                     prop_assert!(!text.contains(|c: char| c.is_control() && c != '\n' && c != '\t'));
                 }
-                prop_assert!(editor.cursor <= editor.line.len());
                 let view = editor.view(columns, rows);
                 prop_assert!(view.row < view.rows.len() && view.rows.len() <= rows.max(1));
                 prop_assert!(view.column < columns.max(3));

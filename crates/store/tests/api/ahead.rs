@@ -54,13 +54,7 @@ fn zeros_are_neither_damage_nor_torn() {
     for power in [false, true] {
         let mut node = third_start();
         publish(&mut node, 6);
-        if power {
-            node.disk.lose_power();
-        } else {
-            node.disk.kill();
-        }
-        let disk = node.disk.clone();
-        let report = node.restart(disk);
+        let report = node.crash(if power { FaultyDisk::lose_power } else { FaultyDisk::kill });
         assert_eq!((report.torn, report.damage.len(), report.new_epochs), (0, 0, 0));
         assert_eq!(node.latest("a").len(), 6);
         node.check_last_resumes("a");
@@ -80,9 +74,7 @@ fn where_there_is_room_for_a_batch_but_not_for_zeros_it_is_taken() {
     assert_eq!(node.state(), StoreState::Writable);
     publish(&mut node, 1);
     let acknowledged = node.books.acknowledged;
-    node.disk.lose_power();
-    let disk = node.disk.clone();
-    let report = node.restart(disk);
+    let report = node.crash(FaultyDisk::lose_power);
     assert!(report.damage.is_empty(), "{report:?}");
     assert_eq!(node.latest("a").len() as u64, acknowledged);
     node.check_resumes();

@@ -53,13 +53,7 @@ fn run(seed: u64, fsync: Fsync) {
             }
         }
         let power = rng.one_in(2);
-        if power {
-            node.disk.lose_power();
-        } else {
-            node.disk.kill();
-        }
-        let disk = node.disk.clone();
-        let report = node.restart(disk);
+        let report = node.crash(if power { FaultyDisk::lose_power } else { FaultyDisk::kill });
         assert!(report.damage.is_empty(), "seed {seed}, life {life}: a crash is no damage: {:?}", report.damage);
         assert_eq!(report.new_epochs, 0, "seed {seed}, life {life}");
         node.check_nothing_invented();
@@ -130,9 +124,7 @@ fn conditions_hold_among_publications_that_are_not_committed_yet() {
     node.settle();
     assert_eq!((node.books.acknowledged, node.books.duplicates, node.books.conflicts), (3, 1, 1));
     // And across a restart.
-    node.disk.kill();
-    let disk = node.disk.clone();
-    node.restart(disk);
+    node.crash(FaultyDisk::kill);
     node.publish("a", Some("x"), None);
     let (wrong, right) = (at(2), at(3));
     node.publish("a", None, wrong);
@@ -228,9 +220,7 @@ fn a_channel_that_is_forgotten_and_begins_anew_within_one_batch_keeps_its_epochs
     }
     let seen = node.latest("a");
     assert_eq!(seen.len(), 1);
-    let disk = node.disk.clone();
-    node.disk.kill();
-    node.restart(disk);
+    node.crash(FaultyDisk::kill);
     assert_eq!(node.latest("a"), seen);
     node.check_nothing_invented();
 }
@@ -249,9 +239,7 @@ fn an_id_that_was_published_again_is_that_of_the_later_publication_after_a_resta
         node.publish("b", None, None);
         node.settle();
     }
-    let disk = node.disk.clone();
-    node.disk.kill();
-    node.restart(disk);
+    node.crash(FaultyDisk::kill);
     node.publish("a", Some("again"), None);
     node.settle();
     assert_eq!((node.books.duplicates, at), (1, 4), "the books know which it is of");

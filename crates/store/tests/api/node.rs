@@ -81,6 +81,12 @@ impl Node {
         (Self { disk, store, brokers, mail, now, books, app, next: 0, fsync, starts: 1, segment_bytes }, report)
     }
 
+    /// The process ends so, and another begins on what is left.
+    pub(crate) fn crash(&mut self, end: fn(&FaultyDisk)) -> Report {
+        end(&self.disk);
+        self.restart(self.disk.clone())
+    }
+
     /// The process is gone, and another begins on what the disk has.
     pub(crate) fn restart(&mut self, disk: FaultyDisk) -> Report {
         self.starts += 1;

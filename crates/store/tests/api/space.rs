@@ -37,9 +37,7 @@ fn a_full_disk_refuses_publishers_serves_readers_and_takes_more_when_there_is_ro
     node.publish("a", None, None);
     node.settle();
     assert_eq!(node.books.acknowledged, 31);
-    node.disk.lose_power();
-    let disk = node.disk.clone();
-    node.restart(disk);
+    node.crash(FaultyDisk::lose_power);
     node.check_all_there("a", SIZE);
     node.check_resumes();
 }
@@ -64,9 +62,7 @@ fn a_sync_that_failed_is_never_taken_for_one_that_succeeded() {
             node.settle();
         }
         assert!(node.books.unavailable >= 3);
-        node.disk.lose_power();
-        let disk = node.disk.clone();
-        let report = node.restart(disk);
+        let report = node.crash(FaultyDisk::lose_power);
         assert!(report.damage.is_empty(), "{report:?}");
         node.check_resumes();
         node.check_nothing_invented();
@@ -84,14 +80,10 @@ fn after_a_failed_sync_the_next_start_does_not_trust_what_the_system_remembers()
     node.disk.set_faults(Faults { failing_syncs: 1, ..Faults::default() });
     node.settle();
     // The process is started again; the system still has the bytes, the disk does not.
-    node.disk.kill();
-    let disk = node.disk.clone();
-    node.restart(disk);
+    node.crash(FaultyDisk::kill);
     let seen = node.latest("a");
     assert_eq!(seen.last().map(|(offset, _)| *offset), Some(31));
-    node.disk.lose_power();
-    let disk = node.disk.clone();
-    node.restart(disk);
+    node.crash(FaultyDisk::lose_power);
     assert_eq!(node.latest("a"), seen);
 }
 
@@ -102,9 +94,7 @@ fn a_write_that_failed_ends_it_until_the_next_start() {
     node.publish("a", None, None);
     node.settle();
     assert!(matches!(node.state(), StoreState::Failed(_)));
-    node.disk.kill();
-    let disk = node.disk.clone();
-    node.restart(disk);
+    node.crash(FaultyDisk::kill);
     node.check_all_there("a", SIZE);
 }
 
@@ -124,9 +114,7 @@ fn the_journal_stays_within_its_bound() {
         most = most.max(stats.bytes as f64 / (2 * stats.bytes_live + 6 * 4_000) as f64);
     }
     assert!(most <= 1.0, "{most} of the bound");
-    let disk = node.disk.clone();
-    node.disk.lose_power();
-    node.restart(disk);
+    node.crash(FaultyDisk::lose_power);
     for n in 0..40 {
         assert_eq!(node.latest(&format!("quiet{n}")).len(), 1);
     }
@@ -217,9 +205,7 @@ fn what_was_written_before_the_disk_was_full_is_synced_in_time() {
     assert_eq!((node.state(), node.disk.syncs()), (StoreState::Full, syncs));
     node.pass(Duration::from_millis(100));
     assert_eq!((node.state(), node.disk.syncs()), (StoreState::Full, syncs + 1));
-    node.disk.lose_power();
-    let disk = node.disk.clone();
-    node.restart(disk);
+    node.crash(FaultyDisk::lose_power);
     assert_eq!(node.latest("a"), kept);
     node.check_resumes();
 }

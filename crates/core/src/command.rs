@@ -118,26 +118,38 @@ pub enum Command {
     Why(Question),
 }
 
+/// For whoever reads the channel and whoever replaces it.
+macro_rules! channel_of {
+    ($command:expr) => {
+        match $command {
+            Command::Authenticate { .. }
+            | Command::SignIn { .. }
+            | Command::Watch { .. }
+            | Command::Unwatch { .. }
+            | Command::Control(_)
+            | Command::Channels { .. }
+            | Command::Why(_) => None,
+            Command::Authorize { channel, .. }
+            | Command::Subscribe { channel, .. }
+            | Command::Unsubscribe { channel }
+            | Command::Publish { channel, .. }
+            | Command::Presence { channel, .. }
+            | Command::History { channel, .. }
+            | Command::Signal { channel, .. }
+            | Command::Channel { channel } => Some(channel),
+        }
+    };
+}
+
 impl Command {
     /// The channel that it names.
     pub const fn channel(&self) -> Option<&ChannelName> {
-        match self {
-            Self::Authenticate { .. }
-            | Self::SignIn { .. }
-            | Self::Watch { .. }
-            | Self::Unwatch { .. }
-            | Self::Control(_)
-            | Self::Channels { .. }
-            | Self::Why(_) => None,
-            Self::Authorize { channel, .. }
-            | Self::Subscribe { channel, .. }
-            | Self::Unsubscribe { channel }
-            | Self::Publish { channel, .. }
-            | Self::Presence { channel, .. }
-            | Self::History { channel, .. }
-            | Self::Signal { channel, .. }
-            | Self::Channel { channel } => Some(channel),
-        }
+        channel_of!(self)
+    }
+
+    /// The same, to be replaced.
+    pub const fn channel_mut(&mut self) -> Option<&mut ChannelName> {
+        channel_of!(self)
     }
 
     /// Whether something is different once it is carried out: whoever gets no answer does not know how it is.
@@ -158,27 +170,6 @@ impl Command {
             | Self::Publish { .. }
             | Self::Signal { .. }
             | Self::Control(_) => true,
-        }
-    }
-
-    /// The same, to be replaced.
-    pub const fn channel_mut(&mut self) -> Option<&mut ChannelName> {
-        match self {
-            Self::Authenticate { .. }
-            | Self::SignIn { .. }
-            | Self::Watch { .. }
-            | Self::Unwatch { .. }
-            | Self::Control(_)
-            | Self::Channels { .. }
-            | Self::Why(_) => None,
-            Self::Authorize { channel, .. }
-            | Self::Subscribe { channel, .. }
-            | Self::Unsubscribe { channel }
-            | Self::Publish { channel, .. }
-            | Self::Presence { channel, .. }
-            | Self::History { channel, .. }
-            | Self::Signal { channel, .. }
-            | Self::Channel { channel } => Some(channel),
         }
     }
 }

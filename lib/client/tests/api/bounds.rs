@@ -1,23 +1,12 @@
 //! Requests that wait: bounds, policies, timeouts, lost connections.
 
-use crate::support::Script;
+use crate::support::{Script, publish};
 use core::time::Duration;
 use switchboard_client::core::{Output, Request, RequestId, Wanted};
 use switchboard_client::{Data, QueueOverflow, RequestError};
 
-fn publish(script: &mut Script, data: usize) -> Result<RequestId, RequestError> {
-    let data = Data::json(&data).unwrap();
-    let request = Request::Publish {
-        channel: "a".into(),
-        data,
-        event: None,
-        key: None,
-        exclude_self: false,
-        idempotency_key: None,
-        if_position: None,
-        cache: None,
-    };
-    script.core.request(script.now, &request)
+fn publish_number(script: &mut Script, number: usize) -> Result<RequestId, RequestError> {
+    script.core.request(script.now, &publish("a", Data::json(&number).unwrap()))
 }
 
 fn failed(script: &mut Script) -> Vec<(RequestId, RequestError)> {
@@ -37,11 +26,11 @@ fn a_full_queue_refuses_or_drops_the_oldest() {
         });
         script.core.on_closed(script.now, None, "reset");
         script.outputs();
-        let queued: Vec<_> = (0..3).map(|data| publish(&mut script, data).unwrap()).collect();
+        let queued: Vec<_> = (0..3).map(|data| publish_number(&mut script, data).unwrap()).collect();
         match overflow {
-            QueueOverflow::Reject => assert_eq!(publish(&mut script, 3), Err(RequestError::QueueFull)),
+            QueueOverflow::Reject => assert_eq!(publish_number(&mut script, 3), Err(RequestError::QueueFull)),
             _ => {
-                publish(&mut script, 3).unwrap();
+                publish_number(&mut script, 3).unwrap();
                 assert_eq!(failed(&mut script), [(queued[0], RequestError::Dropped)]);
             }
         }
@@ -59,22 +48,12 @@ fn bytes_are_bounded_too() {
     });
     script.core.on_closed(script.now, None, "reset");
     script.outputs();
-    let first = publish(&mut script, 1).unwrap();
+    let first = publish_number(&mut script, 1).unwrap();
     let data = Data::Bytes(vec![0; 140].into());
-    let large = |data| Request::Publish {
-        channel: "a".into(),
-        data,
-        event: None,
-        key: None,
-        exclude_self: false,
-        idempotency_key: None,
-        if_position: None,
-        cache: None,
-    };
-    script.core.request(script.now, &large(data)).unwrap();
+    script.core.request(script.now, &publish("a", data)).unwrap();
     assert_eq!(failed(&mut script), [(first, RequestError::Dropped)]);
     let data = Data::Bytes(vec![0; 201].into());
-    assert_eq!(script.core.request(script.now, &large(data)), Err(RequestError::QueueFull));
+    assert_eq!(script.core.request(script.now, &publish("a", data)), Err(RequestError::QueueFull));
     script.wait();
     script.welcome();
     assert_eq!(script.says().len(), 1, "what fits was not dropped for what never can");
@@ -83,7 +62,7 @@ fn bytes_are_bounded_too() {
 #[test]
 fn only_so_many_are_on_their_way() {
     let mut script = Script::online_with(|config| config.in_flight_max = 2);
-    let ids: Vec<_> = (0..5).map(|data| publish(&mut script, data).unwrap()).collect();
+    let ids: Vec<_> = (0..5).map(|data| publish_number(&mut script, data).unwrap()).collect();
     assert_eq!(script.says().len(), 2);
     script.hear(r#"{"type":"ok","id":2,"channel":"a","position":{"epoch":"e","offset":1}}"#);
     assert_eq!(script.says().len(), 1);
@@ -94,14 +73,14 @@ fn only_so_many_are_on_their_way() {
 #[test]
 fn a_lost_connection_repeats_questions_and_no_publications() {
     let mut script = Script::online();
-    let published = publish(&mut script, 1).unwrap();
+    let published = publish_number(&mut script, 1).unwrap();
     script.core.request(script.now, &Request::Presence { channel: "a".into(), limit: None }).unwrap();
     script
         .core
         .request(script.now, &Request::History { channel: "a".into(), since: None, before: None, limit: None })
         .unwrap();
     assert_eq!(script.says().len(), 3);
-    let waiting = publish(&mut script, 2).unwrap();
+    let waiting = publish_number(&mut script, 2).unwrap();
     script.core.on_closed(script.now, None, "reset");
     assert_eq!(failed(&mut script), [(published, RequestError::Interrupted)]);
     script.wait();
@@ -118,7 +97,7 @@ fn a_lost_connection_repeats_questions_and_no_publications() {
 #[test]
 fn nothing_waits_for_ever() {
     let mut script = Script::online();
-    let sent = publish(&mut script, 1).unwrap();
+    let sent = publish_number(&mut script, 1).unwrap();
     script.says();
     script.pass(Duration::from_secs(10));
     assert_eq!(failed(&mut script), [(sent, RequestError::TimedOut)]);
@@ -126,7 +105,7 @@ fn nothing_waits_for_ever() {
     script.hear(r#"{"type":"ok","id":1,"channel":"a","position":{"epoch":"e","offset":1}}"#);
     assert!(script.outputs().is_empty());
     script.core.on_closed(script.now, None, "reset");
-    let queued = publish(&mut script, 1).unwrap();
+    let queued = publish_number(&mut script, 1).unwrap();
     script.pass(Duration::from_secs(60));
     assert_eq!(failed(&mut script), [(queued, RequestError::NotSent)]);
 }
@@ -135,20 +114,11 @@ fn nothing_waits_for_ever() {
 fn what_would_end_the_connection_is_not_sent() {
     let mut script = Script::online();
     let data = Data::Bytes(vec![0; 65_536].into());
-    let request = Request::Publish {
-        channel: "a".into(),
-        data,
-        event: None,
-        key: None,
-        exclude_self: false,
-        idempotency_key: None,
-        if_position: None,
-        cache: None,
-    };
+    let request = publish("a", data);
     assert!(matches!(script.core.request(script.now, &request), Err(RequestError::TooLarge { bytes_max: 65_536, .. })));
     script.core.on_closed(script.now, None, "reset");
     script.core.request(script.now, &request).unwrap();
-    let small = publish(&mut script, 1).unwrap();
+    let small = publish_number(&mut script, 1).unwrap();
     script.wait();
     script.welcome();
     assert_eq!(script.says().len(), 1, "{small:?}");

@@ -1,6 +1,6 @@
 //! Whatever the server says and whenever it says it: nothing panics, timeouts make progress, and everything ends when it is closed.
 
-use crate::support::{Script, WELCOME};
+use crate::support::{Script, WELCOME, publish};
 use core::time::Duration;
 use proptest::prelude::*;
 use serde_json::value::RawValue;
@@ -173,16 +173,7 @@ fn apply(script: &mut Script, subscriptions: &mut Vec<SubscriptionId>, step: Ste
                     data: RawValue::NULL.to_owned(),
                     event: None,
                 },
-                _ => Request::Publish {
-                    channel,
-                    data: Data::json(&kind).unwrap(),
-                    event: None,
-                    key: None,
-                    exclude_self: false,
-                    idempotency_key: None,
-                    if_position: None,
-                    cache: None,
-                },
+                _ => publish(&channel, Data::json(&kind).unwrap()),
             };
             // The queue may be full, or the client ended.
             return script.core.request(now, &request).is_ok();

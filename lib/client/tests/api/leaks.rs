@@ -1,17 +1,16 @@
 //! A client that is lost and comes back a thousand times holds no more than one that came once.
 
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use allocation_counter::measure;
 use switchboard_client::core::{Request, Tokens, Wanted};
 use switchboard_client::ws::accept;
 use switchboard_client::{Client, Config};
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
+use tokio::io::duplex;
+use tokio_util::io::InspectReader;
 
 use crate::support::{Script, WELCOME};
 
@@ -49,32 +48,19 @@ fn a_thousand_losses_cost_the_state_machine_nothing() {
     assert!(grown.bytes_current < 4096 && grown.count_current < 16, "{grown:?}");
 }
 
-/// A stream that is counted as long as it lives.
-struct Counted(DuplexStream, Arc<AtomicUsize>);
+/// Counted as long as it lives.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.1.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl AsyncRead for Counted {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for Counted {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -85,8 +71,9 @@ async fn a_thousand_connections_leave_no_stream_behind() {
     let (dialled, mut arriving) = tokio::sync::mpsc::channel(1);
     let client = Client::builder("ws://test/ws").dial(move |_, _| {
         let (near, far) = duplex(10_000);
-        counted.fetch_add(1, Ordering::Relaxed);
-        let (near, dialled) = (Counted(near, Arc::clone(&counted)), dialled.clone());
+        // It lives as long as the stream that holds it.
+        let alive = Counted::new(&counted);
+        let (near, dialled) = (InspectReader::new(near, move |_: &[u8]| _ = &alive), dialled.clone());
         async move {
             dialled.send(far).await.map_err(io::Error::other)?;
             Ok(near)

@@ -1,11 +1,11 @@
 //! Many clients' lives by seed: connections drop at any moment, frames are lost with them, the server restarts and trims its history, readers
 //! fall behind. What holds: between two `Lost`, a subscription hands over every publication, in order and once.
 
-use crate::support::{Script, WELCOME};
+use crate::support::{Script, WELCOME, publish};
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use switchboard_client::core::{ConnectFailure, Output, Request, SubscriptionId, Tokens, Wanted};
+use switchboard_client::core::{ConnectFailure, Output, SubscriptionId, Tokens, Wanted};
 use switchboard_client::{Config, Data, Position, SubscriptionEvent};
 
 struct Rng(u64);
@@ -281,18 +281,8 @@ impl World {
     }
 
     fn publish(&mut self) {
-        let channel = CHANNELS[usize::try_from(self.rng.below(3)).unwrap()].into();
-        let data = Data::json(&0).unwrap();
-        let request = Request::Publish {
-            channel,
-            data,
-            event: None,
-            key: None,
-            exclude_self: false,
-            idempotency_key: None,
-            if_position: None,
-            cache: None,
-        };
+        let channel = CHANNELS[usize::try_from(self.rng.below(3)).unwrap()];
+        let request = publish(channel, Data::json(&0).unwrap());
         // The queue may be full.
         let _ = self.script.core.request(self.script.now, &request);
     }

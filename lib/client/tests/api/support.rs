@@ -1,14 +1,28 @@
 //! A state machine, its clock, and what it has said.
 
 use core::time::Duration;
-use switchboard_client::Config;
-use switchboard_client::core::{Core, Output, Tokens};
+use switchboard_client::core::{Core, Output, Request, Tokens};
 use switchboard_client::ws::Message as Frame;
 use switchboard_client::ws::proto::Time;
+use switchboard_client::{Config, Data};
 
 pub(crate) struct Script {
     pub(crate) core: Core,
     pub(crate) now: Time,
+}
+
+/// A publication with nothing beside its data.
+pub(crate) fn publish(channel: &str, data: Data) -> Request {
+    Request::Publish {
+        channel: channel.into(),
+        data,
+        event: None,
+        key: None,
+        exclude_self: false,
+        idempotency_key: None,
+        if_position: None,
+        cache: None,
+    }
 }
 
 pub(crate) const WELCOME: &str = r#"{"type":"welcome","session":"0-1","version":1,"user":"ann","heartbeat_ms":25000,"limits":{"message_bytes":65536,"channels":128,"channel_name_bytes":200}}"#;

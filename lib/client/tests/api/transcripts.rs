@@ -1,23 +1,10 @@
 //! Conversations: what the server says, what the client answers and tells the application.
 
-use crate::support::{Script, WELCOME};
+use crate::support::{Script, WELCOME, publish};
 use bytes::Bytes;
 use core::time::Duration;
 use switchboard_client::core::{Request, TokenFailure, Tokens, Wanted};
 use switchboard_client::{Cache, Config, Data, Position, ws::Message as Frame};
-
-fn publish(channel: &str, data: Data) -> Request {
-    Request::Publish {
-        channel: channel.into(),
-        data,
-        event: None,
-        key: None,
-        exclude_self: false,
-        idempotency_key: None,
-        if_position: None,
-        cache: None,
-    }
-}
 
 #[test]
 fn a_subscription_and_a_publication() {

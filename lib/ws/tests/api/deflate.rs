@@ -1,46 +1,21 @@
 //! Compression over real handshakes: who agrees to what, and that messages are compressed then and only then.
 
-use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 
 use switchboard_ws::deflate::{Policy, Tuning, compress_frame};
 use switchboard_ws::handshake::Rejection;
 use switchboard_ws::{AcceptError, AcceptOptions, CloseCode, Connector, Opcode, WebSocket, accept_with, read_request};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio_util::io::InspectReader;
 
 use crate::support::*;
 
 /// Counts what is read.
-struct Counted(DuplexStream, Arc<AtomicUsize>);
-
-impl AsyncRead for Counted {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut self.0).poll_read(cx, buffer);
-        self.1.fetch_add(buffer.filled().len() - before, Ordering::Relaxed);
-        read
-    }
-}
-
-impl AsyncWrite for Counted {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
-    }
-}
+type Counting = Box<dyn FnMut(&[u8]) + Send>;
 
 struct Pair {
-    client: WebSocket<Counted>,
+    client: WebSocket<InspectReader<DuplexStream, Counting>>,
     server: WebSocket<DuplexStream>,
     /// What the client has read.
     count: Arc<AtomicUsize>,
@@ -52,7 +27,9 @@ async fn pair(client: Option<Policy>, server: Option<Policy>) -> Pair {
     let count = Arc::new(AtomicUsize::new(0));
     let connector = Connector::new().deflate(client);
     let options = AcceptOptions::default().deflate(server);
-    let connect = connector.connect_over("ws://a/", Counted(near, count.clone()));
+    let read = count.clone();
+    let counting: Counting = Box::new(move |bytes| _ = read.fetch_add(bytes.len(), Ordering::Relaxed));
+    let connect = connector.connect_over("ws://a/", InspectReader::new(near, counting));
     let (connected, accepted) = soon(async { tokio::join!(connect, accept_with(far, &options)) }).await;
     let (client, response) = connected.unwrap();
     let agreed = response.deflate.map(|params| params.to_string());

@@ -9,23 +9,34 @@ use switchboard_core::canary::{Canary, is_planted};
 
 /// The ids of a channel's latest publications that had one, with the offset that each got.
 ///
-/// An id is remembered for the time that is set, if not more than the number that is set came after it.
+/// An id is remembered for the time that was set when its publication came, whatever is set later, if not more than the number that is set came after it.
 #[derive(Debug, Default)]
 pub struct Idempotency {
     offsets: HashMap<Arc<str>, u64, foldhash::fast::RandomState>,
-    /// By when they end. An id stands in it once.
-    order: VecDeque<(Time, Arc<str>)>,
+    /// In the order of their publications, and so of their offsets.
+    order: VecDeque<Remembered>,
     bytes: usize,
+}
+
+/// One publication's id. Where the time that is set was made shorter, its time may be over while it stands behind one that has more: then the id may come again, and
+/// stands here twice, while the table has the later offset.
+#[derive(Debug)]
+struct Remembered {
+    until: Time,
+    offset: u64,
+    id: Arc<str>,
 }
 
 impl Idempotency {
     /// The offset of the publication that had this id, if it is remembered.
     pub fn find(&mut self, now: Time, id: &str) -> Option<u64> {
         self.expire(now);
-        self.offsets.get(id).copied()
+        let offset = *self.offsets.get(id)?;
+        let at = self.order.partition_point(|known| known.offset < offset);
+        self.order.get(at).filter(|known| now < known.until).map(|known| known.offset)
     }
 
-    /// Remembers an id that [`find`](Self::find) did not know, for `ttl`, and of all no more than `count`.
+    /// Remembers an id that [`find`](Self::find) did not know, of a publication behind all others, for `ttl`, and of all no more than `count`.
     pub fn remember(&mut self, now: Time, id: Box<str>, offset: u64, ttl: Duration, count: usize) {
         if count == 0 || ttl.is_zero() {
             return;
@@ -34,15 +45,15 @@ impl Idempotency {
         let id: Arc<str> = id.into();
         self.bytes += cost(&id);
         self.offsets.insert(Arc::clone(&id), offset);
-        self.order.push_back((now + ttl, id));
+        self.order.push_back(Remembered { until: now + ttl, offset, id });
         while self.order.len() > count {
             self.forget_oldest();
         }
     }
 
-    /// Forgets those whose time is over.
+    /// Forgets those whose time is over, up to the first whose is not.
     pub fn expire(&mut self, now: Time) {
-        while self.order.front().is_some_and(|(until, _)| *until <= now) {
+        while self.order.front().is_some_and(|oldest| oldest.until <= now) {
             self.forget_oldest();
         }
         if self.order.is_empty() && self.order.capacity() > 0 {
@@ -52,15 +63,17 @@ impl Idempotency {
 
     /// Forgets one, for want of room.
     pub fn forget_oldest(&mut self) {
-        if let Some((_, id)) = self.order.pop_front() {
+        if let Some(Remembered { offset, id, .. }) = self.order.pop_front() {
             self.bytes -= cost(&id);
-            self.offsets.remove(&id);
+            if self.offsets.get(&id) == Some(&offset) {
+                self.offsets.remove(&id);
+            }
         }
     }
 
     /// When the oldest ends.
     pub fn poll_timeout(&self) -> Option<Time> {
-        self.order.front().map(|(until, _)| *until)
+        self.order.front().map(|oldest| oldest.until)
     }
 
     /// What it costs, in bytes.
@@ -115,5 +128,19 @@ mod tests {
         ids.remember(Time::from_secs(0), "a".into(), 1, TTL, 0);
         ids.remember(Time::from_secs(0), "b".into(), 2, Duration::ZERO, 9);
         assert!(ids.is_empty());
+    }
+
+    #[test]
+    fn a_shorter_time_holds_for_what_comes_then_and_for_nothing_before() {
+        let mut ids = Idempotency::default();
+        ids.remember(Time::from_secs(0), "old".into(), 1, TTL, 9);
+        ids.remember(Time::from_secs(1), "new".into(), 2, TTL / 10, 9);
+        assert_eq!((ids.find(Time::from_secs(2), "old"), ids.find(Time::from_secs(2), "new")), (Some(1), None));
+        ids.remember(Time::from_secs(2), "new".into(), 3, TTL, 9);
+        assert_eq!(ids.find(Time::from_secs(9), "new"), Some(3));
+        // Those of before go, and take nothing of it along.
+        assert_eq!((ids.find(Time::from_secs(10), "old"), ids.find(Time::from_secs(10), "new")), (None, Some(3)));
+        ids.expire(Time::from_secs(12));
+        assert_eq!((ids.cost(), ids.is_empty()), (0, true));
     }
 }

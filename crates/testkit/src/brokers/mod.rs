@@ -21,6 +21,7 @@ pub fn check_broker<B: Broker + History>(rig: impl Fn(usize) -> Rig<B>) {
     order(&mut bench(usize::MAX));
     ids(&mut bench(usize::MAX));
     ids_are_bounded(&mut bench(usize::MAX));
+    ids_have_the_time_of_their_publication(&mut bench(usize::MAX));
     comparison(&mut bench(usize::MAX));
     told_positions(&mut bench(usize::MAX));
     (0..20).for_each(|seed| races(&mut bench(usize::MAX), seed));
@@ -86,6 +87,40 @@ fn ids_are_bounded<B: Broker + History>(bench: &mut Bench<B>) {
     }
     bench.publish(Ask::new("a").id("1")).duplicate();
     bench.publish(Ask::new("a").id("0")).published();
+}
+
+/// How long an id is remembered is decided when its publication comes: what is set later, by a reload, is for those that come later.
+fn ids_have_the_time_of_their_publication<B: Broker + History>(bench: &mut Bench<B>) {
+    let set = |bench: &mut Bench<B>, secs| bench.options.idempotency_ttl = Duration::from_secs(secs);
+    bench.retain("a");
+    set(bench, 60);
+    let old = bench.publish(Ask::new("a").id("old")).published().position;
+    set(bench, 10);
+    let new = bench.publish(Ask::new("a").id("new")).published().position;
+    bench.pass(Duration::from_secs(9));
+    assert_eq!(bench.publish(Ask::new("a").id("new")).duplicate(), new);
+    bench.pass(Duration::from_secs(1));
+    // Though it stands behind one that has more time.
+    let again = bench.publish(Ask::new("a").id("new")).published().position;
+    bench.pass(Duration::from_secs(9));
+    if bench.broker().guarantees().survives_restart {
+        bench.reopen();
+    }
+    assert_eq!(bench.publish(Ask::new("a").id("new")).duplicate(), again);
+    assert_eq!(bench.publish(Ask::new("a").id("old")).duplicate(), old);
+    bench.pass(Duration::from_secs(40));
+    assert_eq!(bench.publish(Ask::new("a").id("old")).duplicate(), old);
+    let third = bench.publish(Ask::new("a").id("new")).published().position;
+    set(bench, 100);
+    let long = bench.publish(Ask::new("a").id("long")).published().position;
+    // The end of the oldest takes along nothing of what has its id again.
+    bench.pass(Duration::from_secs(9));
+    assert_eq!(bench.publish(Ask::new("a").id("new")).duplicate(), third);
+    bench.publish(Ask::new("a").id("old")).published();
+    bench.pass(Duration::from_secs(90));
+    assert_eq!(bench.publish(Ask::new("a").id("long")).duplicate(), long);
+    bench.pass(Duration::from_secs(1));
+    bench.publish(Ask::new("a").id("long")).published();
 }
 
 /// A demanded position lets through or tells where the channel is; an id is looked at first.

@@ -4,6 +4,7 @@
 //! would go first anyway.
 
 use crate::address::ChannelKey;
+use crate::logs::shrink;
 use hashbrown::HashMap;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -77,6 +78,14 @@ impl Cache {
         }
     }
 
+    /// The channel's value, if it has one, goes for want of room elsewhere.
+    pub(crate) fn give_up(&mut self, key: &ChannelKey) {
+        if let Some(value) = self.values.get(key) {
+            self.due.remove(&(value.listed, key.clone()));
+            self.lose(key.clone());
+        }
+    }
+
     /// Which publication the channel's value is, and until when.
     pub(crate) fn kept(&self, key: &ChannelKey) -> Option<(u64, Time)> {
         self.values.get(key).map(|value| (value.publication.position.offset, value.until))
@@ -114,6 +123,7 @@ impl Cache {
     fn remove(&mut self, key: &ChannelKey) -> Option<Value> {
         let value = self.values.remove(key)?;
         self.bytes -= cost(&value.publication);
+        shrink(&mut self.values);
         Some(value)
     }
 }

@@ -1,5 +1,6 @@
 //! Which ids a channel remembers: a window, bounded in time and in number.
 
+use crate::logs::shrink;
 use core::time::Duration;
 use hashbrown::HashMap;
 use std::collections::VecDeque;
@@ -17,6 +18,9 @@ pub struct Idempotency {
     order: VecDeque<Remembered>,
     bytes: usize,
 }
+
+/// A list with no more places than these is left as it is, however little is in it.
+const ORDER_KEPT: usize = 1_024;
 
 /// One publication's id. Where the time that is set was made shorter, its time may be over while it stands behind one that has more: then the id may come again, and
 /// stands here twice, while the table has the later offset.
@@ -68,6 +72,10 @@ impl Idempotency {
             if self.offsets.get(&id) == Some(&offset) {
                 self.offsets.remove(&id);
             }
+            shrink(&mut self.offsets);
+            if self.order.capacity() > ORDER_KEPT && self.order.len() < self.order.capacity() / 4 {
+                self.order.shrink_to(2 * self.order.len());
+            }
         }
     }
 
@@ -78,7 +86,14 @@ impl Idempotency {
 
     /// What it costs, in bytes.
     pub fn cost(&self) -> usize {
-        self.bytes
+        /// The smallest tables.
+        const TABLES: usize = 256;
+        if self.order.is_empty() { 0 } else { TABLES + self.bytes }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn places(&self) -> usize {
+        self.order.capacity().max(self.offsets.capacity())
     }
 
     /// Whether nothing is remembered.
@@ -88,8 +103,8 @@ impl Idempotency {
 }
 
 fn cost(id: &str) -> usize {
-    /// Two references, the header of the shared text, the time and the offset.
-    const FLAT: usize = 80;
+    /// Its places in tables that have just grown, and the header of the shared text.
+    const FLAT: usize = 144;
     FLAT + id.len()
 }
 
@@ -119,7 +134,7 @@ mod tests {
             ids.remember(now, id.into(), offset, TTL, 2);
         }
         assert_eq!((ids.find(now, "a"), ids.find(now, "b"), ids.find(now, "c")), (None, Some(2), Some(3)));
-        assert_eq!(ids.cost(), 2 * 81);
+        assert_eq!(ids.cost(), 256 + 2 * 145);
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub use broker::{
 pub use figures::{Backlog, ShardStats};
 pub use herald::NoticeBatch;
 pub use idempotency::Idempotency;
-pub use logs::{Logs, Loss, Restored};
+pub use logs::{Logs, Loss, Restored, shrink};
 pub use mail::{Mail, SubscribeRequest};
 pub use memory::MemoryBroker;
 pub use outbox::{Outbox, OutboxFull};

@@ -26,11 +26,20 @@ pub(crate) struct Log {
     pub(crate) held: bool,
     pub(crate) is_cached: bool,
     pub(crate) idle_until: Time,
+    /// What the log costs by itself, with what others keep beside it, in bytes.
+    pub(crate) own: usize,
+    /// What each publication costs besides what [`Publication::cost`] tells, in bytes.
+    each: usize,
 }
 
+/// A ring with no more places than these is left as it is, however little is in it.
+const RING_KEPT: usize = 64;
+
 impl Log {
-    pub(crate) fn new(epoch: Epoch) -> Self {
+    pub(crate) fn new(epoch: Epoch, own: usize, each: usize) -> Self {
         Self {
+            own,
+            each,
             epoch,
             offset: 0,
             complete_after: 0,
@@ -57,7 +66,12 @@ impl Log {
 
     /// Whether nothing but time keeps it from being forgotten.
     pub(crate) fn is_idle(&self) -> bool {
-        self.is_empty() && !self.in_use && !self.held && !self.is_cached
+        self.is_at_rest() && !self.is_cached
+    }
+
+    /// The same, or only a cached value.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.is_empty() && !self.in_use && !self.held
     }
 
     pub(crate) fn after(&self, offset: u64, read: Read) -> Result<Slice, HistoryLost> {
@@ -113,20 +127,28 @@ impl Log {
         let Some(oldest) = self.ring.pop_front() else { return };
         self.complete_after = self.complete_after.max(oldest.position.offset);
         self.bytes -= oldest.cost();
+        // What was once many must not hold its places for ever: they are not charged any more.
+        if self.ring.capacity() > RING_KEPT && self.ring.len() < self.ring.capacity() / 4 {
+            self.ring.shrink_to(2 * self.ring.len());
+        }
     }
 
     pub(crate) fn cost(&self) -> usize {
-        self.bytes + self.ids.cost()
+        self.own + self.bytes + self.each * self.ring.len() + self.ids.cost()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.ring.is_empty() && self.ids.is_empty()
     }
 
-    /// When somebody must look at the log again: as its oldest publication or id expires or, if it is empty, as it may be forgotten.
-    pub(crate) fn next_due(&self) -> Option<Time> {
+    /// When somebody must look at the log again: as its oldest publication or id expires or, if it is empty, as it may be forgotten, which is not before its
+    /// cached value ends.
+    pub(crate) fn next_due(&self, cached_until: impl FnOnce() -> Option<Time>) -> Option<Time> {
         let publication = self.ring.front().map(|oldest| oldest.timestamp + self.ttl);
-        let idle = self.is_idle().then_some(self.idle_until);
+        let idle = self.is_at_rest().then(|| match self.is_cached {
+            true => cached_until().map_or(self.idle_until, |until| until.max(self.idle_until)),
+            false => self.idle_until,
+        });
         [publication, self.ids.poll_timeout(), idle].into_iter().flatten().min()
     }
 }

@@ -7,6 +7,7 @@ use crate::address::ChannelKey;
 use crate::broker::{HistoryLost, Read, Slice};
 use crate::cache::Cache;
 use crate::log::Log;
+use core::hash::Hash;
 use core::time::Duration;
 use hashbrown::HashMap;
 use std::collections::{BTreeSet, VecDeque};
@@ -23,6 +24,8 @@ pub struct Logs {
     epoch: u64,
     bytes: usize,
     bytes_max: usize,
+    /// What is kept of each publication beside its log, by whoever has the logs, in bytes.
+    each_beside: usize,
     /// Cached values, within a bound of their own. A channel that has one is not forgotten.
     cache: Cache,
     /// What went without anything having come, if somebody wants to know.
@@ -77,16 +80,36 @@ pub struct Restored {
 }
 
 impl Logs {
-    /// Nothing yet. No two runs of a server may begin with the same `epoch` or near it: draw it at random. All channels together keep at most
-    /// `bytes_max` bytes of publications.
+    /// Nothing yet. No two runs of a server may begin with the same `epoch` or near it: draw it at random. All channels together cost at most
+    /// `bytes_max` bytes: their publications, their ids and themselves.
     pub fn new(epoch: u64, bytes_max: usize) -> Self {
         let cache = Cache::new(CACHE_BYTES_MAX);
-        Self { logs: HashMap::default(), due: BTreeSet::new(), epoch, bytes: 0, bytes_max, cache, losses: None }
+        Self {
+            logs: HashMap::default(),
+            due: BTreeSet::new(),
+            epoch,
+            bytes: 0,
+            bytes_max,
+            each_beside: 0,
+            cache,
+            losses: None,
+        }
     }
 
     /// All cached values together have at most so many bytes, in place of 32 MiB.
     pub fn bound_cached(&mut self, bytes_max: usize) {
         self.cache.bound(bytes_max);
+    }
+
+    /// Whoever has the logs keeps so many bytes more of each publication: they are charged with it. To be said before there are any.
+    pub fn charge_publications(&mut self, bytes: usize) {
+        self.each_beside = bytes;
+    }
+
+    /// The same of a channel, until it is forgotten.
+    pub fn charge_channel(&mut self, key: &ChannelKey, bytes: usize) {
+        self.log(key).own += bytes;
+        self.bytes += bytes;
     }
 
     /// Has [`poll_loss`](Self::poll_loss) tell what goes from now on, but for what a new publication pushes out: who appends it can ask
@@ -100,7 +123,7 @@ impl Logs {
         self.losses.as_mut()?.pop_front()
     }
 
-    /// What all channels keep, in bytes; 0 once everything is forgotten.
+    /// What all channels cost, in bytes; 0 once everything is forgotten.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -312,13 +335,16 @@ impl Logs {
         }
     }
 
-    /// Forgets publications until all fit, those that would expire first before others; ids last.
+    /// Forgets until all fit, what would go first before the rest: publications, then their channel's ids, then, if nobody uses it, its cached value and the
+    /// channel itself.
     fn make_room(&mut self) {
         while self.bytes > self.bytes_max {
             let Some((_, key)) = self.due.pop_first() else { return };
             let Some(log) = self.logs.get_mut(&key) else { continue };
             log.due = None;
-            if log.is_idle() {
+            if log.is_at_rest() {
+                self.cache.give_up(&key);
+                self.forget_cached();
                 self.forget(&key);
                 continue;
             }
@@ -341,7 +367,12 @@ impl Logs {
 
     fn forget(&mut self, key: &ChannelKey) {
         if let Some(log) = self.logs.remove(key) {
-            self.bytes -= own_cost(key) + log.cost();
+            self.bytes -= log.cost();
+            // The list still has it if its cached value went as it was forgotten.
+            if let Some(due) = log.due {
+                self.due.remove(&(due, key.clone()));
+            }
+            shrink(&mut self.logs);
             // Whoever comes back to this channel must not take its new offsets for the old ones.
             self.epoch += u64::from(!is_planted(Canary::EpochKept));
             if let Some(losses) = &mut self.losses {
@@ -354,7 +385,7 @@ impl Logs {
     /// every new one, and moving the log each time would cost more than looking at it once in vain.
     fn reschedule(&mut self, key: &ChannelKey) {
         let Some(log) = self.logs.get_mut(key) else { return };
-        let Some(due) = log.next_due() else { return };
+        let Some(due) = log.next_due(|| self.cache.kept(key).map(|(_, until)| until)) else { return };
         match log.due {
             Some(listed) if listed <= due => return,
             Some(listed) => _ = self.due.remove(&(listed, key.clone())),
@@ -367,7 +398,8 @@ impl Logs {
     fn log(&mut self, key: &ChannelKey) -> &mut Log {
         self.logs.entry_ref(key).or_insert_with(|| {
             self.bytes += own_cost(key);
-            Log::new(Epoch(self.epoch))
+            let each = PUBLICATION_COST + key.channel.as_str().len() + self.each_beside;
+            Log::new(Epoch(self.epoch), own_cost(key), each)
         })
     }
 }
@@ -382,7 +414,21 @@ const MET_FOR: Duration = Duration::from_secs(60);
 const CACHE_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// What a log costs besides its publications, its ids and its name, in bytes: its place in a table that has just grown, and in the list of those that are due.
-const LOG_COST: usize = 660;
+const LOG_COST: usize = 700;
+
+/// What a publication costs in a log besides [`Publication::cost`] and its name, in bytes: its place in a ring that has just grown, and what memory in small pieces
+/// takes more than is asked for.
+const PUBLICATION_COST: usize = 144;
+
+/// A table with no more places than these is left as it is, however little is in it.
+const TABLE_KEPT: usize = 1_024;
+
+/// Gives back what a table that was once large holds, for what goes is not charged any more.
+pub fn shrink<K: Eq + Hash, V>(table: &mut HashMap<K, V, foldhash::fast::RandomState>) {
+    if table.capacity() > TABLE_KEPT && table.len() < table.capacity() / 4 {
+        table.shrink_to(2 * table.len());
+    }
+}
 
 /// What a log costs by itself. A name is as long as who chooses it likes.
 pub(crate) fn own_cost(key: &ChannelKey) -> usize {
@@ -494,5 +540,25 @@ mod tests {
         logs.handle_timeout(Time::from_secs(100));
         assert_eq!((logs.poll_loss(), logs.is_empty()), (Some(Loss::Forgotten { key: key(), epoch: EPOCH }), true));
         assert_eq!((logs.bytes(), logs.poll_timeout()), (0, None));
+    }
+
+    #[test]
+    fn what_was_once_many_leaves_no_room_behind() {
+        let mut logs = Logs::new(9, usize::MAX);
+        logs.enter(&key());
+        let options = ChannelOptions { history_size: 10_000, idempotency_ids: 10_000, ..ChannelOptions::default() };
+        for n in 1..=10_000 {
+            logs.append(&key(), &publication(n, n - 1, 10), Some(n.to_string().into()), &options);
+        }
+        let few = ChannelOptions { history_size: 3, idempotency_ids: 3, ..options };
+        logs.append(&key(), &publication(10_001, 10_000, 10), Some("last".into()), &few);
+        let log = logs.logs.get(&key()).unwrap();
+        assert!(log.ring.len() == 3 && log.ring.capacity() <= 64, "{} places", log.ring.capacity());
+        assert!(log.ids.places() <= 1_024, "{} places", log.ids.places());
+        let keys = (0..10_000).map(|n| ChannelKey::new(AppId::new("app"), ChannelName::parse(&n.to_string()).unwrap()));
+        keys.for_each(|key| _ = logs.meet(Time::from_secs(10), &key));
+        logs.handle_timeout(Time::from_secs(100));
+        assert_eq!(logs.len(), 1);
+        assert!(logs.logs.capacity() <= TABLE_KEPT, "{} places", logs.logs.capacity());
     }
 }

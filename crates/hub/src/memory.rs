@@ -232,8 +232,35 @@ mod tests {
         }
         assert_eq!(
             broker.read(Time::from_secs(100), &key("c"), latest(999, usize::MAX)).unwrap().publications.len(),
-            9
+            8
         );
+    }
+
+    /// Channels that keep a cached value alone would else be more than any bound, each for as long as its value.
+    #[test]
+    fn for_want_of_room_cached_values_go_with_their_channels_those_first_that_would_go_first() {
+        let mut broker = MemoryBroker::new(7, 10 * own_cost(&key("c00")));
+        let keep = |broker: &mut MemoryBroker, n: u64| {
+            let options = ChannelOptions { history_size: 0, ..ChannelOptions::default() };
+            let app = Arc::new(App { channels: options.into(), ..App::new(AppId::new("app")) });
+            let publish = Publish { cache: CacheRequest::Keep, ..Publish::new(Payload::Text("x".into())) };
+            let key = key(&format!("c{n:02}"));
+            let request = PublishRequest { key, app, publish, publisher: None, exclude: None, origin: None };
+            broker.publish(Time::from_secs(n), request);
+        };
+        (0..30).for_each(|n| keep(&mut broker, n));
+        let now = Time::from_secs(30);
+        let cached: Vec<u64> = (0..30).filter(|n| broker.cached(now, &key(&format!("c{n:02}"))).is_some()).collect();
+        assert_eq!((cached, broker.logs.len()), ((20..30).collect(), 10));
+        // Who is subscribed keeps the channel, and with it the value.
+        broker.retain(&key("c20"));
+        (30..60).for_each(|n| keep(&mut broker, n));
+        let now = Time::from_secs(60);
+        let cached: Vec<u64> = (0..60).filter(|n| broker.cached(now, &key(&format!("c{n:02}"))).is_some()).collect();
+        assert_eq!(cached, core::iter::once(20).chain(51..60).collect::<Vec<u64>>());
+        broker.release(now, &key("c20"));
+        [90_000, 90_400].into_iter().for_each(|at| broker.handle_timeout(Time::from_secs(at)));
+        assert_eq!((broker.bytes(), broker.logs.len(), broker.poll_timeout()), (0, 0, None));
     }
 
     #[test]
@@ -310,15 +337,15 @@ mod tests {
         publish_if(&mut broker, 0, "", Some("a"), None);
         let with_id = broker.bytes();
         publish_if(&mut broker, 0, "", None, None);
-        let own = own_cost(&key("c"));
-        assert_eq!(broker.bytes() - with_id, with_id - own - 82);
+        let (own, id) = (own_cost(&key("c")), 256 + 146);
+        assert_eq!(broker.bytes() - with_id, with_id - own - id);
         broker.handle_timeout(Time::from_secs(120));
         broker.handle_timeout(Time::from_secs(300));
         assert_eq!((broker.bytes(), broker.logs.len(), broker.poll_timeout()), (0, 0, None));
         // For want of room the ids go after the publications.
-        let mut broker = MemoryBroker::new(7, own + 100);
+        let mut broker = MemoryBroker::new(7, own + id + 20);
         publish_if(&mut broker, 0, "", Some("a"), None);
-        assert_eq!(broker.bytes(), own + 82);
+        assert_eq!(broker.bytes(), own + id);
         assert_eq!(publish_if(&mut broker, 0, "", Some("a"), None), "again 1");
     }
 

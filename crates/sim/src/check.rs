@@ -44,7 +44,7 @@ impl World<'_> {
         let asked = setup.clients * most(|app| app.limits.operations_pending) * PUBLICATION;
         let pending = portions.pending_bytes_max + batch + asked;
         let replay = portions.replay_bytes_max.max(history) + portions.run_bytes + PUBLICATION;
-        let kept = setup.history_bytes_max + 1_000 * (setup.places() + USERS) * setup.apps.len();
+        let kept = setup.history_bytes_max + 2_200 * (setup.places() + USERS) * setup.apps.len();
         let is_kept = self.truth.borrow().kept[shard];
         let bounds = [
             ("bounds: pending", backlog.pending, pending),

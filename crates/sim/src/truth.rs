@@ -62,7 +62,7 @@ pub(crate) struct Truth {
     /// The time now.
     pub(crate) now: Time,
     pub(crate) violation: Option<Violation>,
-    /// Whether ids may be forgotten before their time, because memory is short.
+    /// Whether ids and cached values may be forgotten before their time, because memory is short.
     pub(crate) short_of_memory: bool,
     /// Bytes that the brokers keep, by shard.
     pub(crate) kept: Vec<usize>,
@@ -230,13 +230,14 @@ impl Truth {
         Some(name.map_or_else(|| app.channels.defaults(), |name| app.channels.of(&name)))
     }
 
-    /// What a channel's cached value was between two moments: every value that it had, or none, in order.
+    /// What a channel's cached value was between two moments: every value that it had, or none, in order. Where memory is short it may have gone.
     pub(crate) fn cached_between(&self, place: &Place, from: Time, to: Time) -> Vec<Option<Value>> {
         let changes = self.cached.get(place).map_or(&[][..], Vec::as_slice);
         let before = changes.partition_point(|(at, _)| *at < from);
         let first = before.checked_sub(1).and_then(|index| changes.get(index)).and_then(|(_, value)| *value);
         let during = changes.iter().skip(before).take_while(|(at, _)| *at <= to).map(|(_, value)| *value);
-        core::iter::once(first).chain(during).collect()
+        let gone = self.short_of_memory.then_some(None);
+        core::iter::once(first).chain(during).chain(gone).collect()
     }
 
     fn fail(&mut self, kind: &'static str, message: String) {

@@ -12,6 +12,7 @@ use crate::asking::{Asked, Asking, What};
 use crate::record::{Cached, Kept};
 use crate::recovery::RecoveredChannel;
 use crate::store::{Fsync, Reply, ReplyKind, Request, RequestKind, StoreState};
+use crate::waiting::{Queue, Spare, Waiting};
 use core::sync::atomic::AtomicU64;
 use core::time::Duration;
 use hashbrown::HashMap;
@@ -21,7 +22,7 @@ use switchboard_core::canary::{Canary, is_planted};
 use switchboard_core::{CacheEffect, ChannelOptions, Position, Publication, Reject, RejectCode, Since, Time};
 use switchboard_hub::{
     Broker, BrokerEvent, ChannelKey, ControlRequest, Guarantees, History, HistoryLost, Logs, Loss, Placed,
-    PublishRequest, Read, Restored, ReturnAddress, ShardId, Slice,
+    PublishRequest, Read, Restored, ReturnAddress, ShardId, Slice, shrink,
 };
 
 /// Orders publications and has the store keep them.
@@ -34,6 +35,8 @@ pub struct DurableBroker {
     events: VecDeque<BrokerEvent>,
     asking: Asking,
     state: StoreState,
+    /// Queues for what will wait.
+    spare: Spare,
     /// Channels with offsets in reserve, each at most once, by when to look whether they still need them.
     quiet: BTreeSet<(Time, ChannelKey)>,
 }
@@ -55,38 +58,26 @@ struct Durable {
     published: Time,
     /// Whether it stands in `quiet`.
     listed: bool,
-    waiting: VecDeque<Waiting>,
-    /// The ids of publications that wait, with their offsets.
-    ids: HashMap<Box<str>, u64, foldhash::fast::RandomState>,
-}
-
-/// What waits on a channel, in order.
-#[derive(Debug)]
-enum Waiting {
-    Publication {
-        ticket: Option<u64>,
-        placed: Placed,
-        id: Option<Box<str>>,
-    },
-    /// It is the same as one that waits.
-    Duplicate {
-        position: Position,
-        origin: Option<ReturnAddress>,
-    },
-    /// It demands a position that the channel does not have if all goes well.
-    Conflict(Box<PublishRequest>),
+    /// What waits; none if nothing does.
+    queue: Option<Box<Queue>>,
 }
 
 /// Offsets that are reserved together.
 const RESERVE: u64 = 1_024;
 /// How long a channel is quiet before its reservation is given back.
 const QUIET: Duration = Duration::from_secs(10);
+/// What a channel costs that the journal knows, besides its log, in bytes: its places here, among those that are quiet, and in the journal's index.
+const CHANNEL_COST: usize = 1_120;
+/// What a publication costs in the journal's index.
+const PUBLICATION_COST: usize = 64;
+
 impl DurableBroker {
-    /// A broker for a shard. No two runs of a server may begin with the same `epoch` or near it: draw it at random. All channels of the shard together keep
-    /// at most `bytes_max` bytes of publications. `fsync` is the store's.
+    /// A broker for a shard. No two runs of a server may begin with the same `epoch` or near it: draw it at random. All channels of the shard together cost
+    /// at most `bytes_max` bytes, with what the journal has of them in memory. `fsync` is the store's.
     pub fn new(shard: ShardId, fsync: Fsync, epoch: u64, bytes_max: usize) -> Self {
         let mut logs = Logs::new(epoch, bytes_max);
         logs.tell_losses();
+        logs.charge_publications(PUBLICATION_COST);
         Self {
             fsync,
             logs,
@@ -94,6 +85,7 @@ impl DurableBroker {
             events: VecDeque::new(),
             asking: Asking::new(shard),
             state: StoreState::Writable,
+            spare: Spare::default(),
             quiet: BTreeSet::new(),
         }
     }
@@ -105,6 +97,7 @@ impl DurableBroker {
         known.told_cached =
             cached.as_ref().map(|(value, until)| Cached { offset: value.position.offset, until: *until });
         self.channels.insert(key.clone(), known);
+        self.logs.charge_channel(&key, CHANNEL_COST);
         let position = Position { epoch, offset: head };
         let ttl = Duration::from_micros(ttl);
         let restored = Restored { position, complete_after, ttl, publications, ids, cached };
@@ -153,8 +146,8 @@ impl DurableBroker {
             return None;
         }
         let place = self.logs.position(&request.key);
-        let waiting = self.channels.get_mut(&request.key).filter(|channel| !channel.waiting.is_empty());
-        let Some(channel) = waiting else {
+        let queue = self.channels.get_mut(&request.key).and_then(|channel| channel.queue.as_mut());
+        let Some(queue) = queue else {
             if request.publish.if_position.is_some_and(|demanded| demanded != Since::Position(place)) {
                 let place = self.logs.meet(now, &request.key);
                 self.report_losses();
@@ -163,14 +156,14 @@ impl DurableBroker {
             }
             return Some(request);
         };
-        if let Some(offset) = id.and_then(|id| channel.ids.get(id)) {
+        if let Some(offset) = id.and_then(|id| queue.ids.get(id)) {
             let position = Position { offset: *offset, ..place };
-            channel.waiting.push_back(Waiting::Duplicate { position, origin });
+            queue.waiting.push_back(Waiting::Duplicate { position, origin });
             return None;
         }
-        let ahead = Position { offset: channel.last_waiting().unwrap_or(place.offset), ..place };
+        let ahead = Position { offset: queue.last().unwrap_or(place.offset), ..place };
         if request.publish.if_position.is_some_and(|demanded| demanded != Since::Position(ahead)) {
-            channel.waiting.push_back(Waiting::Conflict(Box::new(request)));
+            queue.waiting.push_back(Waiting::Conflict(Box::new(request)));
             return None;
         }
         Some(request)
@@ -189,16 +182,19 @@ impl DurableBroker {
     }
 
     fn publish_durably(&mut self, now: Time, request: PublishRequest, id: Option<Box<str>>) {
-        let Self { fsync, logs, channels, asking, .. } = self;
+        let Self { fsync, logs, channels, asking, spare, .. } = self;
         let at = logs.enter(&request.key);
-        let channel = channels.entry_ref(&request.key).or_default();
+        let channel = channels.entry_ref(&request.key).or_insert_with(|| {
+            logs.charge_channel(&request.key, CHANNEL_COST);
+            Durable::default()
+        });
         channel.published = now;
         let previous = channel.last_waiting().unwrap_or(at.offset);
         let offset = previous + 1;
         let placed = request.place(now, Position { offset, ..at }, previous);
         let waits = match fsync {
             Fsync::Always => !is_planted(Canary::AcknowledgedEarly),
-            Fsync::Interval(_) | Fsync::Never => offset > channel.reserved || !channel.waiting.is_empty(),
+            Fsync::Interval(_) | Fsync::Never => offset > channel.reserved || channel.queue.is_some(),
         };
         if !waits {
             channel.append(asking, logs, &placed, id.as_deref());
@@ -206,20 +202,20 @@ impl DurableBroker {
             self.publish_placed(placed, id);
             return self.reserve_ahead(&key, offset);
         }
-        if channel.waiting.is_empty() {
+        let is_always = *fsync == Fsync::Always;
+        let ticket = is_always.then(|| channel.append(asking, logs, &placed, id.as_deref()));
+        let queue = channel.queue.get_or_insert_with(|| {
             logs.hold(&placed.key, true);
-        }
+            spare.take()
+        });
         if let Some(id) = &id {
-            channel.ids.insert(id.clone(), offset);
-        }
-        if *fsync == Fsync::Always {
-            let ticket = Some(channel.append(asking, logs, &placed, id.as_deref()));
-            channel.waiting.push_back(Waiting::Publication { ticket, placed, id });
-            return;
+            queue.ids.insert(id.clone(), offset);
         }
         let key = placed.key.clone();
-        channel.waiting.push_back(Waiting::Publication { ticket: None, placed, id });
-        self.reserve_ahead(&key, offset);
+        queue.waiting.push_back(Waiting::Publication { ticket, placed, id });
+        if !is_always {
+            self.reserve_ahead(&key, offset);
+        }
     }
 
     /// Reserves more offsets before the last is given away.
@@ -270,15 +266,16 @@ impl DurableBroker {
 
     /// Lets go what waits, from the front, as long as `is_ready` says so of publications. `confirmed` is what the journal has.
     fn release(&mut self, key: &ChannelKey, confirmed: Option<u64>, is_ready: impl Fn(&Waiting) -> bool) {
-        let Self { fsync, logs, channels, asking, events, .. } = self;
+        let Self { fsync, logs, channels, asking, events, spare, .. } = self;
         let Some(channel) = channels.get_mut(key) else { return };
         channel.confirmed = confirmed.or(channel.confirmed);
+        let Some(mut queue) = channel.queue.take() else { return };
         let ready = |waiting: &Waiting| !matches!(waiting, Waiting::Publication { .. }) || is_ready(waiting);
-        while channel.waiting.front().is_some_and(ready) {
-            match channel.waiting.pop_front() {
+        while queue.waiting.front().is_some_and(ready) {
+            match queue.waiting.pop_front() {
                 Some(Waiting::Publication { placed, id, .. }) => {
                     if let Some(id) = &id {
-                        channel.ids.remove(id);
+                        queue.ids.remove(id);
                     }
                     if *fsync != Fsync::Always {
                         channel.append(asking, logs, &placed, id.as_deref());
@@ -295,16 +292,19 @@ impl DurableBroker {
                 None => break,
             }
         }
-        if channel.waiting.is_empty() {
+        if queue.waiting.is_empty() {
+            spare.give_back(queue);
             logs.hold(key, false);
+        } else {
+            channel.queue = Some(queue);
         }
         self.report_losses();
     }
 
     /// One was refused: so is what waits behind it. It is the first that waits, unless it was given up together with one before it.
     fn roll_back(&mut self, key: &ChannelKey, ticket: u64) {
-        let waits = |waiting: &Waiting| waiting.ticket() == Some(ticket);
-        if self.channels.get(key).is_some_and(|channel| channel.waiting.iter().any(waits)) {
+        let queue = self.channels.get(key).and_then(|channel| channel.queue.as_ref());
+        if queue.is_some_and(|queue| queue.has(ticket)) {
             self.refuse_waiting(key);
         }
     }
@@ -313,13 +313,11 @@ impl DurableBroker {
         let cached = self.logs.cached_at(key).map(|(offset, until)| Cached { offset, until });
         let Some(channel) = self.channels.get_mut(key) else { return };
         (channel.told, channel.told_cached) = (channel.confirmed, cached);
-        channel.ids.clear();
-        for waiting in core::mem::take(&mut channel.waiting) {
-            self.refuse(match waiting {
-                Waiting::Publication { placed, .. } => placed.origin,
-                Waiting::Duplicate { origin, .. } => origin,
-                Waiting::Conflict(request) => request.origin,
-            });
+        if let Some(mut queue) = channel.queue.take() {
+            for waiting in core::mem::take(&mut queue.waiting) {
+                self.refuse(waiting.origin());
+            }
+            self.spare.give_back(queue);
         }
         self.logs.hold(key, false);
     }
@@ -332,7 +330,7 @@ impl DurableBroker {
             let Some((_, key)) = self.quiet.pop_first() else { return };
             let Some(channel) = self.channels.get_mut(&key) else { continue };
             let quiet_at = channel.published + QUIET;
-            if quiet_at > now || channel.reserving || !channel.waiting.is_empty() {
+            if quiet_at > now || channel.reserving || channel.queue.is_some() {
                 self.quiet.insert((quiet_at.max(now + Duration::from_secs(1)), key));
                 continue;
             }
@@ -355,6 +353,7 @@ impl DurableBroker {
                     RequestKind::Uncache { key, epoch, offset }
                 }
                 Loss::Forgotten { key, epoch } if self.channels.remove(&key).is_some() => {
+                    shrink(&mut self.channels);
                     RequestKind::Forget { key, epoch }
                 }
                 Loss::Trimmed { .. } | Loss::Uncached { .. } | Loss::Forgotten { .. } => continue,
@@ -393,20 +392,7 @@ impl Durable {
 
     /// The offset of the last publication that waits.
     fn last_waiting(&self) -> Option<u64> {
-        self.waiting.iter().rev().find_map(|waiting| match waiting {
-            Waiting::Publication { placed, .. } => Some(placed.publication.position.offset),
-            Waiting::Duplicate { .. } | Waiting::Conflict(_) => None,
-        })
-    }
-}
-
-impl Waiting {
-    fn ticket(&self) -> Option<u64> {
-        if let Self::Publication { ticket, .. } = self { *ticket } else { None }
-    }
-
-    fn offset(&self) -> u64 {
-        if let Self::Publication { placed, .. } = self { placed.publication.position.offset } else { 0 }
+        self.queue.as_ref()?.last()
     }
 }
 
@@ -509,5 +495,24 @@ impl History for DurableBroker {
 
     fn cached(&self, now: Time, key: &ChannelKey) -> Option<Arc<Publication>> {
         self.logs.cached(now, key).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::{Channel, Entry};
+
+    /// What is charged is no less than the places in the tables take at worst: just after they have grown.
+    #[test]
+    fn a_channel_is_charged_for_what_it_takes() {
+        // A table grows when 7/8 of it are full, to twice its size.
+        let table = |slot: usize| (slot + 1) * 16 / 7;
+        let tables = table(size_of::<(ChannelKey, Durable)>()) + table(size_of::<(ChannelKey, Channel)>());
+        let listed = 2 * size_of::<(Time, ChannelKey)>();
+        // A list of the index has four places at least, and then twice what it needs.
+        let takes = tables + listed + 4 * size_of::<Entry>();
+        assert!(takes <= CHANNEL_COST, "{takes} bytes a channel");
+        assert_eq!(2 * size_of::<Entry>(), PUBLICATION_COST);
     }
 }

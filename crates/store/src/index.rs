@@ -6,7 +6,7 @@ use crate::record::Cached;
 use hashbrown::HashMap;
 use std::collections::VecDeque;
 use switchboard_core::{Epoch, Time};
-use switchboard_hub::ChannelKey;
+use switchboard_hub::{ChannelKey, shrink};
 
 /// A segment as the accounts see it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,8 +47,11 @@ pub(crate) struct Channel {
     entries: VecDeque<Entry>,
 }
 
+/// A list with no more places than these is left as it is, however little is in it.
+const ENTRIES_KEPT: usize = 64;
+
 #[derive(Clone, Copy, Debug)]
-struct Entry {
+pub(crate) struct Entry {
     offset: u64,
     spot: Spot,
     bytes: u32,
@@ -127,6 +130,10 @@ impl Channel {
             } else {
                 release(segments, oldest);
             }
+        }
+        // As the publications' own ring does it.
+        if self.entries.capacity() > ENTRIES_KEPT && self.entries.len() < self.entries.capacity() / 4 {
+            self.entries.shrink_to(2 * self.entries.len());
         }
     }
 
@@ -243,6 +250,7 @@ impl Index {
     /// The channel is of no interest any more.
     pub(crate) fn forget(&mut self, key: &ChannelKey) {
         let Some(channel) = self.channels.remove(key) else { return };
+        shrink(&mut self.channels);
         if let Some(anchor) = channel.anchor.and_then(|anchor| segment(&mut self.segments, anchor)) {
             anchor.anchors -= 1;
         }

@@ -14,6 +14,7 @@ mod record;
 mod recovery;
 mod renewal;
 mod store;
+mod waiting;
 
 pub use broker::DurableBroker;
 #[cfg(any(test, feature = "faulty"))]

@@ -124,6 +124,38 @@ fn the_journal_stays_within_its_bound() {
     assert_eq!(resumed, 92);
 }
 
+/// What a channel costs is charged as long as it is known, in the broker and in the journal's index, and it is known no longer than there is room.
+#[test]
+fn however_many_channels_there_ever_were_no_more_are_known_than_there_is_room_for() {
+    for fsync in [Fsync::Always, Fsync::Never] {
+        let (mut node, _) = Node::start(FaultyDisk::new(5), fsync, options(SIZE), 1 << 16);
+        for n in 0..6_000 {
+            node.publish(&format!("c{n}"), None, None);
+            if n % 50 == 0 {
+                node.settle();
+                node.pass(Duration::from_millis(1));
+            }
+        }
+        node.settle();
+        let known = node.store.stats().channels;
+        // Each of two shards has a mebibyte, and a channel with a publication costs two kibibytes.
+        assert!((800..1_100).contains(&known), "{known} channels");
+        assert!(node.brokers.iter().all(|broker| broker.bytes() <= 1 << 20));
+        // Those that have gone have gone for good, and their names begin anew.
+        let disk = node.disk.clone();
+        node.disk.kill();
+        assert_eq!(node.restart(disk).channels as u64, known);
+        assert!(node.latest("c0").is_empty() && !node.latest("c5999").is_empty());
+        node.check_resumes();
+        // All is given back when it is forgotten.
+        node.pass(Duration::from_secs(61));
+        node.pass(Duration::from_secs(61));
+        node.settle();
+        assert!(node.brokers.iter().all(|broker| broker.bytes() == 0));
+        assert_eq!(node.store.stats().channels, 0);
+    }
+}
+
 #[test]
 fn what_has_expired_leaves_the_disk() {
     let mut node = node(Fsync::Always);

@@ -26,6 +26,8 @@ pub(crate) struct Segment {
 #[derive(Clone, Debug)]
 pub(crate) struct Channel {
     pub(crate) epoch: Epoch,
+    /// Earlier ones that this one continues: records of theirs are the channel's too.
+    pub(crate) continued: Box<[Epoch]>,
     /// The latest offset that the journal knows.
     pub(crate) head: u64,
     /// The same with what is about to be written.
@@ -148,6 +150,7 @@ impl Channel {
     fn new(epoch: Epoch) -> Self {
         Self {
             epoch,
+            continued: Box::default(),
             head: 0,
             staged_head: 0,
             dropped: 0,
@@ -191,7 +194,12 @@ impl Index {
         self.channels.get(key).filter(|channel| channel.epoch == epoch)
     }
 
-    /// The same, to be changed.
+    /// The channel, if it is in this epoch or continues it.
+    pub(crate) fn channel_since(&self, key: &ChannelKey, epoch: Epoch) -> Option<&Channel> {
+        self.channels.get(key).filter(|channel| channel.epoch == epoch || channel.continued.contains(&epoch))
+    }
+
+    /// The channel, if this is its epoch, to be changed.
     pub(crate) fn channel_mut(&mut self, key: &ChannelKey, epoch: Epoch) -> Option<&mut Channel> {
         self.channels.get_mut(key).filter(|channel| channel.epoch == epoch)
     }

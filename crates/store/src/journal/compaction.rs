@@ -6,10 +6,10 @@ use super::{Journal, Publication, Refusal, Staged, failed};
 use crate::disk::Disk;
 use crate::frame::{Found, HEADER, Walk, segment_name};
 use crate::index::Spot;
-use crate::record::{Kept, Record};
+use crate::record::Record;
 use crate::recovery::read_patiently;
 use std::sync::Arc;
-use switchboard_core::Time;
+use switchboard_core::{Epoch, Time};
 use switchboard_hub::ChannelKey;
 
 /// The oldest segment on its way out.
@@ -113,9 +113,13 @@ impl<D: Disk> Journal<D> {
                     channel.staged_cached,
                     channel.staged_reserved,
                 );
-                let Publication { offset, .. } = Publication::of(&kept);
+                let Publication { epoch: told, offset, .. } = Publication::of(&kept);
                 if !self.index.is_kept(&key, offset, spot) {
-                    return self.keep_id(now, key, kept);
+                    // The publication is not kept any more; its id may be.
+                    if let Some(id) = kept.id.filter(|_| offset <= dropped) {
+                        self.keep_id(now, key, (told, offset), id);
+                    }
+                    return;
                 }
                 (kept.head, kept.dropped, kept.cached, kept.reserved) = (head, dropped, cached, Some(reserved));
                 Arc::make_mut(&mut kept.publication).position.epoch = epoch;
@@ -136,11 +140,7 @@ impl<D: Disk> Journal<D> {
                     });
                 }
             }
-            Record::Id { key, epoch, offset, id, until } => {
-                if until > now && self.index.channel(&key, epoch).is_some() {
-                    self.stage_id(&Record::Id { key, epoch, offset, id, until }, until);
-                }
-            }
+            Record::Id { key, epoch, offset, id, until } => self.keep_id(now, key, (epoch, offset), (id, until)),
             // Places are written once all that is kept is; the rest has done its work.
             Record::Channel(_)
             | Record::Reserved { .. }
@@ -150,13 +150,12 @@ impl<D: Disk> Journal<D> {
         }
     }
 
-    /// The publication is not kept any more; its id may be.
-    fn keep_id(&mut self, now: Time, key: ChannelKey, kept: Kept) {
-        let Publication { epoch, offset, .. } = Publication::of(&kept);
-        if let Some((id, until)) = kept.id
-            && until > now
-            && self.index.channel(&key, epoch).is_some_and(|channel| offset <= channel.dropped)
+    /// Writes an id of a publication again, if it is remembered, in the channel's epoch: the record by which that continues another may go before this one.
+    fn keep_id(&mut self, now: Time, key: ChannelKey, (told, offset): (Epoch, u64), (id, until): (Arc<str>, Time)) {
+        if until > now
+            && let Some(channel) = self.index.channel_since(&key, told)
         {
+            let epoch = channel.epoch;
             self.stage_id(&Record::Id { key, epoch, offset, id, until }, until);
         }
     }

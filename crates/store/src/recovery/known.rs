@@ -140,6 +140,7 @@ pub(super) fn enter(index: &mut Index, place: &Place, known: &Known) {
     let channel = index.enter(&place.key, place.epoch);
     (channel.head, channel.staged_head) = (place.head, place.head);
     (channel.dropped, channel.complete_after) = (place.dropped, place.complete_after);
+    channel.continued = known.epochs.iter().copied().filter(|epoch| *epoch != place.epoch).collect();
     channel.staged_cached = place.cached;
     index.cache(&place.key, place.cached);
     let history = known.publications.iter().map(|(offset, record)| (*offset, record));

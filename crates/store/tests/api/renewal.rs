@@ -65,3 +65,24 @@ fn however_far_it_came_the_history_is_whole_and_when_it_is_done_nobody_resumes()
         node.check_resumes();
     }
 }
+
+/// Each record tells the epoch in which it was written, and what continues that one must still know its ids when they are written again.
+#[test]
+fn ids_outlive_the_epoch_that_they_came_in_and_their_segment() {
+    let mut node = node(Fsync::Always);
+    let disk = node.disk.clone();
+    renew(disk.clone(), JournalOptions::new(1, 77 << 40), &mut |_, _| {}).unwrap();
+    node.restart(disk.clone());
+    for _ in 0..100 {
+        for channel in CHANNELS {
+            node.publish(channel, None, None);
+        }
+        node.settle();
+    }
+    node.restart(disk);
+    for channel in CHANNELS {
+        (0..20).for_each(|round| node.publish(channel, Some(&format!("id{round}")), None));
+    }
+    node.settle();
+    assert_eq!(node.books.duplicates, 60);
+}

@@ -3,6 +3,7 @@
 //! Owns the faults and which bytes would have survived. Everything follows from the seed.
 
 use super::Disk;
+use core::ops::Range;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -43,9 +44,9 @@ struct File {
     data: Vec<u8>,
     synced: Vec<u8>,
     /// Bytes that a failed sync has lost.
-    lost: Vec<core::ops::Range<usize>>,
+    lost: Vec<Range<usize>>,
     /// Bytes that cannot be read.
-    spoilt: core::ops::Range<usize>,
+    spoilt: Range<usize>,
 }
 
 /// The unit that a loss of power leaves whole.
@@ -132,7 +133,7 @@ impl FaultyDisk {
     }
 
     /// Has reads of these bytes fail.
-    pub fn spoil(&self, name: &str, bytes: core::ops::Range<usize>) {
+    pub fn spoil(&self, name: &str, bytes: Range<usize>) {
         if let Some(file) = self.state().files.get_mut(name) {
             file.spoilt = bytes;
         }
@@ -284,13 +285,18 @@ impl Disk for FaultyDisk {
         let used: usize = state.files.values().map(|file| file.data.len()).sum();
         let room = state.faults.capacity.map_or(usize::MAX, |capacity| capacity.saturating_sub(used));
         let part = if stopping || failing { state.below(bytes.len() + 1) } else { bytes.len() };
-        let data = &mut state.file(name)?.data;
+        let file = state.file(name)?;
+        let data = &mut file.data;
         let part = part.min(room.saturating_add(data.len().saturating_sub(offset)));
         let written = bytes.get(..part).unwrap_or_default();
         data.resize(data.len().max(offset + part), 0);
         if let Some(place) = data.get_mut(offset..offset + part) {
             place.copy_from_slice(written);
         }
+        // What is written again the next sync takes along.
+        let (begin, end) = (offset, offset + part);
+        let around = |lost: &Range<usize>| [lost.start..lost.end.min(begin), lost.start.max(end)..lost.end];
+        file.lost = file.lost.iter().flat_map(around).filter(|lost| !lost.is_empty()).collect();
         state.ended()?;
         if failing {
             return Err(io::Error::other("the disk cannot write this"));

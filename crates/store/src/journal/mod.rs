@@ -460,7 +460,12 @@ fn secure_tail<D: Disk>(disk: &mut D, sequence: u64, length: usize) -> io::Resul
         Err(error) if is_no_space(&error) => {
             let _ = disk.remove(&format!("{name}.new"));
             disk.truncate(&name, length as u64)?;
-            disk.sync(&name)
+            // Over itself, then: it is to be written once more wherever it stands. Where a file system needs room for that too, it can only be synced.
+            match disk.overwrite(&name, 0, &bytes) {
+                Err(error) if !is_no_space(&error) => return Err(error),
+                _ => disk.sync(&name)?,
+            }
+            disk.sync_folder()
         }
         replaced => replaced,
     }

@@ -88,6 +88,26 @@ fn after_a_failed_sync_the_next_start_does_not_trust_what_the_system_remembers()
 }
 
 #[test]
+fn nor_does_it_where_there_is_no_room_to_write_it_anew() {
+    for room in [0, 10, 1_000] {
+        let mut node = node(Fsync::Always);
+        node.publish("a", None, None);
+        node.disk.set_faults(Faults { failing_syncs: 1, ..Faults::default() });
+        node.settle();
+        node.disk.kill();
+        node.disk.set_faults(Faults { capacity: Some(node.disk.bytes() + room), ..Faults::default() });
+        let disk = node.disk.clone();
+        node.restart(disk);
+        let seen = node.latest("a");
+        assert_eq!(seen.last().map(|(offset, _)| *offset), Some(31));
+        node.disk.lose_power();
+        let disk = node.disk.clone();
+        let report = node.restart(disk);
+        assert_eq!((node.latest("a"), report.damage), (seen, vec![]));
+    }
+}
+
+#[test]
 fn a_write_that_failed_ends_it_until_the_next_start() {
     let mut node = node(Fsync::Always);
     node.disk.set_faults(Faults { failing_writes: 1, ..Faults::default() });

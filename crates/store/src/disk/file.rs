@@ -80,6 +80,7 @@ impl FileDisk {
     pub fn open(folder: &Path) -> Result<Self, OpenError> {
         let shown = folder.display().to_string();
         let failed = |error| OpenError::Io(shown.clone(), error);
+        let made = missing(folder);
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
         let handle = File::open(folder).map_err(failed)?;
         let mut options = OpenOptions::new();
@@ -89,9 +90,13 @@ impl FileDisk {
             Errno::EWOULDBLOCK => OpenError::InUse(shown.clone()),
             error => failed(error.into()),
         })?;
-        // The folder itself may be new.
-        if let Some(parent) = folder.canonicalize().map_err(failed)?.parent() {
-            File::open(parent).and_then(|parent| parent.sync_all()).map_err(failed)?;
+        // The folder itself may be new, and those above it: each has to last in the one that it is in.
+        for within in folder.canonicalize().map_err(failed)?.ancestors().skip(1).take(made.max(1)) {
+            match File::open(within).and_then(|within| within.sync_all()) {
+                // Who made the folder for us need not let us read what it is in.
+                Err(error) if made == 0 && error.kind() == io::ErrorKind::PermissionDenied => {}
+                synced => synced.map_err(failed)?,
+            }
         }
         Ok(Self { folder: folder.to_owned(), handle, current: None, times: Arc::default(), _lock: lock })
     }
@@ -193,6 +198,11 @@ impl Disk for FileDisk {
     }
 }
 
+/// How many folders, this one and those above it, have to be made.
+fn missing(folder: &Path) -> usize {
+    folder.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists()).count()
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -202,6 +212,7 @@ mod tests {
     fn what_is_written_is_read_and_the_folder_is_locked() {
         let parent = tempfile::tempdir().unwrap();
         let folder = parent.path().join("a/b");
+        assert_eq!((missing(&folder), missing(parent.path()), missing(Path::new("nowhere"))), (2, 0, 1));
         let mut disk = FileDisk::open(&folder).unwrap();
         assert!(matches!(FileDisk::open(&folder), Err(OpenError::InUse(_))));
         disk.create("one").unwrap();

@@ -2,7 +2,7 @@
 //!
 //! Owns how requests are gathered into batches and how it goes at the end. What is decided is decided in `switchboard-store`.
 
-use crate::clock;
+use crate::clock::{self, Clock};
 use crate::config::HistoryFiles;
 use anyhow::Context;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -162,7 +162,7 @@ impl Shards {
     /// The system gives no thread.
     pub(crate) fn start(self) -> io::Result<Writer> {
         let Self { opened: Opened { store, watch, files, .. }, asked, answers, issued, .. } = self;
-        let writing = Writing { store, asked, answers, issued, watch, files };
+        let writing = Writing { store, asked, answers, issued, watch, files, clock: Clock::new() };
         let thread = std::thread::Builder::new().name("history".to_owned()).spawn(move || writing.run())?;
         Ok(Writer { thread })
     }
@@ -185,6 +185,8 @@ struct Writing {
     issued: Vec<Arc<AtomicU64>>,
     watch: Watch,
     files: HistoryFiles,
+    /// If the system's were set back, nothing would be due until it has come as far again: neither a sync nor a look for room.
+    clock: Clock,
 }
 
 impl Writing {
@@ -211,7 +213,7 @@ impl Writing {
         let mut batches = Vec::with_capacity(REQUEST_BATCHES);
         let mut state = self.store.state();
         loop {
-            let received = match self.store.poll_timeout().map(|due| due.since(clock::now())) {
+            let received = match self.store.poll_timeout().map(|due| due.since(self.clock.now())) {
                 Some(wait) => tokio::time::timeout(wait, self.asked.recv_many(&mut batches, REQUEST_BATCHES)).await,
                 None => Ok(self.asked.recv_many(&mut batches, REQUEST_BATCHES).await),
             };
@@ -219,10 +221,10 @@ impl Writing {
                 return;
             }
             if !batches.is_empty() {
-                let replies = self.store.handle(clock::now(), batches.drain(..).flatten());
+                let replies = self.store.handle(self.clock.now(), batches.drain(..).flatten());
                 self.answer(replies).await;
             }
-            let now = clock::now();
+            let now = self.clock.now();
             if self.store.poll_timeout().is_some_and(|due| due <= now) {
                 let replies = self.store.handle_timeout(now);
                 self.answer(replies).await;

@@ -247,6 +247,10 @@ def webhooks_reload() -> tuple[int, int]:
     return in_folder("webhooks-reload", "server/webhooks_reload.mjs", **more)
 
 
+def webhooks_disk() -> tuple[int, int]:
+    return in_folder("webhooks-disk", "server/webhooks_disk.mjs")
+
+
 def in_folder(suite: str, script: str, **more: str) -> tuple[int, int]:
     """A suite that starts the server itself, with a configuration that it writes into a folder."""
     if not os.environ.get("SWITCHBOARD_BIN"):
@@ -338,6 +342,7 @@ SUITES: dict[str, Callable[[], tuple[int, int]]] = {
     "pusher-limits": pusher_limits,
     "webhooks": webhooks,
     "webhooks-reload": webhooks_reload,
+    "webhooks-disk": webhooks_disk,
     "events": events,
     "events-chromium": events_chromium,
     "events-restart": events_restart,

@@ -58,6 +58,10 @@ impl<D: Disk> QueueFile<D> {
     /// Writes everything anew.
     pub(super) fn rewrite(&mut self, snapshot: &str) -> io::Result<()> {
         let written = self.replace(snapshot);
+        if written.is_err() {
+            // A part of a file that nobody reads would take up what room there is.
+            let _ = self.disk.remove(NEXT);
+        }
         self.length = snapshot.len() as u64;
         self.note(written)
     }
@@ -93,5 +97,26 @@ impl<D: Disk> QueueFile<D> {
     fn note(&mut self, written: io::Result<()>) -> io::Result<()> {
         self.failed = written.is_err().then(Instant::now);
         written
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use switchboard_store::FileDisk;
+
+    #[test]
+    fn what_cannot_become_the_file_is_not_left_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut file = QueueFile::new(FileDisk::open(folder.path()).unwrap(), true);
+        // No file takes the place of a folder.
+        std::fs::create_dir(folder.path().join(NAME)).unwrap();
+        file.rewrite("lines\n").unwrap_err();
+        assert!(file.has_failed() && !folder.path().join(NEXT).exists());
+        std::fs::remove_dir(folder.path().join(NAME)).unwrap();
+        file.rewrite("lines\n").unwrap();
+        file.append("and more\n").unwrap();
+        assert_eq!((file.has_failed(), file.read().unwrap()), (false, b"lines\nand more\n".to_vec()));
     }
 }

@@ -79,6 +79,12 @@ const checks = {
     const { users } = await application("users", name);
     equal(users.map((user) => user.id).sort(), ["ann", "bob"]);
   },
+  "what a cache channel keeps": async () => {
+    const name = fresh("cache-");
+    await application("trigger", [name], "price", { usd: 7 });
+    const { cache, occupied } = await application("channel", name, { info: "cache" });
+    equal([occupied, cache.event, JSON.parse(cache.data), cache.ttl > 0], [false, "price", { usd: 7 }, true]);
+  },
   "channels and users are vouched for": async () => {
     const pusher = client(kit, "ann");
     for (const name of ["private-", "presence-", "private-encrypted-"]) await subscribed(pusher, fresh(name));

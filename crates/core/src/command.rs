@@ -354,8 +354,8 @@ pub enum Outcome {
         occupancy: Occupancy,
         /// Its position now.
         position: Position,
-        /// Whether it has a cached value.
-        cached: bool,
+        /// Its cached value.
+        cached: Option<Arc<Publication>>,
     },
     /// The occupied channels.
     Channels {

@@ -297,7 +297,7 @@ impl<B: Broker + History> Homes<B> {
 
     fn channel(&self, now: Time, app: &App, key: &ChannelKey) -> Outcome {
         let position = self.broker.position(key);
-        let cached = self.broker.cached(now, key).is_some();
+        let cached = self.broker.cached(now, key);
         let occupancy = match self.channels.get(key) {
             Some(home) => home.occupancy(&key.channel),
             None => Home::new(app, key).occupancy(&key.channel),

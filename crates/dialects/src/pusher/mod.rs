@@ -9,7 +9,7 @@ mod write;
 
 pub use names::{Kind, NAME_BYTES_MAX, NameError, from_pusher, to_pusher};
 pub use read::{EVENT_BYTES_MAX, payload_of_text};
-pub use write::data_text;
+pub use write::{data_text, event_name};
 pub(crate) use write::{write_count, write_presence, write_publications};
 
 use crate::dialect::{Commands, Dialect, Incoming, Welcome};

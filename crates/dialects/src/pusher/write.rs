@@ -87,7 +87,7 @@ pub(super) fn signed_in(user_data: &str, out: &mut Writer<'_>) {
 pub(super) fn signal(signal: &Signal, out: &mut Writer<'_>) {
     out.text(|json| {
         json.extend_from_slice(b"{\"event\":");
-        write_event_name(json, Some(signal.event.as_deref().unwrap_or("signal")));
+        write_string(json, &event_name(Some(signal.event.as_deref().unwrap_or("signal"))));
         json.extend_from_slice(b",\"channel\":");
         write_string(json, &names::to_pusher(signal.channel.as_str()));
         json.extend_from_slice(b",\"data\":");
@@ -106,7 +106,7 @@ pub(crate) fn write_publications(publications: &[Arc<Publication>], out: &mut Wr
         let kind = Kind::of(publication.channel.as_str());
         out.text(|json| {
             json.extend_from_slice(b"{\"event\":");
-            write_event_name(json, publication.event.as_deref());
+            write_string(json, &event_name(publication.event.as_deref()));
             json.extend_from_slice(b",\"channel\":");
             write_string(json, &names::to_pusher(publication.channel.as_str()));
             json.extend_from_slice(b",\"data\":");
@@ -173,13 +173,11 @@ fn watchlist_events(changes: &[PresenceChange], out: &mut Writer<'_>) {
 }
 
 /// The protocol's own events come from the server alone: a publication that bears such a name gets a mark before it.
-fn write_event_name(json: &mut Vec<u8>, event: Option<&str>) {
+pub fn event_name(event: Option<&str>) -> Cow<'_, str> {
     match event {
-        None | Some("") => write_string(json, EVENT_DEFAULT),
-        Some(name) if name.starts_with("pusher:") || name.starts_with("pusher_internal:") => {
-            write_string(json, &format!("_{name}"));
-        }
-        Some(name) => write_string(json, name),
+        None | Some("") => EVENT_DEFAULT.into(),
+        Some(name) if name.starts_with("pusher:") || name.starts_with("pusher_internal:") => format!("_{name}").into(),
+        Some(name) => name.into(),
     }
 }
 

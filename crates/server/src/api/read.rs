@@ -93,7 +93,7 @@ impl Call<'_> {
                 let mut answer = occupancy(&known);
                 answer.insert("occupied".into(), known.is_occupied().into());
                 answer.insert("position".into(), PositionBody::json(position));
-                answer.insert("cached".into(), cached.into());
+                answer.insert("cached".into(), cached.is_some().into());
                 Ok(Value::from(answer).to_string())
             }
             outcome => Err(unexpected(&outcome)),

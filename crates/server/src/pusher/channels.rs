@@ -5,13 +5,14 @@ use super::answer::PusherError;
 use super::names;
 use super::request::{Signed, shown};
 use crate::answer::json_response;
+use crate::clock;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
-use switchboard_core::{App, ChannelName, Command, Occupancy, Outcome};
-use switchboard_dialects::pusher::{Kind, to_pusher};
+use switchboard_core::{App, ChannelName, Command, Occupancy, Outcome, Payload, Publication};
+use switchboard_dialects::pusher::{Kind, data_text, event_name, to_pusher};
 
 /// Channels that the hub is asked for at a time.
 const PAGE: usize = 1_000;
@@ -23,6 +24,7 @@ const CHANNELS_MAX: usize = 100_000;
 pub(super) struct Attributes {
     users: bool,
     subscriptions: bool,
+    cache: bool,
 }
 
 impl Attributes {
@@ -33,9 +35,10 @@ impl Attributes {
             match name {
                 "user_count" => this.users = true,
                 "subscription_count" => this.subscriptions = true,
+                "cache" => this.cache = true,
                 name => {
                     let message =
-                        format!("\"info\" has {:?}; there are user_count and subscription_count", shown(name));
+                        format!("\"info\" has {:?}; there are user_count, subscription_count and cache", shown(name));
                     return Err(PusherError::bad_request(message));
                 }
             }
@@ -78,6 +81,9 @@ pub(super) async fn channels(
     let prefix = signed.parameter("filter_by_prefix").unwrap_or_default();
     let attributes = Attributes::parse(signed.parameter("info"))?;
     attributes.check(prefix.starts_with("presence-"), "\"filter_by_prefix\" does not begin with presence-")?;
+    if attributes.cache {
+        return Err(PusherError::bad_request("cache is told of one channel at a time, not in a list"));
+    }
     // What is escaped in Pusher's names has another prefix in ours: then each name is looked at.
     let ours = if prefix.contains('=') { "" } else { prefix };
     let mut listed = Map::new();
@@ -116,9 +122,8 @@ pub(super) async fn channel(
     let channel = names::channel(&name)?;
     let attributes = Attributes::parse(signed.parameter("info"))?;
     attributes.check(Kind::of(channel.as_str()).presence, "this is none")?;
-    let occupancy = occupancy(&state, &signed.app.app, channel).await?;
-    let mut told = attributes.of(&occupancy);
-    told.insert("occupied".into(), occupancy.is_occupied().into());
+    let (occupied, mut told) = ask(&state, &signed.app.app, channel, attributes).await?;
+    told.insert("occupied".into(), occupied.into());
     Ok(json_response(StatusCode::OK, &Value::Object(told)))
 }
 
@@ -153,12 +158,37 @@ pub(super) async fn told(
     if !attributes.any() {
         return Ok(json!({}));
     }
-    Ok(attributes.of(&occupancy(state, app, channel).await?).into())
+    Ok(ask(state, app, channel, attributes).await?.1.into())
 }
 
-async fn occupancy(state: &PusherState, app: &Arc<App>, channel: ChannelName) -> Result<Occupancy, PusherError> {
+/// Whether a channel is occupied, and what is wanted of it.
+async fn ask(
+    state: &PusherState,
+    app: &Arc<App>,
+    channel: ChannelName,
+    attributes: Attributes,
+) -> Result<(bool, Map<String, Value>), PusherError> {
     match state.hub.submit(Arc::clone(app), Command::Channel { channel }).await {
-        Outcome::Channel { occupancy, .. } => Ok(occupancy),
+        Outcome::Channel { occupancy, cached, .. } => {
+            let mut told = attributes.of(&occupancy);
+            if attributes.cache {
+                let cached = cached.map(|kept| value(app, &kept));
+                told.insert("cache".into(), cached.into());
+            }
+            Ok((occupancy.is_occupied(), told))
+        }
         outcome => Err(names::refused(outcome)),
     }
+}
+
+/// A cached value, and for how many seconds it will be kept.
+fn value(app: &App, kept: &Publication) -> Value {
+    let until = kept.timestamp + app.channels.of(&kept.channel).cache_ttl;
+    let ttl = until.since(clock::now()).as_secs();
+    let (event, data) = (event_name(kept.event.as_deref()), data_text(&kept.payload));
+    let mut told = json!({ "event": event, "data": data, "ttl": ttl });
+    if let (Payload::Binary(_), Some(told)) = (&kept.payload, told.as_object_mut()) {
+        told.insert("encoding".into(), "base64".into());
+    }
+    told
 }

@@ -103,7 +103,9 @@ fn one_channel_tells_its_position_and_value_even_if_nobody_is_there() {
         &app,
         Command::Channel { channel: ChannelName::parse(name).unwrap() },
     ) {
-        Outcome::Channel { occupancy, position, cached } => (shown(&occupancy), position.offset, cached),
+        Outcome::Channel { occupancy, position, cached } => {
+            (shown(&occupancy), position.offset, cached.map(|kept| kept.position.offset))
+        }
         outcome => panic!("{outcome:?}"),
     };
     let publish = |cache| {
@@ -111,12 +113,12 @@ fn one_channel_tells_its_position_and_value_even_if_nobody_is_there() {
         Command::Publish { channel: ChannelName::parse("slow:a").unwrap(), publish, exclude_self: false }
     };
     let nobody = || "slow:a 0 (0 users, 0 connections)".to_owned();
-    assert_eq!(ask_channel(&mut world, "slow:a"), (nobody(), 0, false));
+    assert_eq!(ask_channel(&mut world, "slow:a"), (nobody(), 0, None));
     ask(&mut world, 0, &app, publish(switchboard_core::CacheRequest::ByOptions));
-    assert_eq!(ask_channel(&mut world, "slow:a"), (nobody(), 1, false));
+    assert_eq!(ask_channel(&mut world, "slow:a"), (nobody(), 1, None));
     ask(&mut world, 0, &app, publish(switchboard_core::CacheRequest::Keep));
-    assert_eq!(ask_channel(&mut world, "slow:a"), (nobody(), 2, true));
-    assert_eq!(ask_channel(&mut world, "quiet:a"), ("quiet:a 0".to_owned(), 0, false));
+    assert_eq!(ask_channel(&mut world, "slow:a"), (nobody(), 2, Some(2)));
+    assert_eq!(ask_channel(&mut world, "quiet:a"), ("quiet:a 0".to_owned(), 0, None));
     let ann = connect(&mut world, 0, &app, "ann");
     change(&mut world, ann, "subscribe", "slow:a");
     assert_eq!(ask_channel(&mut world, "slow:a").0, "slow:a 1 (1 users, 1 connections)");

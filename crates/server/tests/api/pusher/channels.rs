@@ -1,7 +1,7 @@
 //! Who and how many are where.
 
 use super::support::{APPS, Client, Signing, get, get_as, post, text};
-use crate::support::{ask, configured, native, with_server};
+use crate::support::{ask, configured, native, request, with_server};
 use serde_json::json;
 
 #[test]
@@ -53,6 +53,7 @@ fn occupied_channels_are_listed_with_what_is_asked_of_them() {
             (&[("info", "user_count")][..], "user_count is for presence channels"),
             (&[("info", "user_count"), ("filter_by_prefix", "presence")], "user_count is for presence channels"),
             (&[("info", "subscription_count,members")], "\"info\" has \"members\""),
+            (&[("info", "cache")], "cache is told of one channel at a time"),
         ] {
             let refused = get(address, channels, parameters).await;
             assert_eq!(refused.status, 400, "{refused:?}");
@@ -104,5 +105,49 @@ fn what_is_published_is_answered_with_the_counts_that_were_asked_for() {
         assert_eq!(told, json!({ "batch": [{}, { "user_count": 1 }] }));
         let body = json!({ "name": "told", "data": "1", "channels": ["news"], "info": "members" });
         assert_eq!(post(address, "/apps/100/events", &body.to_string()).await.status, 400);
+    });
+}
+
+/// Whatever the server keeps of a channel, whoever has published it.
+#[test]
+fn the_cached_value_of_a_channel_is_told() {
+    let settings = "[channels]\ncache_ttl = \"100s\"\n";
+    with_server(&configured(&format!("{settings}{APPS}")), async |server| {
+        let address = server.address();
+        let info = [("info", "cache,subscription_count")];
+        let cached = async |channel: &str| {
+            let mut told = get(address, &format!("/apps/100/channels/{channel}"), &info).await.json();
+            assert_eq!((&told["occupied"], &told["subscription_count"]), (&json!(false), &json!(0)));
+            if let Some(ttl) = told["cache"].as_object_mut().and_then(|kept| kept.remove("ttl")) {
+                assert!(ttl.as_u64().unwrap() <= 100, "{ttl}");
+            }
+            told["cache"].clone()
+        };
+        assert_eq!(cached("cache-price").await, json!(null));
+        for (name, data) in [("price", "{\"usd\":6}"), ("price", "{\"usd\":7}")] {
+            let event = json!({ "name": name, "data": data, "channels": ["cache-price", "news"] }).to_string();
+            assert_eq!(post(address, "/apps/100/events", &event).await.json(), json!({}));
+        }
+        assert_eq!(cached("cache-price").await, json!({ "event": "price", "data": "{\"usd\":7}" }));
+        assert_eq!(cached("news").await, json!(null));
+
+        for (data, encoding) in [("17", None), ("AP8=", Some("base64"))] {
+            let head = "POST /api/v1/publish\nAuthorization: Bearer api-key-of-application-a";
+            let body = json!({ "channel": "room:1", "data": data, "encoding": encoding, "cache": "keep" });
+            assert_eq!(request(address, head, &body.to_string()).await.status, 200);
+            let expected = match encoding {
+                None => json!({ "event": "message", "data": "\"17\"" }),
+                Some(encoding) => json!({ "event": "message", "data": "AP8=", "encoding": encoding }),
+            };
+            assert_eq!(cached("room=3A1").await, expected);
+        }
+
+        let event = json!({ "name": "price", "data": "8", "channels": ["cache-price", "news"], "info": "cache" });
+        let told = post(address, "/apps/100/events", &event.to_string()).await.json();
+        let channels = &told["channels"];
+        assert_eq!(
+            (&channels["cache-price"]["cache"]["data"], &channels["news"]["cache"]),
+            (&json!("8"), &json!(null))
+        );
     });
 }

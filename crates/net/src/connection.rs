@@ -12,38 +12,24 @@ use crate::compression::Output;
 use crate::framing::WEBSOCKET;
 use crate::io::Io;
 use crate::limits::Permit;
+use crate::socket::Socket;
 use crate::state::State;
 use bytes::Buf;
 use core::cell::{Cell, RefCell};
-use core::future::poll_fn;
-use core::pin::Pin;
-use core::task::{Poll, Waker, ready};
 use std::io::{self, IoSlice};
 use switchboard_core::Encoded;
 use switchboard_hub::SubscriberId;
 use switchboard_ws_proto::{self as proto, CloseCode, SendError};
-use tokio::io::{AsyncRead, ReadBuf};
 
 /// One client's connection, shared by its task and the shard.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    pub(crate) id: SubscriberId,
-    io: RefCell<Io>,
+    pub(crate) socket: Socket,
     ws: RefCell<proto::Connection>,
-    task: RefCell<Option<Waker>>,
-    /// The kernel took no more, or only the task can write.
-    write_blocked: Cell<bool>,
-    /// The session has ended; only the transport is still to be closed.
-    ended: Cell<bool>,
-    /// The socket has failed.
-    broken: Cell<bool>,
-    /// By the peer's reset, in the midst of a session.
-    reset: Cell<bool>,
     /// How its output is compressed.
     output: Output,
     /// In the shard's list of those that are read again when it is not congested any more.
     pub(crate) waits_for_room: Cell<bool>,
-    permit: RefCell<Option<Permit>>,
 }
 
 /// Bytes that are taken from the outbox for one write. What is taken can no longer be dropped by policy, so it is little.
@@ -52,59 +38,7 @@ const WRITE_BYTES: usize = 64 * 1024;
 const SEGMENTS: usize = 32;
 impl Connection {
     pub(crate) fn new(id: SubscriberId, io: Io, ws: proto::Connection, output: Output, permit: Permit) -> Self {
-        Self {
-            id,
-            io: RefCell::new(io),
-            ws: RefCell::new(ws),
-            task: RefCell::default(),
-            write_blocked: Cell::new(false),
-            ended: Cell::new(false),
-            broken: Cell::new(false),
-            reset: Cell::new(false),
-            output,
-            waits_for_room: Cell::new(false),
-            permit: RefCell::new(Some(permit)),
-        }
-    }
-
-    /// Whether the peer has reset it.
-    pub(crate) fn was_reset(&self) -> bool {
-        self.reset.get()
-    }
-
-    /// Waits for the end of what the peer sends, which is of no interest any more. Returns whether it ended in order.
-    pub(crate) async fn ended_by_peer(&self) -> bool {
-        poll_fn(|cx| {
-            loop {
-                let mut space = [0; 256];
-                let mut buffer = ReadBuf::new(&mut space);
-                let read = ready!(Pin::new(&mut *self.io.borrow_mut()).poll_read(cx, &mut buffer));
-                if read.is_err() || buffer.filled().is_empty() {
-                    return Poll::Ready(read.is_ok());
-                }
-            }
-        })
-        .await
-    }
-
-    /// Somebody else may connect now.
-    pub(crate) fn give_back_place(&self) {
-        self.permit.take();
-    }
-
-    /// Forgets what was written and has not gone.
-    pub(crate) fn abort(&self) {
-        self.io.borrow_mut().abort();
-    }
-
-    pub(crate) fn is_http2(&self) -> bool {
-        matches!(*self.io.borrow(), Io::Http2(_))
-    }
-
-    pub(crate) fn wake(&self) {
-        if let Some(waker) = &*self.task.borrow() {
-            waker.wake_by_ref();
-        }
+        Self { socket: Socket::new(id, io, permit), ws: RefCell::new(ws), output, waits_for_room: Cell::new(false) }
     }
 
     /// Writes what is queued, as far as the kernel takes it. Called by the shard at the end of a turn.
@@ -112,7 +46,7 @@ impl Connection {
         match self.write_only(state) {
             Ok(true) => {}
             Ok(false) => self.flush_all(state),
-            Err(error) => self.fail_to_write(&error),
+            Err(error) => self.socket.fail_to_write(&error),
         }
     }
 
@@ -122,10 +56,12 @@ impl Connection {
             return Ok(false);
         }
         let mut sessions = state.sessions.borrow_mut();
-        let Some(outbox) = sessions.usual_outbox(self.id) else { return Ok(false) };
+        let Some(outbox) = sessions.usual_outbox(self.socket.id) else { return Ok(false) };
         let Some(message) = outbox.only() else { return Ok(false) };
         let length = message.len();
-        let Some(written) = self.io.borrow_mut().try_write_vectored(&[IoSlice::new(message)]) else { return Ok(false) };
+        let Some(written) = self.socket.io.borrow_mut().try_write_vectored(&[IoSlice::new(message)]) else {
+            return Ok(false);
+        };
         let written = written?;
         count_write(state, written);
         if let Some(rest) = outbox.advance(written) {
@@ -136,19 +72,19 @@ impl Connection {
 
     /// Whether nothing but the outbox decides on what is written next.
     pub(crate) fn is_usual(&self) -> bool {
-        !self.write_blocked.get() && !self.broken.get() && self.passes_through()
+        !self.socket.write_blocked.get() && !self.socket.broken.get() && self.passes_through()
     }
 
     fn flush_all<B: ShardBroker>(&self, state: &State<B>) {
         self.close_if_told(state);
-        if self.write_blocked.get() || self.broken.get() {
+        if self.socket.write_blocked.get() || self.socket.broken.get() {
             return;
         }
         while let Some(written) = self.write_next(state) {
             match written {
-                Ok(0) => return self.break_off(&io::ErrorKind::WriteZero.into()),
+                Ok(0) => return self.socket.break_off(&io::ErrorKind::WriteZero.into()),
                 Ok(written) => count_write(state, written),
-                Err(error) => return self.fail_to_write(&error),
+                Err(error) => return self.socket.fail_to_write(&error),
             }
         }
         let mut ws = self.ws.borrow_mut();
@@ -157,7 +93,7 @@ impl Connection {
             state.return_output(buffer);
         }
         if ws.should_shut_down_write() {
-            self.wake();
+            self.socket.wake();
         }
     }
 
@@ -171,7 +107,7 @@ impl Connection {
             return None;
         }
         let mut ws = self.ws.borrow_mut();
-        let written = with_slices(ws.transmit(), |slices| self.io.borrow_mut().try_write_vectored(slices));
+        let written = with_slices(ws.transmit(), |slices| self.socket.io.borrow_mut().try_write_vectored(slices));
         if let Some(Ok(written)) = written {
             ws.transmit().advance(written);
         }
@@ -181,18 +117,18 @@ impl Connection {
     /// Whether what waits in the outbox is what goes over the wire next.
     fn passes_through(&self) -> bool {
         let ws = self.ws.borrow();
-        self.output == Output::Ready(WEBSOCKET) && ws.transmit_len() == 0 && ws.is_open() && !self.ended.get()
+        self.output == Output::Ready(WEBSOCKET) && ws.transmit_len() == 0 && ws.is_open() && !self.socket.ended.get()
     }
 
     /// Writes from the outbox: nothing is copied or allocated for a client that reads. What the kernel takes of a message only in part goes on by way of the
     /// transport's queue.
     fn write_through<B: ShardBroker>(&self, state: &State<B>) -> Option<io::Result<usize>> {
         let mut sessions = state.sessions.borrow_mut();
-        let outbox = sessions.outbox(self.id).filter(|outbox| !outbox.is_empty())?;
-        let written = with_messages(outbox.waiting(), |slices| self.io.borrow_mut().try_write_vectored(slices));
+        let outbox = sessions.outbox(self.socket.id).filter(|outbox| !outbox.is_empty())?;
+        let written = with_messages(outbox.waiting(), |slices| self.socket.io.borrow_mut().try_write_vectored(slices));
         if let Some(Ok(written)) = written {
             let rest = outbox.advance(written);
-            if sessions.goes_on(self.id) {
+            if sessions.goes_on(self.socket.id) {
                 state.want_turn();
             }
             if let Some(rest) = rest {
@@ -205,9 +141,9 @@ impl Connection {
     /// Moves some of the outbox to the transport's queue. Returns whether that has anything.
     fn fill<B: ShardBroker>(&self, state: &State<B>) -> bool {
         let mut ws = self.ws.borrow_mut();
-        if ws.transmit_len() == 0 && ws.is_open() && !self.ended.get() {
+        if ws.transmit_len() == 0 && ws.is_open() && !self.socket.ended.get() {
             let mut sessions = state.sessions.borrow_mut();
-            if let Some(outbox) = sessions.outbox(self.id) {
+            if let Some(outbox) = sessions.outbox(self.socket.id) {
                 if !outbox.is_empty() {
                     ws.lend_transmit(state.take_output());
                 }
@@ -221,7 +157,7 @@ impl Connection {
                     }
                 }
             }
-            if sessions.goes_on(self.id) {
+            if sessions.goes_on(self.socket.id) {
                 state.want_turn();
             }
         }
@@ -245,7 +181,7 @@ impl Connection {
         let (queued, length) = (ws.transmit_len(), encoded.len());
         let compressed = ws.compress_encoded(encoded.into_bytes())?;
         state.compression.add(compressed, length, ws.transmit_len() - queued);
-        if self.write_blocked.get() {
+        if self.socket.write_blocked.get() {
             // The task writes, outside of a turn: the end of the next one publishes what was counted.
             state.want_turn();
         }
@@ -256,46 +192,23 @@ impl Connection {
     /// peer reads or not.
     fn close_if_told<B: ShardBroker>(&self, state: &State<B>) {
         let mut ws = self.ws.borrow_mut();
-        if !ws.is_open() || self.ended.get() {
+        if !ws.is_open() || self.socket.ended.get() {
             return;
         }
         let mut sessions = state.sessions.borrow_mut();
-        let Some(disconnect) = sessions.closing(self.id).cloned() else { return };
-        if let Some(outbox) = sessions.outbox(self.id) {
+        let Some(disconnect) = sessions.closing(self.socket.id).cloned() else { return };
+        if let Some(outbox) = sessions.outbox(self.socket.id) {
             while let Some(encoded) = outbox.pop()
                 && self.queue(state, &mut ws, encoded).is_ok()
             {}
         }
         if let Err(error) = ws.close(CloseCode::new(disconnect.code), &disconnect.reason) {
             tracing::debug!(%error, code = disconnect.code, "a connection cannot be closed in order");
-            self.broken.set(true);
+            self.socket.broken.set(true);
         }
         drop((ws, sessions));
-        self.end_session(state);
-        self.wake();
-    }
-
-    fn fail_to_write(&self, error: &io::Error) {
-        if error.kind() != io::ErrorKind::WouldBlock {
-            return self.break_off(error);
-        }
-        self.write_blocked.set(true);
-        self.wake();
-    }
-
-    fn break_off(&self, error: &io::Error) {
-        tracing::debug!(%error, "a connection failed while it was written to");
-        self.broken.set(true);
-        // A peer that has closed in order may reset what it has no more use for.
-        self.reset.set(error.kind() == io::ErrorKind::ConnectionReset && !self.ended.get());
-        self.wake();
-    }
-
-    fn end_session<B: ShardBroker>(&self, state: &State<B>) {
-        if !self.ended.replace(true) {
-            state.sessions.borrow_mut().close(state.clock.now(), self.id);
-            state.want_turn();
-        }
+        self.socket.end_session(state);
+        self.socket.wake();
     }
 }
 

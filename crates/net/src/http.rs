@@ -386,7 +386,7 @@ pub(crate) fn attach<B: ShardBroker>(io: Io, early: &[u8], mut opened: Opened<B>
     {
         let mut stats = state.stats.borrow_mut();
         stats.connections += 1;
-        stats.connections_http2 += u64::from(connection.is_http2());
+        stats.connections_http2 += u64::from(connection.socket.is_http2());
     }
     opened.attached = true;
     // What was queued for the session before it had a connection.

@@ -17,6 +17,7 @@ mod limits;
 mod server;
 mod settings;
 mod shard_loop;
+mod socket;
 mod state;
 mod stream;
 

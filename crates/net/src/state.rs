@@ -32,8 +32,8 @@ pub(crate) enum Attached {
 impl Attached {
     fn id(&self) -> SubscriberId {
         match self {
-            Self::WebSocket(connection) => connection.id,
-            Self::Stream(stream) => stream.id,
+            Self::WebSocket(connection) => connection.socket.id,
+            Self::Stream(stream) => stream.socket.id,
             Self::Waiting(waiting) => waiting.id,
         }
     }
@@ -56,8 +56,8 @@ impl Attached {
 
     fn wake(&self) {
         match self {
-            Self::WebSocket(connection) => connection.wake(),
-            Self::Stream(stream) => stream.wake(),
+            Self::WebSocket(connection) => connection.socket.wake(),
+            Self::Stream(stream) => stream.socket.wake(),
             // It is not read.
             Self::Waiting(_) => {}
         }
@@ -180,10 +180,10 @@ impl<B: ShardBroker> State<B> {
         }
         let mut timers = self.timers.borrow_mut();
         if let Some(old) = *timer {
-            timers.remove(&(old, connection.id.serial));
+            timers.remove(&(old, connection.socket.id.serial));
         }
         if let Some(at) = at {
-            timers.insert((at, connection.id.serial), Rc::clone(connection));
+            timers.insert((at, connection.socket.id.serial), Rc::clone(connection));
         }
         *timer = at;
     }
@@ -198,7 +198,7 @@ impl<B: ShardBroker> State<B> {
         while let Some(first) = timers.first_entry()
             && first.key().0 <= now
         {
-            first.remove().wake();
+            first.remove().socket.wake();
         }
     }
 
@@ -307,7 +307,7 @@ impl<B: ShardBroker> State<B> {
         if sessions.takes_requests() {
             for connection in self.waiting_for_room.take() {
                 connection.waits_for_room.set(false);
-                connection.wake();
+                connection.socket.wake();
             }
         }
         more || sessions.wants_turn()

@@ -57,7 +57,7 @@ impl<B: ShardBroker> ConnectionTask<B> {
             if !self.handle_events() {
                 return Poll::Pending;
             }
-            if self.eof || self.connection.broken.get() {
+            if self.eof || self.connection.socket.broken.get() {
                 return Poll::Pending;
             }
             if !self.state.sessions.borrow().takes_requests() {
@@ -76,8 +76,8 @@ impl<B: ShardBroker> ConnectionTask<B> {
         let own = ws.read_buffer().is_some();
         let mut pooled = if own { BytesMut::new() } else { self.state.take_buffer() };
         let read = match ws.read_buffer() {
-            Some(buffer) => poll_read_into(&mut self.connection.io.borrow_mut(), cx, buffer),
-            None => poll_read_into(&mut self.connection.io.borrow_mut(), cx, &mut pooled),
+            Some(buffer) => poll_read_into(&mut self.connection.socket.io.borrow_mut(), cx, buffer),
+            None => poll_read_into(&mut self.connection.socket.io.borrow_mut(), cx, &mut pooled),
         };
         match read {
             Poll::Ready(Ok(0)) => {
@@ -92,7 +92,7 @@ impl<B: ShardBroker> ConnectionTask<B> {
             }
             Poll::Ready(Err(error)) => {
                 drop(ws);
-                self.connection.break_off(&error);
+                self.connection.socket.break_off(&error);
                 return Poll::Ready(());
             }
             Poll::Pending => {
@@ -109,7 +109,7 @@ impl<B: ShardBroker> ConnectionTask<B> {
     fn handle_events(&mut self) -> bool {
         let connection = Rc::clone(&self.connection);
         loop {
-            if !connection.ended.get() && self.state.sessions.borrow_mut().pause(connection.id) {
+            if !connection.socket.ended.get() && self.state.sessions.borrow_mut().pause(connection.socket.id) {
                 return false;
             }
             let event = connection.ws.borrow_mut().poll_event();
@@ -125,14 +125,14 @@ impl<B: ShardBroker> ConnectionTask<B> {
     fn handle_event(&mut self, event: Event) {
         let connection = &self.connection;
         match event {
-            Event::Message(message) if !connection.ended.get() => {
+            Event::Message(message) if !connection.socket.ended.get() => {
                 let now = self.state.clock.now();
                 let mut sessions = self.state.sessions.borrow_mut();
                 match &message {
-                    Message::Text(text) => sessions.receive(now, connection.id, Incoming::Text(text)),
-                    Message::Binary(bytes) => sessions.receive(now, connection.id, Incoming::Binary(bytes)),
+                    Message::Text(text) => sessions.receive(now, connection.socket.id, Incoming::Text(text)),
+                    Message::Binary(bytes) => sessions.receive(now, connection.socket.id, Incoming::Binary(bytes)),
                 }
-                let message_bytes = sessions.message_bytes(connection.id);
+                let message_bytes = sessions.message_bytes(connection.socket.id);
                 drop(sessions);
                 if message_bytes != self.message_bytes {
                     self.message_bytes = message_bytes;
@@ -143,16 +143,16 @@ impl<B: ShardBroker> ConnectionTask<B> {
             Event::Failed(error) => {
                 self.state.stats.borrow_mut().protocol_errors += 1;
                 tracing::info!(%error, "a client broke the WebSocket protocol");
-                connection.end_session(&self.state);
+                connection.socket.end_session(&self.state);
             }
             Event::Unresponsive => {
                 self.state.stats.borrow_mut().unresponsive += 1;
                 let Disconnect { code, reason, .. } = Disconnect::SILENT;
                 // The peer is most likely gone; the close timeout bounds the wait. An error is a close that has begun already.
                 let _ = connection.ws.borrow_mut().close(CloseCode::new(code), &reason);
-                connection.end_session(&self.state);
+                connection.socket.end_session(&self.state);
             }
-            Event::Close(_) | Event::Eof { .. } => connection.end_session(&self.state),
+            Event::Close(_) | Event::Eof { .. } => connection.socket.end_session(&self.state),
             _ => {}
         }
     }
@@ -163,7 +163,7 @@ impl<B: ShardBroker> ConnectionTask<B> {
         while connection.fill(&self.state) {
             let mut ws = connection.ws.borrow_mut();
             let written = with_slices(ws.transmit(), |slices| {
-                Pin::new(&mut *connection.io.borrow_mut()).poll_write_vectored(cx, slices)
+                Pin::new(&mut *connection.socket.io.borrow_mut()).poll_write_vectored(cx, slices)
             });
             match ready!(written)? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
@@ -173,7 +173,7 @@ impl<B: ShardBroker> ConnectionTask<B> {
                 }
             }
         }
-        Pin::new(&mut *connection.io.borrow_mut()).poll_flush(cx)
+        Pin::new(&mut *connection.socket.io.borrow_mut()).poll_flush(cx)
     }
 
     /// Handles what is due, and has the shard wake this task at the protocol's next deadline: a timer of the runtime would be an allocation of its own for
@@ -198,17 +198,17 @@ impl<B: ShardBroker> ConnectionTask<B> {
             let ws = connection.ws.borrow();
             (ws.transmit_len() == 0, ws.should_shut_down_write(), ws.is_finished())
         };
-        if !connection.broken.get() && drained && shut_down && !self.shut {
+        if !connection.socket.broken.get() && drained && shut_down && !self.shut {
             // An error is a socket that is closed already.
-            let _ = ready!(Pin::new(&mut *connection.io.borrow_mut()).poll_shutdown(cx));
+            let _ = ready!(Pin::new(&mut *connection.socket.io.borrow_mut()).poll_shutdown(cx));
             self.shut = true;
         }
-        if !connection.broken.get() && !finished {
+        if !connection.socket.broken.get() && !finished {
             return Poll::Pending;
         }
         if !drained {
             // The peer reads no more: what the kernel still holds for it is of no use to anybody.
-            connection.abort();
+            connection.socket.abort();
         }
         Poll::Ready(())
     }
@@ -218,11 +218,11 @@ impl<B: ShardBroker> ConnectionTask<B> {
 impl<B: ShardBroker> Drop for ConnectionTask<B> {
     fn drop(&mut self) {
         self.state.set_timer(&self.connection, &mut self.timer, None);
-        self.connection.end_session(&self.state);
-        self.state.detach(self.connection.id);
+        self.connection.socket.end_session(&self.state);
+        self.state.detach(self.connection.socket.id);
         let mut stats = self.state.stats.borrow_mut();
         stats.connections -= 1;
-        stats.connections_http2 -= u64::from(self.connection.is_http2());
+        stats.connections_http2 -= u64::from(self.connection.socket.is_http2());
         drop(stats);
         self.state.want_turn();
     }
@@ -233,25 +233,16 @@ impl<B: ShardBroker> Future for ConnectionTask<B> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
-        {
-            let mut task = this.connection.task.borrow_mut();
-            if !task.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
-                *task = Some(cx.waker().clone());
-            }
-        }
+        this.connection.socket.register(cx);
         let _ = this.poll_read(cx);
         this.poll_timers();
         // Protocol answers (pong, close) that no session knows of are written here too.
-        let own_output = this.connection.write_blocked.get()
-            || this.connection.ended.get()
+        let own_output = this.connection.socket.write_blocked.get()
+            || this.connection.socket.ended.get()
             || this.connection.ws.borrow().transmit_len() > 0;
-        if own_output && !this.connection.broken.get() {
-            this.connection.write_blocked.set(true);
-            match this.poll_write(cx) {
-                Poll::Ready(Ok(())) => this.connection.write_blocked.set(false),
-                Poll::Ready(Err(error)) => this.connection.break_off(&error),
-                Poll::Pending => {}
-            }
+        if own_output && this.connection.socket.begin_write() {
+            let written = this.poll_write(cx);
+            this.connection.socket.end_write(written);
         }
         this.poll_end(cx)
     }

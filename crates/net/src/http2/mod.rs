@@ -265,15 +265,15 @@ async fn answer<B: ShardBroker>(
             let task = http::attach_stream(Io::Http2(Box::new(Http2Stream::new(send, body))), None, opened, permit);
             let stream = task.stream();
             task.await;
-            if stream.was_reset() {
+            if stream.socket.was_reset() {
                 live.count_reset(&shared.state);
             }
-            stream.give_back_place();
-            if stream.ended_in_order() {
+            stream.socket.give_back_place();
+            if stream.socket.ended_in_order() {
                 // It goes out as the client's window lets it, for a while.
                 tokio::time::sleep(LINGER).await;
             }
-            stream.abort();
+            stream.socket.abort();
         }
         Some(Decided::Open(opening, body)) => {
             drop(answering);
@@ -286,17 +286,17 @@ async fn answer<B: ShardBroker>(
             let task = http::attach(Io::Http2(Box::new(Http2Stream::new(send, body))), &[], opened, permit);
             let connection = task.connection();
             task.await;
-            if connection.was_reset() {
+            if connection.socket.was_reset() {
                 live.count_reset(&shared.state);
             }
-            let ended = tokio::time::timeout(LINGER, connection.ended_by_peer()).await;
-            connection.give_back_place();
+            let ended = tokio::time::timeout(LINGER, connection.socket.ended_by_peer()).await;
+            connection.socket.give_back_place();
             if ended == Ok(true) {
                 // Chromium ends its half together with its Close: our answer is still on its way.
                 tokio::time::sleep(LINGER).await;
             }
             // What is held for a peer that never opens its window would stay as long as the connection.
-            connection.abort();
+            connection.socket.abort();
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Owns request ids and the form of messages. Rights, limits and the hub are elsewhere.
 
+mod member;
 mod read;
 mod write;
 

@@ -4,7 +4,7 @@
 
 use super::Disk;
 use core::ops::Range;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -21,6 +21,9 @@ pub struct Faults {
     pub failing_syncs: u32,
     /// Writes that fail after a part of their bytes.
     pub failing_writes: u32,
+    /// Changing operations until one fails, once and with this error; all after it go on. A write has been done in part then, and what a sync was to make
+    /// last is lost, whatever later ones say.
+    pub failing_at: Option<(u64, io::ErrorKind)>,
     /// Operations until the machine stops: the one at zero is done in part, all later ones fail.
     pub operations_left: Option<u64>,
 }
@@ -31,6 +34,8 @@ struct State {
     /// The names as they would be found after a loss of power, by the number of the file.
     names_synced: BTreeMap<String, u64>,
     removed: BTreeMap<u64, File>,
+    /// Names, made or removed, that a failed sync of the folder has lost.
+    names_lost: BTreeSet<(String, Option<u64>)>,
     next_number: u64,
     faults: Faults,
     stopped: bool,
@@ -72,6 +77,11 @@ impl FaultyDisk {
         self.state().stopped
     }
 
+    /// Whether [`Faults::failing_at`] is still to come.
+    pub fn is_still_to_fail(&self) -> bool {
+        self.state().faults.failing_at.is_some()
+    }
+
     /// Syncs of files that succeeded.
     pub fn syncs(&self) -> u64 {
         self.state().syncs
@@ -100,14 +110,16 @@ impl FaultyDisk {
         let mut by_number = core::mem::take(&mut state.removed);
         for (name, file) in &current {
             let known = synced.get(name) == Some(&file.number);
-            if known || state.below(2) == 0 {
+            let lost = state.names_lost.contains(&(name.clone(), Some(file.number)));
+            if known || !lost && state.below(2) == 0 {
                 survivors.insert(name.clone(), file.number);
             } else if let Some(number) = synced.get(name) {
                 survivors.insert(name.clone(), *number);
             }
         }
         for (name, number) in synced {
-            if !current.contains_key(&name) && state.below(2) == 0 {
+            let lost = state.names_lost.contains(&(name.clone(), None));
+            if !current.contains_key(&name) && (lost || state.below(2) == 0) {
                 survivors.insert(name, number);
             }
         }
@@ -119,6 +131,7 @@ impl FaultyDisk {
             state.names_synced.insert(name.clone(), number);
             state.files.insert(name, file);
         }
+        state.names_lost.clear();
     }
 
     /// Turns one bit over, for good.
@@ -196,6 +209,15 @@ impl State {
         file.lost.clear();
     }
 
+    /// What was done to names since the folder was synced is lost, though it can be seen.
+    fn lose_names(&mut self) {
+        let Self { files, names_synced, names_lost, .. } = self;
+        let made = files.iter().filter(|(name, file)| names_synced.get(*name) != Some(&file.number));
+        names_lost.extend(made.map(|(name, file)| (name.clone(), Some(file.number))));
+        let gone = names_synced.keys().filter(|name| !files.contains_key(*name));
+        names_lost.extend(gone.map(|name| (name.clone(), None)));
+    }
+
     /// Whether the machine stops in the midst of this operation.
     fn begin(&mut self) -> io::Result<bool> {
         if self.stopped {
@@ -217,6 +239,27 @@ impl State {
     /// An operation that happens or not when the machine stops in its midst.
     fn either(&mut self) -> io::Result<bool> {
         Ok(if self.begin()? { self.below(2) == 0 } else { true })
+    }
+
+    /// Whether this is the operation that fails.
+    fn fault(&mut self) -> Option<io::Error> {
+        match &mut self.faults.failing_at {
+            Some((0, kind)) => {
+                let error = (*kind).into();
+                self.faults.failing_at = None;
+                Some(error)
+            }
+            Some((left, _)) => {
+                *left -= 1;
+                None
+            }
+            None => None,
+        }
+    }
+
+    /// The same for an operation that happens in whole or not at all, and does not then.
+    fn fail(&mut self) -> io::Result<()> {
+        self.fault().map_or(Ok(()), Err)
     }
 
     fn ended(&self) -> io::Result<()> {
@@ -260,6 +303,7 @@ impl Disk for FaultyDisk {
 
     fn create(&mut self, name: &str) -> io::Result<()> {
         let mut state = self.state();
+        state.fail()?;
         let done = state.either()?;
         if state.files.contains_key(name) {
             return Err(io::ErrorKind::AlreadyExists.into());
@@ -281,7 +325,8 @@ impl Disk for FaultyDisk {
         let offset = usize::try_from(offset).map_err(io::Error::other)?;
         let mut state = self.state();
         let stopping = state.begin()?;
-        let failing = spend(&mut state.faults.failing_writes);
+        let fault = state.fault();
+        let failing = spend(&mut state.faults.failing_writes) || fault.is_some();
         let used: usize = state.files.values().map(|file| file.data.len()).sum();
         let room = state.faults.capacity.map_or(usize::MAX, |capacity| capacity.saturating_sub(used));
         let part = if stopping || failing { state.below(bytes.len() + 1) } else { bytes.len() };
@@ -299,13 +344,14 @@ impl Disk for FaultyDisk {
         file.lost = file.lost.iter().flat_map(around).filter(|lost| !lost.is_empty()).collect();
         state.ended()?;
         if failing {
-            return Err(io::Error::other("the disk cannot write this"));
+            return Err(fault.unwrap_or_else(|| io::Error::other("the disk cannot write this")));
         }
         if part < bytes.len() { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
 
     fn truncate(&mut self, name: &str, length: u64) -> io::Result<()> {
         let mut state = self.state();
+        state.fail()?;
         if state.either()? {
             state.file(name)?.data.truncate(usize::try_from(length).unwrap_or(usize::MAX));
         }
@@ -315,12 +361,13 @@ impl Disk for FaultyDisk {
     fn sync(&mut self, name: &str) -> io::Result<()> {
         let mut state = self.state();
         let done = state.either()?;
-        let failing = spend(&mut state.faults.failing_syncs);
+        let fault = state.fault();
+        let failing = spend(&mut state.faults.failing_syncs) || fault.is_some();
         let file = state.file(name)?;
         if failing {
             let same = file.synced.iter().zip(&file.data).take_while(|(synced, data)| synced == data).count();
             file.lost.push(same..file.data.len());
-            return Err(io::Error::other("the disk cannot sync this"));
+            return Err(fault.unwrap_or_else(|| io::Error::other("the disk cannot sync this")));
         }
         if done {
             file.synced.clone_from(&file.data);
@@ -337,14 +384,25 @@ impl Disk for FaultyDisk {
 
     fn sync_folder(&mut self) -> io::Result<()> {
         let mut state = self.state();
+        let fault = state.fault();
+        if let Some(error) = fault {
+            state.lose_names();
+            return Err(error);
+        }
         if state.either()? {
-            state.names_synced = state.files.iter().map(|(name, file)| (name.clone(), file.number)).collect();
+            let State { files, names_synced, names_lost, .. } = &mut *state;
+            let lost = |name: &String, number| names_lost.contains(&(name.clone(), number));
+            names_synced.retain(|name, _| files.contains_key(name) || lost(name, None));
+            for (name, file) in files.iter().filter(|(name, file)| !lost(name, Some(file.number))) {
+                names_synced.insert(name.clone(), file.number);
+            }
         }
         state.ended()
     }
 
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
         let mut state = self.state();
+        state.fail()?;
         if state.either()? {
             let file = state.files.remove(from).ok_or(io::ErrorKind::NotFound)?;
             if let Some(old) = state.files.insert(to.to_owned(), file) {
@@ -356,6 +414,7 @@ impl Disk for FaultyDisk {
 
     fn remove(&mut self, name: &str) -> io::Result<()> {
         let mut state = self.state();
+        state.fail()?;
         if state.either()? {
             let file = state.files.remove(name).ok_or(io::ErrorKind::NotFound)?;
             state.removed.insert(file.number, file);

@@ -2,7 +2,7 @@
 
 use crate::node::{Node, options};
 use std::time::Duration;
-use switchboard_core::{CacheRequest, ChannelOptions, Position, Since};
+use switchboard_core::{CacheRequest, ChannelOptions, Position, Since, Time};
 use switchboard_store::{Faults, FaultyDisk, Fsync};
 use switchboard_testkit::Rng;
 
@@ -243,4 +243,35 @@ fn an_id_that_was_published_again_is_that_of_the_later_publication_after_a_resta
     node.publish("a", Some("again"), None);
     node.settle();
     assert_eq!((node.books.duplicates, at), (1, 4), "the books know which it is of");
+}
+
+#[test]
+fn a_clock_that_was_set_between_two_starts_loses_nothing_that_has_time_and_gives_nothing_away_again() {
+    for (fsync, back) in [Fsync::Always, Fsync::Never].into_iter().flat_map(|fsync| [(fsync, true), (fsync, false)]) {
+        let (mut node, _) = Node::start(FaultyDisk::new(1), fsync, options(SIZE), 600);
+        for n in 0..12 {
+            node.publish("a", Some(&format!("before{n}")), None);
+            node.settle();
+        }
+        let seen = node.latest("a");
+        let other = Duration::from_secs(500);
+        node.now = if back { Time::default() + node.now.since(Time::default() + other) } else { node.now + other };
+        node.crash(FaultyDisk::kill);
+        assert_eq!(node.latest("a"), if back { seen } else { Vec::new() });
+        for n in 0..12 {
+            node.publish("a", Some(&format!("after{n}")), None);
+            node.settle();
+            node.pass(Duration::from_millis(300));
+        }
+        node.check_resumes();
+        node.crash(FaultyDisk::lose_power);
+        node.check_resumes();
+        node.check_nothing_invented();
+        if fsync == Fsync::Always {
+            node.check_last_resumes("a");
+            node.publish("a", Some("after11"), None);
+            node.settle();
+            assert_eq!(node.books.duplicates, 1);
+        }
+    }
 }

@@ -6,6 +6,7 @@ mod ahead;
 mod contract;
 mod crash;
 mod damage;
+mod faults;
 mod node;
 mod renewal;
 mod space;

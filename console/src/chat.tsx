@@ -119,6 +119,7 @@ function Log({ room, info, app }: { room: Room | null; info: Info | null; app: A
 
 function emptyWords(room: Room | null, info: Info | null, app: App | null): string {
   if (info && app && !room && !app.anonymous) return `The application ${app.id} wants a token. Paste one above.`;
+  if (room?.refusal) return "Nothing comes from this channel. Choose another above.";
   if (room?.state.kind === "open") return "Nothing has been said here yet. Write something, or open a second window and talk to yourself.";
   return "As soon as the connection stands, messages appear here.";
 }
@@ -179,7 +180,7 @@ function Composer({ room }: { room: Room | null }) {
           {trouble}
         </p>
       )}
-      <input name="message" aria-label="Message" value={text} onInput={(event) => setText(event.currentTarget.value)} placeholder={open ? "Write a message" : "Not connected"} autocomplete="off" />
+      <input name="message" aria-label="Message" value={text} onInput={(event) => setText(event.currentTarget.value)} placeholder={open ? "Write a message" : room?.refusal ? "Not on this channel" : "Not connected"} autocomplete="off" />
       <button type="submit" class="primary" disabled={!open || text === "" || tooLong}>
         Send
       </button>

@@ -1,6 +1,6 @@
 // What the page follows over time: the server's description and counters, the one connection, and the theme.
 
-import { useCallback, useEffect, useRef, useState } from "preact/hooks";
+import { useCallback, useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { fetchInfo, fetchStats, type Info } from "./api";
 import { reasonOf } from "./format";
 import { NOTHING, record, type Recorded } from "./rates";
@@ -135,7 +135,8 @@ export function useCountdown(at: number | null): number {
 export function useStickyEnd(last: unknown) {
   const list = useRef<HTMLDivElement>(null);
   const atEnd = useRef(true);
-  useEffect(() => {
+  // Before anything else can happen: a scroll event between drawing and this would find the list not at its end, as if the reader had left it.
+  useLayoutEffect(() => {
     const element = list.current;
     if (element && atEnd.current) element.scrollTop = element.scrollHeight;
   }, [last]);

@@ -17,13 +17,13 @@ export function Overview(props: { info: Info | null; recorded: Recorded; failure
         What is running
       </h2>
       <dl class="tiles" data-stale={failure !== null}>
-        <Tile name="Up for" value={latest ? duration(latest.uptime_ms) : "–"} more={info ? `since ${new Date(info.started_at).toLocaleTimeString("en-GB")}` : ""} />
+        <Tile name="Up for" value={latest ? duration(latest.uptime_ms) : "–"} more={info && latest ? `since ${new Date(info.started_at).toLocaleTimeString("en-GB")}, ${plural(latest.shards.length, "shard")}` : ""} />
         <Tile name="Connections" value={latest ? count(latest.connections) : "–"} more={latest ? dialects(latest) : ""} />
         <Tile name="Subscriptions" value={latest ? count(latest.subscriptions) : "–"} more={latest ? `in ${plural(latest.channels, "channel")}` : ""} />
         <Tile name="Messages in" value={rates ? rate(rates.messagesIn) : "–"} unit="/s" more={latest ? `${count(latest.messages_in)} in all` : ""} tone="in" />
         <Tile name="Messages out" value={rates ? rate(rates.messagesOut) : "–"} unit="/s" more={latest ? `${count(latest.messages_out)} in all` : ""} tone="out" />
         <Tile name="Traffic" value={rates ? bytes(rates.bytesIn + rates.bytesOut) : "–"} unit="/s" more={latest ? `${bytes(latest.bytes_in)} in, ${bytes(latest.bytes_out)} out` : ""} />
-        <Tile name="Errors" value={latest ? count(latest.errors) : "–"} more={latest ? plural(latest.shards.length, "shard") : ""} tone={latest?.errors ? "bad" : undefined} />
+        <Tile name="Errors" value={latest ? count(latest.errors) : "–"} more="refused or malformed" tone={latest?.errors ? "bad" : undefined} />
       </dl>
       <div class="split">
         <Chart series={series} theme={theme} trouble={failure ? `The counters stand still: ${failure}.` : latest && !latest.ready ? "The server is not ready: it is starting or shutting down." : null} />

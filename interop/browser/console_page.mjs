@@ -46,6 +46,11 @@ export class ConsolePage {
     return this.log.locator(".said .text").allTextContents();
   }
 
+  /** How many pixels of the messages are below those that are shown. */
+  async belowTheMessages() {
+    return this.log.evaluate((log) => log.scrollHeight - log.scrollTop - log.clientHeight);
+  }
+
   async present() {
     const items = this.page.getByRole("complementary").getByRole("listitem");
     return (await items.locator(".who").allTextContents()).sort();

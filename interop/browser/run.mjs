@@ -51,6 +51,7 @@ try {
   await looks();
   await counts();
   await inspects();
+  await floods();
   await snippets();
   await plain();
   await comesBack();
@@ -117,6 +118,38 @@ async function counts() {
     await bob.sees("tick 19");
     await ann.page.waitForFunction((least) => Number(/([\d,]+) in all/.exec(document.querySelector(".tiles").textContent)[1].replace(",", "")) >= least, before + 20);
   });
+}
+
+/** A list that is full shows its end, unless its reader went elsewhere. */
+async function floods() {
+  const flooded = "room:flood";
+  const source = new Process(["connect", addresses.raw + flooded]);
+  const cleo = await ConsolePage.open(browser, origin, { name: "cleo", channel: flooded });
+  await check("the messages stay at their end in a flood", async () => {
+    for (let group = 0; group < 30; group += 1) {
+      for (let count = 0; count < 20; count += 1) source.types(`flood ${group * 20 + count}`);
+      await pause(20);
+    }
+    await cleo.sees("flood 599");
+    equal((await cleo.belowTheMessages()) < 24, true);
+  });
+  await check("and where their reader has put them", async () => {
+    await cleo.log.evaluate((log) => (log.scrollTop = 0));
+    // The browser tells of it at the next drawing.
+    await cleo.page.evaluate(() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn))));
+    source.types("after the flood");
+    await cleo.sees("after the flood");
+    equal((await cleo.belowTheMessages()) > 1000, true);
+  });
+  await check("a channel that is refused is told, and nothing pretends to be on it", async () => {
+    await cleo.page.getByRole("textbox", { name: "Channel" }).fill("no#hash");
+    await cleo.page.keyboard.press("Enter");
+    await cleo.page.getByRole("alert").filter({ hasText: "'#'" }).waitFor();
+    await cleo.page.getByPlaceholder("Not on this channel").waitFor();
+    equal(cleo.errors, []);
+  });
+  await cleo.page.context().close();
+  await source.stop();
 }
 
 async function total({ page }) {

@@ -194,7 +194,9 @@ pub(super) fn check_channel(name: &str) -> Result<(), Refusal> {
         "" => "the name is empty",
         name if name.len() > CHANNEL_BYTES_MAX => "the name is longer than 200 bytes",
         OWN_CHANNEL => return Ok(()),
-        name if name.contains(['+', '#']) || name.contains(char::is_control) => "the name has a forbidden character",
+        name if name.contains(['+', '#']) || name.contains(char::is_control) => {
+            "the name contains '+', '#' or a control character"
+        }
         _ => return Ok(()),
     };
     Err(Refusal::new("bad_channel", what))

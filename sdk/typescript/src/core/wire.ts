@@ -187,7 +187,7 @@ function fromBase64(encoded: string): Uint8Array {
 export function whyNoChannel(name: string): string | null {
   if (name === "") return "the name is empty";
   if (sizeOf(name) > CHANNEL_BYTES_MAX) return "the name is longer than 200 bytes";
-  if (/[+#]|\p{Cc}/u.test(name) && name !== OWN_CHANNEL) return "the name has a forbidden character";
+  if (/[+#]|\p{Cc}/u.test(name) && name !== OWN_CHANNEL) return "the name contains '+', '#' or a control character";
   return null;
 }
 

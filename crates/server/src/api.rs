@@ -138,6 +138,13 @@ pub(crate) fn router(apps: Arc<Apps>, hub: HubHandle) -> Router {
         .with_state(ApiState { apps: Arc::clone(&apps), hub: hub.clone() })
         .merge(pusher::router(apps, hub))
         .layer(from_fn(log_request))
+        // Asked every second by whoever balances the load: no line in the log.
+        .route("/healthz", get(healthy).fallback(|| wrong_method("GET")))
+}
+
+/// That clients are taken. At a shutdown it is not answered any more, for listening ends first.
+async fn healthy() -> Response {
+    json_response(StatusCode::OK, &serde_json::json!({ "healthy": true }))
 }
 
 async fn call(

@@ -63,6 +63,16 @@ fn a_key_opens_its_own_application_only() {
 }
 
 #[test]
+fn whoever_balances_the_load_asks_without_a_key() {
+    with_server(&configured(TWO_APPS), async |server| {
+        let healthy = request(server.address(), "GET /healthz\nHost: 10.1.2.3:8080", "").await;
+        assert_eq!((healthy.status, healthy.json()), (200, json!({ "healthy": true })));
+        let refused = request(server.address(), "POST /healthz", "{}").await;
+        assert_eq!((refused.status, refused.code()), (405, "method_not_allowed".to_owned()));
+    });
+}
+
+#[test]
 fn wrong_requests_get_their_status() {
     with_server(&configured(TWO_APPS), async |server| {
         let address = server.address();

@@ -5,7 +5,7 @@ use anyhow::Context;
 use arc_swap::ArcSwap;
 use core::time::Duration;
 use rustls::ServerConfig;
-use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::path::Path;
 use std::sync::Arc;
@@ -84,7 +84,10 @@ fn read(files: &TlsFiles, http2: bool) -> anyhow::Result<ServerConfig> {
         certificates.collect::<Result<_, _>>().with_context(|| format!("tls.cert {shown} is not PEM"))?;
     anyhow::ensure!(!certificates.is_empty(), "tls.cert {shown} has no certificate");
     let shown_key = files.key.display();
-    let key = PrivateKeyDer::from_pem_file(&files.key).with_context(|| format!("cannot read tls.key {shown_key}"))?;
+    let key = match PrivateKeyDer::from_pem_file(&files.key) {
+        Err(pem::Error::NoItemsFound) => anyhow::bail!("tls.key {shown_key} has no private key"),
+        key => key.with_context(|| format!("cannot read tls.key {shown_key}"))?,
+    };
     let mut config = ServerConfig::builder()
         .with_no_client_auth()
         .with_single_cert(certificates, key)

@@ -95,6 +95,14 @@ pub(super) fn text(value: &Option<String>) -> Option<Value> {
     value.as_deref().map(Value::from)
 }
 
+/// How many sessions it concerned: `1 connection`, `2 connections`.
+fn counted(answer: &Value, thing: &str) -> String {
+    match number(answer, "sessions") {
+        1 => format!("1 {thing}"),
+        count => format!("{count} {thing}s"),
+    }
+}
+
 pub(super) fn number(value: &Value, name: &str) -> u64 {
     value.get(name).and_then(Value::as_u64).unwrap_or_default()
 }
@@ -272,7 +280,7 @@ impl Disconnect {
             ("code", self.code.map(Value::from)),
             ("reason", text(&self.reason)),
         ]);
-        self.api.run("disconnect", &body, |answer| println!("{} connections ended", number(answer, "sessions")))
+        self.api.run("disconnect", &body, |answer| println!("{} ended", counted(answer, "connection")))
     }
 }
 
@@ -291,7 +299,7 @@ impl Unsubscribe {
         let Whom { user, session } = &self.whom;
         let channel = Some(self.channel.as_str().into());
         let body = members([("user", text(user)), ("session", text(session)), ("channel", channel)]);
-        self.api.run("unsubscribe", &body, |answer| println!("{} subscriptions ended", number(answer, "sessions")))
+        self.api.run("unsubscribe", &body, |answer| println!("{} ended", counted(answer, "subscription")))
     }
 }
 
@@ -323,7 +331,7 @@ impl Signal {
             ("user", text(user)),
             ("session", text(session)),
         ]);
-        self.api.run("signal", &body, |answer| println!("{} connections reached", number(answer, "sessions")))
+        self.api.run("signal", &body, |answer| println!("{} reached", counted(answer, "connection")))
     }
 }
 

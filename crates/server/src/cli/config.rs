@@ -2,6 +2,7 @@
 
 use super::exit::Failure;
 use crate::config::{self, RawConfig};
+use crate::tls::Certificates;
 use clap::Subcommand;
 use std::path::PathBuf;
 
@@ -28,6 +29,10 @@ impl Config {
                 let raw = load(file.as_deref())?;
                 let checked = config::check(&raw, |name| std::env::var(name).ok());
                 let config = checked.map_err(|error| Failure::usage(error.to_string()))?;
+                if let Some(files) = &config.tls {
+                    let read = Certificates::load(files, config.http2.enabled);
+                    read.map_err(|error| Failure::usage(format!("{error:#}")))?;
+                }
                 let apps = match config.apps.len() {
                     0 => "no applications: one for development would be made".to_owned(),
                     1 => "1 application".to_owned(),

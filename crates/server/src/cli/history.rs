@@ -36,6 +36,9 @@ impl History {
         };
         let mut disk = open(&folder)?;
         let report = verify(&mut disk, &mut progress()).map_err(|error| Failure::other(error.to_string()))?;
+        if report.segments == 0 {
+            return Err(nothing(&folder));
+        }
         if json {
             print_json(&report);
         } else {
@@ -52,14 +55,18 @@ fn open(folder: &Path) -> Result<FileDisk, Failure> {
     if !folder.is_dir() {
         return Err(Failure::usage(format!("{} is no folder", folder.display())));
     }
-    FileDisk::open(folder).map_err(|error| Failure::other(error.to_string()))
+    FileDisk::open(folder).map_err(|error| Failure::other(format!("{:#}", anyhow::Error::from(error))))
+}
+
+fn nothing(folder: &Path) -> Failure {
+    Failure::usage(format!("there is no history in {}", folder.display()))
 }
 
 fn begin_epochs(folder: &Path) -> Result<(), Failure> {
     let disk = open(folder)?;
     let seed = random_seed().map_err(|error| Failure::other(error.to_string()))?;
     let report = renew(disk, journal_options(seed), &mut progress()).map_err(|error| match error {
-        RenewError::Nothing => Failure::usage(format!("there is no history in {}", folder.display())),
+        RenewError::Nothing => nothing(folder),
         error => Failure::other(error.to_string()),
     })?;
     for damage in &report.damage {

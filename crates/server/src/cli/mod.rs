@@ -25,7 +25,7 @@ use switchboard_workbench::connect::printable;
 
 /// The command line's form.
 #[derive(Debug, Parser)]
-#[command(name = "switchboard", version, about = "Realtime channels for every protocol, in one binary")]
+#[command(name = "switchboard", version, about = "A realtime server, and tools for any WebSocket, in one binary")]
 #[command(
     after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no connection, 4 refused by authentication, 130 interrupted."
 )]

@@ -34,7 +34,13 @@ impl Native {
         let connected = connector.connect(&server.url).await;
         let (socket, _) = connected.map_err(|error| Failure::connecting(&server.url, &error))?;
         let mut this = Self { socket };
-        let welcome = this.answer().await?;
+        // An address of raw connections opens as well, and says nothing.
+        let welcome = this.answer_within(server.trust.timeout()).await.map_err(|failure| match failure.message() {
+            Some(why) if failure.code() == 3 => {
+                Failure::connection(format!("{}: {why}; the native protocol is spoken at /ws", server.url))
+            }
+            _ => failure,
+        })?;
         if text(&welcome, "type") != "welcome" {
             return Err(Failure::connection(format!(
                 "{} does not speak the native protocol of Switchboard",
@@ -80,6 +86,10 @@ impl Native {
 
     /// The next message that is no publication, within the time for answers.
     pub(super) async fn answer(&mut self) -> Result<Value, Failure> {
+        self.answer_within(ANSWER_TIMEOUT).await
+    }
+
+    async fn answer_within(&mut self, timeout: Duration) -> Result<Value, Failure> {
         let waiting = async {
             loop {
                 if let Incoming::Json(message) = self.receive().await?
@@ -89,8 +99,9 @@ impl Native {
                 }
             }
         };
-        let answered = tokio::time::timeout(ANSWER_TIMEOUT, waiting).await;
-        answered.map_err(|_| Failure::connection("the server did not answer within 10 s"))?
+        let answered = tokio::time::timeout(timeout, waiting).await;
+        let late = |_| Failure::connection(format!("the server did not answer within {} s", timeout.as_secs()));
+        answered.map_err(late)?
     }
 
     pub(super) async fn close(&mut self) {

@@ -10,7 +10,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use switchboard_session::Directory;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, ParseError, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
@@ -101,8 +101,7 @@ impl Serve {
     }
 
     fn start_logging(&self) -> Result<(), Failure> {
-        let filter: Targets =
-            self.log.parse().map_err(|error| Failure::usage(format!("--log {:?}: {error}", self.log)))?;
+        let filter = filter(&self.log).map_err(|why| Failure::usage(format!("--log {:?}: {why}", self.log)))?;
         let ansi = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let layer = fmt::layer().with_writer(std::io::stderr).with_ansi(ansi);
         let layer = match self.log_format {
@@ -112,6 +111,18 @@ impl Serve {
         let started = tracing_subscriber::registry().with(layer.with_filter(filter)).try_init();
         started.map_err(|error| Failure::other(format!("cannot log: {error}")))
     }
+}
+
+/// A word by itself is a level. The library would take any other for a module, and nothing would be logged.
+fn filter(written: &str) -> Result<Targets, String> {
+    for part in written.split(',').map(str::trim).filter(|part| !part.is_empty() && !part.contains('=')) {
+        if part.parse::<LevelFilter>().is_err() {
+            return Err(format!(
+                "{part:?} is no level (off, error, warn, info, debug, trace); of a module it is {part}=debug"
+            ));
+        }
+    }
+    written.parse().map_err(|error: ParseError| error.to_string())
 }
 
 fn check(raw: &RawConfig) -> Result<Config, Failure> {
@@ -229,7 +240,8 @@ fn announce(running: &Running) {
     let insecure = if running.is_secure() { " --insecure" } else { "" };
     // Whoever runs it from its sources has no `switchboard` in the path.
     let cargo = if std::env::var_os("CARGO_MANIFEST_DIR").is_some() { "cargo " } else { "" };
-    println!("\nOpen the console in a browser, and in another terminal try:\n");
+    let open = if console.is_some() { "Open the console in a browser, and in" } else { "In" };
+    println!("\n{open} another terminal try:\n");
     println!("  {cargo}switchboard connect{insecure} {ws}://{host}{}\n", DEVELOPMENT_CHAT.0);
     println!("Ctrl-C stops it.");
 }

@@ -4,14 +4,14 @@ use super::client::Trust;
 use super::exit::Failure;
 use super::http::request;
 use crate::clock;
-use crate::config::{self, Span};
+use crate::config::{self, OPERATIONS, Span};
 use crate::secret::Secret;
 use crate::token::{NewToken, TokenKey, sign};
 use clap::Args;
 use http::Method;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
-use switchboard_core::UserId;
+use switchboard_core::{Operations, UserId};
 
 #[derive(Debug, Args)]
 pub(super) struct Token {
@@ -19,10 +19,10 @@ pub(super) struct Token {
     #[arg(long)]
     user: String,
     /// A channel, or a prefix with `*` at its end; may be given several times
-    #[arg(long = "channel", value_name = "PATTERN", default_value = "*")]
+    #[arg(long = "channel", value_name = "PATTERN", default_value = "*", value_parser = parse_match)]
     channels: Vec<String>,
     /// What the user may do there
-    #[arg(long, value_delimiter = ',', default_value = "subscribe,publish,presence,history")]
+    #[arg(long, value_delimiter = ',', default_value = "subscribe,publish,presence,history", value_parser = parse_operation)]
     allow: Vec<String>,
     /// How long the token lives, such as 15m, 1h, 7d
     #[arg(long, default_value = "1h", value_parser = Span::parse)]
@@ -51,6 +51,19 @@ const DEVELOPMENT_SERVER: &str = "http://127.0.0.1:8081";
 
 fn parse_object(raw: &str) -> Result<Map<String, Value>, String> {
     serde_json::from_str(raw).map_err(|error| format!("not a JSON object: {error}"))
+}
+
+fn parse_match(raw: &str) -> Result<String, &'static str> {
+    if raw.contains(['+', '#']) {
+        return Err(
+            "it stands for no channel, since no name has '+' or '#'; use a name, or a prefix with '*' at its end",
+        );
+    }
+    Ok(raw.to_owned())
+}
+
+fn parse_operation(raw: &str) -> Result<String, String> {
+    Operations::parse(raw).map(|_| raw.to_owned()).ok_or_else(|| format!("it is none of {OPERATIONS}"))
 }
 
 impl Token {

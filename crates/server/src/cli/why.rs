@@ -36,14 +36,15 @@ struct Place {
 }
 
 impl FromStr for Place {
-    type Err = core::num::ParseIntError;
+    type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (epoch, offset) = match text.rsplit_once(':') {
             Some((epoch, offset)) => (Some(epoch.to_owned()), offset),
             None => (None, text),
         };
-        Ok(Self { epoch, offset: offset.parse()? })
+        let offset = offset.parse().map_err(|_| "not of the form OFFSET or EPOCH:OFFSET, such as 42 or 5f0c2a:42")?;
+        Ok(Self { epoch, offset })
     }
 }
 

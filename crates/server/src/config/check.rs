@@ -263,7 +263,8 @@ impl Checker<'_> {
         }
         let token_keys = self.token_keys(at, raw);
         let anonymous = raw.anonymous.as_ref().map(|grants| self.grants(at, grants));
-        if token_keys.is_empty() && anonymous.is_none() {
+        // A secret that is no good has been told already.
+        if raw.secret.is_none() && raw.secrets.is_empty() && anonymous.is_none() {
             let message = "is missing: without a secret for tokens, and without rights for clients that have none (anonymous), nobody could connect";
             self.problem(format!("{at}.secret"), message);
         }
@@ -393,6 +394,12 @@ impl Checker<'_> {
             let key = format!("{at}.anonymous[{index}]");
             if grant.pattern.is_empty() {
                 self.problem(format!("{key}.match"), "is missing: name a channel, or a prefix with '*' at its end");
+            } else if grant.pattern.contains(['+', '#']) {
+                let message = format!(
+                    "{:?} stands for no channel, since no name has '+' or '#': name a channel, or a prefix with '*' at its end",
+                    grant.pattern
+                );
+                self.problem(format!("{key}.match"), message);
             }
             if grant.allow.is_empty() {
                 self.problem(format!("{key}.allow"), format!("is missing: list any of {OPERATIONS}"));
@@ -445,6 +452,9 @@ impl Checker<'_> {
             );
             self.problem("server.admin_listen", message);
         }
+        if config.admin_listen == Some(config.listen) && config.listen.port() != 0 {
+            self.problem("server.admin_listen", format!("{} is server.listen too: choose another port", config.listen));
+        }
         if config.listen.ip().is_loopback() {
             return;
         }
@@ -486,7 +496,7 @@ impl Checker<'_> {
 
     pub(super) fn size(&mut self, key: &str, range: RangeInclusive<usize>, size: Size) -> usize {
         if !range.contains(&size.0) {
-            self.problem(key, format!("{size} is not between {} and {} bytes", range.start(), Size(*range.end())));
+            self.problem(key, format!("{size} is not between {} and {}", Size(*range.start()), Size(*range.end())));
         }
         size.0
     }
@@ -511,7 +521,7 @@ pub(super) fn operations(key: &str, names: &[String], problems: &mut Vec<Problem
     operations
 }
 
-const OPERATIONS: &str = "subscribe, publish, presence, history, signal, *";
+pub(crate) const OPERATIONS: &str = "subscribe, publish, presence, history, signal, *";
 const PLAIN: &str = "use 1 to 64 letters, digits, '-', '_' and '.'";
 
 /// What can stand in an address without being escaped.

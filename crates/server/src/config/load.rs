@@ -131,13 +131,24 @@ fn merge_environment(
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<BTreeMap<String, String>, ConfigError> {
     let mut variables = BTreeMap::new();
+    let mut misspelt = Vec::new();
     let ours = environment.into_iter().filter_map(|(name, value)| {
-        let path = name.strip_prefix(PREFIX).filter(|path| path.contains("__"))?.to_ascii_lowercase();
-        Some((path, name, value))
+        let path = name.strip_prefix(PREFIX)?.to_ascii_lowercase();
+        if path.contains("__") {
+            return Some((path, name, value));
+        }
+        misspelt.extend(meant(&path).map(|(table, key)| {
+            let right = format!("{PREFIX}{}__{}", table.to_ascii_uppercase(), key.to_ascii_uppercase());
+            Problem::at(name, format!("sets nothing; did you mean {right}, for {table}.{key}?"))
+        }));
+        None
     });
     // Sorted, so that element 0 of a list comes before element 1.
     let mut ours: Vec<_> = ours.collect();
     ours.sort();
+    if !misspelt.is_empty() {
+        return Err(ConfigError::Problems(misspelt));
+    }
     for (path, name, value) in ours {
         let parts: Vec<&str> = path.split("__").collect();
         let value = environment_value(&value)
@@ -155,6 +166,18 @@ fn merge_environment(
         variables.insert(key, name);
     }
     Ok(variables)
+}
+
+/// What a variable without `__` was meant to set: `listen` and `server_listen` are `listen` of `[server]`. Others are none of ours: there are those of the command line,
+/// and a system that runs containers may set some of its own, such as `SWITCHBOARD_PORT`.
+fn meant(path: &str) -> Option<(&'static str, &'static str)> {
+    let single = TABLES.iter().filter(|table| !matches!(**table, "apps" | "raw"));
+    let keys = single.flat_map(|table| keys_of(table).unwrap_or_default().iter().map(move |key| (*table, *key)));
+    let known: Vec<_> = keys.collect();
+    let whole = known
+        .iter()
+        .find(|(table, key)| path.strip_prefix(table).is_some_and(|rest| rest.strip_prefix('_') == Some(key)));
+    whole.or_else(|| known.iter().find(|(_, key)| path == *key)).copied()
 }
 
 /// Lists and tables are written as in TOML, `true` and `false` are what they say, all else is a text.

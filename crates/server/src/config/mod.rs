@@ -12,6 +12,7 @@ mod webhooks;
 mod tests;
 
 pub use channels::{RawChannel, RawConflateBy, RawNamespace, RawOverflow};
+pub(crate) use check::OPERATIONS;
 pub use check::check;
 pub use load::load;
 pub use raw::{

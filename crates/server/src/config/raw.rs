@@ -301,7 +301,7 @@ table! {
 
 /// A right, as in tokens.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, expecting = "a table such as { match = \"news:*\", allow = [\"subscribe\"] }")]
 pub struct RawGrant {
     /// Which channels.
     #[serde(rename = "match")]

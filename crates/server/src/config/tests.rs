@@ -149,6 +149,10 @@ fn wrong_types_name_their_key() {
             "[[apps]]\nsecret = { value = \"x\", env = \"Y\" }",
             "apps[0].secret: a secret has exactly one of value, file, env",
         ),
+        (
+            "[[apps]]\nanonymous = [\"subscribe\"]",
+            "apps[0].anonymous[0]: invalid type: string \"subscribe\", expected a table such as { match = \"news:*\", allow = [\"subscribe\"] }",
+        ),
         ("apps = 1", "apps: invalid type: integer `1`"),
         ("server = 1", "server: invalid type"),
     ] {
@@ -175,7 +179,7 @@ fn wrong_values_name_their_key() {
         ("[server]\nheader_timeout = \"0s\"".to_owned(), "server.header_timeout: 0s is less than 100ms"),
         ("[tls]\ncert = \"x\"".to_owned(), "tls.key: is missing"),
         ("[tls]\nkey = \"x\"".to_owned(), "tls.cert: is missing"),
-        ("[limits]\nmessage_bytes = 0".to_owned(), "limits.message_bytes: 0 is not between 1 and 64MiB bytes"),
+        ("[limits]\nmessage_bytes = 0".to_owned(), "limits.message_bytes: 0 is not between 1 and 64MiB"),
         ("[limits]\noutbox_bytes = 10".to_owned(), "limits.outbox_bytes: 10 is less than limits.message_bytes"),
         ("[limits]\nchannels = 0".to_owned(), "limits.channels: 0 is not between"),
         ("[limits]\noperations_burst = 0".to_owned(), "limits.operations_burst: 0 is not between"),
@@ -190,6 +194,18 @@ fn wrong_values_name_their_key() {
             "apps[0].secret: the environment variable NOWHERE is not set",
         ),
         ("[[apps]]\nid = \"a\"".to_owned(), "apps[0].secret: is missing"),
+        (
+            app("anonymous = [{ match = \"a/+\", allow = [\"*\"] }]"),
+            "apps[0].anonymous[0].match: \"a/+\" stands for no channel",
+        ),
+        (
+            app("anonymous = [{ match = \"#\", allow = [\"*\"] }]"),
+            "apps[0].anonymous[0].match: \"#\" stands for no channel",
+        ),
+        (
+            "[server]\nlisten = \"127.0.0.1:8081\"".to_owned(),
+            "server.admin_listen: 127.0.0.1:8081 is server.listen too: choose another port",
+        ),
         (format!("[[apps]]\nsecret = \"{SECRET}\""), "apps[0].id: is missing"),
         (format!("[[apps]]\nid = \"a b\"\nsecret = \"{SECRET}\""), "apps[0].id: \"a b\": use 1 to 64 letters"),
         (app("key = \"a/b\""), "apps[0].key: \"a/b\": use 1 to 64 letters"),
@@ -244,6 +260,11 @@ fn what_others_can_reach_needs_an_application_and_origins() {
 fn all_problems_are_told_at_once() {
     let shown = error("[server]\nlisten = \"x\"\n[tls]\ncert = \"y\"\n[[apps]]\nid = \"a\"");
     assert_eq!(shown.lines().count(), 3, "{shown}");
+    // And once: a secret that is no good is not missing as well.
+    for secret in ["\"short\"", "{ file = \"/nowhere\" }", "{ env = \"NOWHERE\" }"] {
+        let shown = error(&format!("[[apps]]\nid = \"a\"\nsecret = {secret}"));
+        assert_eq!(shown.lines().count(), 1, "{shown}");
+    }
 }
 
 #[test]
@@ -280,6 +301,14 @@ fn the_environment_wins_and_is_named() {
         shown("SWITCHBOARD_SERVER__SHARDS", "x").starts_with("server.shards (set by SWITCHBOARD_SERVER__SHARDS): ")
     );
     assert!(shown("SWITCHBOARD_SERVER__LISTEN__X", "x").contains("cannot be set by"));
+    for name in ["SWITCHBOARD_LISTEN", "SWITCHBOARD_SERVER_LISTEN"] {
+        let expected = format!("{name}: sets nothing; did you mean SWITCHBOARD_SERVER__LISTEN, for server.listen?");
+        assert_eq!(shown(name, "0.0.0.0:80"), expected);
+    }
+    // The command line's, and what Kubernetes sets for a service of this name.
+    for name in ["SECRET", "API_KEY", "URL", "PORT", "SERVICE_HOST", "SERVICE_PORT", "PORT_8080_TCP_ADDR"] {
+        assert!(read(&text, &[(&format!("SWITCHBOARD_{name}"), "x")]).is_ok(), "{name}");
+    }
     assert!(shown("SWITCHBOARD_APPS__7__ID", "x").contains("cannot be set by"));
     assert!(shown("SWITCHBOARD_SERVER__TRUSTED_PROXIES", "[").starts_with("SWITCHBOARD_SERVER__TRUSTED_PROXIES: "));
 }

@@ -191,7 +191,8 @@ fn tokens_are_signed_from_every_source() {
         (&["token", "--user", "ann", "--server", &server][..], 3, "no development server"),
         (&["token", "--user", "ann", "--secret-file", "/nowhere"], 2, "/nowhere"),
         (&["token", "--user", "", "--secret-file", &file(&secret)], 2, "--user"),
-        (&["token", "--user", "a", "--allow", "read", "--secret-file", &file(&secret)], 2, "none of subscribe"),
+        (&["token", "--user", "a", "--allow", "publish,read", "--secret-file", &file(&secret)], 2, "'read'"),
+        (&["token", "--user", "a", "--channel", "a/+", "--secret-file", &file(&secret)], 2, "'a/+'"),
         (&["token", "--user", "a", "--ttl", "1", "--secret-file", &file(&secret)], 2, "--ttl"),
         (&["token", "--user", "a", "--info", "[]", "--secret-file", &file(&secret)], 2, "--info"),
         (&["token"], 2, "--user"),
@@ -227,6 +228,11 @@ fn the_configuration_is_checked_and_shown() {
         assert_eq!(finished.code, 2);
         assert_eq!(finished.stderr.trim(), "switchboard: server.lissten: unknown key; did you mean \"listen\"?");
     }
+    let key = write_config("no key");
+    let secure = format!("[tls]\ncert = {:?}\nkey = {:?}", key.path(), key.path());
+    let checked = run(&["config", "check", write_config(&secure).path().to_str().unwrap()]);
+    assert!(checked.code == 2 && checked.stderr.contains("tls.cert"), "{}", checked.stderr);
+
     let mut by_variable = switchboard(&["config", "check"]);
     let by_variable = finish(by_variable.env("SWITCHBOARD_SERVER__SHARDS", "many"), b"");
     assert!(by_variable.stderr.contains("(set by SWITCHBOARD_SERVER__SHARDS)"), "{}", by_variable.stderr);
@@ -265,12 +271,40 @@ fn what_keeps_a_server_from_starting_says_what_to_do() {
             "tls.cert /nowhere",
         ),
         (&["serve", "--log", "a=b=c"], 2, "--log"),
+        (&["serve", "--log", "info,loud"], 2, "\"loud\" is no level"),
+        (&["serve", "--listen", &address, "--admin-listen", &address], 2, "is server.listen too"),
+        (
+            &["serve", "--listen", "127.0.0.1:0", "--admin-listen", "off", "--data-dir", "/proc/none"],
+            1,
+            "/proc/none: No such file",
+        ),
     ] {
         let finished = run(arguments);
         assert_eq!(finished.code, code, "{arguments:?}: {}", finished.stderr);
         assert!(finished.stderr.contains(says), "{arguments:?}: {}", finished.stderr);
         assert_eq!(finished.stdout, "", "{arguments:?}");
     }
+}
+
+#[test]
+fn what_is_off_is_not_recommended() {
+    let mut serving = switchboard(&["serve", "--listen", "127.0.0.1:0", "--admin-listen", "off"]);
+    let mut child = serving.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let said: Vec<String> = lines.take_while(|line| line != "Ctrl-C stops it.").collect();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(said.iter().any(|line| line == "In another terminal try:"), "{said:?}");
+    assert!(!said.iter().any(|line| line.contains("browser")), "{said:?}");
+}
+
+#[test]
+fn an_address_that_says_nothing_is_named() {
+    let serving = Serving::start(&[]);
+    let finished = run(&["publish", "-u", &serving.url("/chat"), "--timeout", "1", "room:a", "1"]);
+    assert_eq!(finished.code, 3);
+    assert!(finished.stderr.contains("/chat: ") && finished.stderr.contains("at /ws"), "{}", finished.stderr);
+    serving.stop();
 }
 
 #[test]
@@ -527,7 +561,7 @@ fn what_the_http_api_does_the_commands_do() {
     assert!(done(&["send", "ann", "{\"price\": 1.50}", "--event", "note"]).starts_with("sent to ann at "));
     assert_eq!(done(&["history", "read", "--user", "ann"]), "{\"price\":1.5}\n");
     assert_eq!(done(&["history", "read", "room:a"]), "");
-    assert_eq!(done(&["signal", "room:a", "psst", "--user", "ann", "--event", "aside"]), "1 connections reached\n");
+    assert_eq!(done(&["signal", "room:a", "psst", "--user", "ann", "--event", "aside"]), "1 connection reached\n");
     assert_eq!(done(&["unsubscribe", "room:b", "--user", "ann"]), "0 subscriptions ended\n");
     assert_eq!(done(&["disconnect", "--user", "ann", "--reason", "enough", "--json"]), "{\"sessions\":1}\n");
     assert_eq!(done(&["disconnect", "--session", "0-1"]), "0 connections ended\n");

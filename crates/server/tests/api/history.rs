@@ -110,6 +110,9 @@ fn a_folder_belongs_to_one_server_and_damage_in_it_is_told() {
     });
     serving.stop();
     assert_eq!(run(&["history", "verify", "/nowhere"]).code, 2);
+    let empty = tempfile::tempdir().unwrap();
+    let verified = run(&["history", "verify", empty.path().to_str().unwrap()]);
+    assert!(verified.code == 2 && verified.stderr.contains("there is no history in"), "{}", verified.stderr);
 }
 
 #[test]

@@ -35,7 +35,7 @@ pub enum OpenError {
     #[error("{0} is in use by another process: stop it, or choose another folder")]
     InUse(String),
     /// The system refuses.
-    #[error("cannot use the folder {0}: {1}")]
+    #[error("cannot use the folder {0}")]
     Io(String, #[source] io::Error),
 }
 

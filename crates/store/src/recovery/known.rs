@@ -5,6 +5,7 @@
 use super::{Epochs, RecoveredChannel};
 use crate::index::{Index, Spot};
 use crate::record::{Cached, Place};
+use hashbrown::HashMap;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use switchboard_core::canary::{Canary, is_planted};
@@ -31,7 +32,7 @@ pub(super) struct Known {
     pub(super) reserved_at: u64,
     pub(super) ttl: u64,
     pub(super) publications: BTreeMap<u64, Stands>,
-    pub(super) ids: BTreeMap<Arc<str>, (u64, Time)>,
+    pub(super) ids: HashMap<Arc<str>, (u64, Time), foldhash::fast::RandomState>,
     /// Which publication is the cached value, as whatever told the head told.
     pub(super) cached: Option<Cached>,
     /// Publications that are or may yet be told to be it.
@@ -52,7 +53,7 @@ impl Known {
             reserved_at: 0,
             ttl: 0,
             publications: BTreeMap::new(),
-            ids: BTreeMap::new(),
+            ids: HashMap::default(),
             cached: None,
             values: BTreeMap::new(),
         }
@@ -161,6 +162,9 @@ impl Known {
             publication
         };
         let cached = self.value().map(|(cached, (publication, ..))| (in_epoch(Arc::clone(publication)), cached.until));
+        let mut ids: Vec<_> = self.ids.into_iter().map(|(id, (offset, until))| (id, offset, until)).collect();
+        // The order of a map is nobody's.
+        ids.sort_unstable_by_key(|(_, offset, _)| *offset);
         let publications = self.publications.into_values().map(|(publication, ..)| in_epoch(publication));
         RecoveredChannel {
             key,
@@ -170,7 +174,7 @@ impl Known {
             complete_after: verdict.complete_after,
             ttl: self.ttl,
             publications: publications.collect(),
-            ids: self.ids.into_iter().map(|(id, (offset, until))| (id, offset, until)).collect(),
+            ids,
             cached,
         }
     }

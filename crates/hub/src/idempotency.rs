@@ -79,6 +79,11 @@ impl Idempotency {
         }
     }
 
+    /// The offset of the oldest publication whose id is remembered.
+    pub fn oldest(&self) -> Option<u64> {
+        self.order.front().map(|oldest| oldest.offset)
+    }
+
     /// When the oldest ends.
     pub fn poll_timeout(&self) -> Option<Time> {
         self.order.front().map(|oldest| oldest.until)

@@ -201,9 +201,9 @@ impl Logs {
         }
     }
 
-    /// The latest offset whose publication is not kept any more.
-    pub fn dropped(&self, key: &ChannelKey) -> u64 {
-        self.logs.get(key).map_or(0, Log::dropped)
+    /// The latest offset whose publication is not kept any more, and the first whose id may be remembered.
+    pub fn dropped(&self, key: &ChannelKey) -> (u64, u64) {
+        self.logs.get(key).map_or((0, 0), |log| (log.dropped(), log.ids.oldest().unwrap_or(log.offset + 1)))
     }
 
     /// Adds a publication, whose place follows the channel's position.
@@ -533,7 +533,7 @@ mod tests {
         logs.hold(&key(), true);
         logs.handle_timeout(Time::from_secs(31));
         let trimmed = |through| Some(Loss::Trimmed { key: key(), epoch: EPOCH, through });
-        assert_eq!((logs.poll_loss(), logs.dropped(&key())), (trimmed(1), 1));
+        assert_eq!((logs.poll_loss(), logs.dropped(&key()).0), (trimmed(1), 1));
         logs.handle_timeout(Time::from_secs(100));
         assert_eq!((logs.poll_loss(), logs.poll_loss(), logs.len()), (trimmed(2), None, 1));
         logs.hold(&key(), false);

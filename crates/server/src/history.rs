@@ -65,7 +65,7 @@ pub(crate) fn open(files: &HistoryFiles, shards: u16, seed: u64) -> anyhow::Resu
     let begin = Instant::now();
     let mut progress = progress();
     let options = StoreOptions { fsync: files.fsync, journal: journal_options(seed) };
-    let opened = Store::open(disk, options, shards, &mut progress);
+    let opened = Store::open(disk, options, clock::now(), shards, &mut progress);
     let (store, channels, report) = opened.with_context(|| files.folder.display().to_string())?;
     tell(&report, &files.folder, begin.elapsed());
     let stats = Arc::new(Mutex::new(store.stats()));

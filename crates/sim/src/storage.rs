@@ -80,7 +80,7 @@ impl Storage {
     }
 
     /// Starts on what the disk has. The first attempt may be interrupted too.
-    fn open(&mut self, setup: &Setup, rng: &mut Rng) -> Result<(Vec<RecoveredChannel>, Report), Violation> {
+    fn open(&mut self, now: Time, setup: &Setup, rng: &mut Rng) -> Result<(Vec<RecoveredChannel>, Report), Violation> {
         let stumbles = rng.one_in(4).then(|| rng.number() % 12);
         self.disk.set_faults(Faults { operations_left: stumbles, ..Faults::default() });
         for _ in 0..2 {
@@ -93,7 +93,7 @@ impl Storage {
             };
             let journal = JournalOptions { segment_bytes, ahead_bytes, ..JournalOptions::new(seed, epoch) };
             let options = StoreOptions { fsync: self.fsync, journal };
-            match Store::open(self.disk.clone(), options, setup.shards, &mut |_, _| {}) {
+            match Store::open(self.disk.clone(), options, now, setup.shards, &mut |_, _| {}) {
                 Ok((store, channels, report)) if !self.disk.has_stopped() => {
                     self.disk.set_faults(Faults::default());
                     self.store = Some(store);
@@ -209,7 +209,7 @@ impl World<'_> {
             let memory = |rng: &mut Rng| MemoryBroker::new(rng.number() & 0xFFFF_FFFF_FFFF, setup.history_bytes_max);
             return Ok((0..setup.shards).map(|_| Inner::Memory(Box::new(memory(&mut self.rng)))).collect());
         };
-        let (channels, report) = storage.open(setup, &mut self.rng)?;
+        let (channels, report) = storage.open(self.now, setup, &mut self.rng)?;
         self.trace
             .note(self.now, "found", &[channels.len() as u64], || without_hashes(&format!("{report:?} {channels:?}")));
         let wrong = |what: &'static str| Err(Violation::new(what, format!("{report:?}")));

@@ -376,14 +376,16 @@ impl Durable {
             CacheEffect::Clear => None,
         };
         self.told_cached = cached;
+        let (dropped, ids_from) = logs.dropped(key);
         let begins = self.told.replace(offset) != Some(publication.previous);
         let kept = Kept {
             key: key.clone(),
             publication: Arc::clone(publication),
             head: offset,
-            dropped: logs.dropped(key),
+            dropped,
             ttl: u64::try_from(options.history_ttl.as_micros()).unwrap_or(u64::MAX),
             id: id.map(|id| (id.into(), publication.timestamp + options.idempotency_ttl)),
+            ids_from,
             cached,
             reserved: None,
         };

@@ -18,6 +18,8 @@ pub(crate) struct Segment {
     pub(crate) live: usize,
     /// Channels whose place is told by a record in here and by none after it.
     pub(crate) anchors: usize,
+    /// Bytes of ids that outlive their publications.
+    pub(crate) ids: usize,
     /// Ids in here are remembered until then.
     pub(crate) ids_until: Time,
 }
@@ -34,6 +36,8 @@ pub(crate) struct Channel {
     pub(crate) staged_head: u64,
     pub(crate) dropped: u64,
     pub(crate) complete_after: u64,
+    /// Ids of publications before this one are forgotten.
+    pub(crate) ids_from: u64,
     pub(crate) reserved: u64,
     /// The same with what is about to be written.
     pub(crate) staged_reserved: u64,
@@ -155,6 +159,7 @@ impl Channel {
             staged_head: 0,
             dropped: 0,
             complete_after: 0,
+            ids_from: 0,
             reserved: 0,
             staged_reserved: 0,
             anchor: None,
@@ -184,9 +189,20 @@ impl Index {
         self.segments.iter().map(|segment| segment.length).sum()
     }
 
-    /// Bytes of what is still kept.
+    /// Bytes of what is still needed: publications, and ids as far as they were written apart from theirs.
+    ///
+    /// Of these, what is beyond a channel's number of ids counts until its segment is written anew, and no longer than the last of them is remembered.
     pub(crate) fn live(&self) -> usize {
-        self.segments.iter().map(|segment| segment.live).sum()
+        self.segments.iter().map(|segment| segment.live + segment.ids).sum()
+    }
+
+    /// What of the ids is over.
+    pub(crate) fn expire_ids(&mut self, now: Time) {
+        for segment in &mut self.segments {
+            if segment.ids_until <= now {
+                segment.ids = 0;
+            }
+        }
     }
 
     /// The channel, if this is its epoch.

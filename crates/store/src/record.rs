@@ -42,6 +42,8 @@ pub(crate) struct Kept {
     pub(crate) ttl: u64,
     /// Under which name it is remembered, and until when.
     pub(crate) id: Option<(Arc<str>, Time)>,
+    /// The first offset whose id is still remembered, for the journal alone: the record does not tell it.
+    pub(crate) ids_from: u64,
     /// The channel's cached value when this was written.
     pub(crate) cached: Option<Cached>,
     /// Through which offset the channel had reserved when this was written; not above `head` if nothing was. `None` in a record of old.
@@ -224,7 +226,7 @@ impl Kept {
             Some(more) => Some(head.checked_add(more)?),
             None => None,
         };
-        Some(Self { key, publication: Arc::new(publication), head, dropped, ttl, id, cached, reserved })
+        Some(Self { key, publication: Arc::new(publication), head, dropped, ttl, id, ids_from: 0, cached, reserved })
     }
 }
 
@@ -384,6 +386,7 @@ mod tests {
                 dropped,
                 ttl,
                 id: id.map(|(id, until)| (Arc::from(id), Time::from_micros(until))),
+                ids_from: 0,
                 cached,
                 reserved: more.map(|more| offset + ahead + more),
             }

@@ -10,6 +10,7 @@ use crate::record::Kept;
 use crate::recovery::{Epochs, RecoverError, RecoveredChannel, Report};
 use core::time::Duration;
 use hashbrown::HashMap;
+use std::io;
 use switchboard_core::canary::{Canary, is_planted};
 use switchboard_core::{Epoch, Position, Time};
 use switchboard_hub::{ChannelKey, ShardId};
@@ -96,7 +97,7 @@ pub struct StoreStats {
     pub segments: u64,
     /// Gauge: their bytes.
     pub bytes: u64,
-    /// Gauge: bytes of publications that are kept.
+    /// Gauge: bytes of what is still needed: publications, and ids of such as are not kept any more.
     pub bytes_live: u64,
     /// Gauge: channels.
     pub channels: u64,
@@ -133,18 +134,20 @@ const PROBE_EVERY: Duration = Duration::from_secs(1);
 const COMPACT_BYTES: usize = 256 << 10;
 
 impl<D: Disk> Store<D> {
-    /// Opens a store for so many shards. `progress` is told bytes read and bytes in all.
+    /// Opens a store for so many shards. `progress` is told bytes read and bytes in all. A journal that has far more than it should, because no process lived long
+    /// enough to put it in order, is put in order first.
     ///
     /// # Errors
     /// The disk cannot be read, another version wrote it, or nothing of it can be trusted.
     pub fn open(
         disk: D,
         options: StoreOptions,
+        now: Time,
         shards: u16,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<(Self, Vec<RecoveredChannel>, Report), RecoverError> {
         let (journal, channels, report) = Journal::open(disk, options.journal, Epochs::Shown, progress)?;
-        let store = Self {
+        let mut store = Self {
             journal,
             fsync: options.fsync,
             next_tickets: vec![0; usize::from(shards)],
@@ -154,7 +157,28 @@ impl<D: Disk> Store<D> {
             unkept: HashMap::default(),
             stats: StoreStats::default(),
         };
+        store.make_room(now)?;
         Ok((store, channels, report))
+    }
+
+    /// Rewrites the oldest segments while there are far too many.
+    fn make_room(&mut self, now: Time) -> Result<(), RecoverError> {
+        for _ in 0..self.journal.index.segments.len() {
+            if !self.journal.wants_room(now) {
+                break;
+            }
+            let made = self.journal.compact(now, usize::MAX).and_then(|()| self.commit(now, true));
+            match made {
+                Ok(()) => {}
+                // It can wait: what is there is as good as before. Whether there is room for more, the first batch finds out.
+                Err(Refusal::Full) => {
+                    self.journal.forget_full();
+                    break;
+                }
+                Err(Refusal::Failed(why)) => return Err(RecoverError::Io(io::Error::other(why))),
+            }
+        }
+        Ok(())
     }
 
     /// Takes what has come in since the last call as one batch. Returns when it is committed, or refused.
@@ -163,7 +187,7 @@ impl<D: Disk> Store<D> {
         for request in requests {
             self.stage(&mut batch, request);
         }
-        if self.journal.wants_compaction() {
+        if self.journal.wants_compaction(now) {
             let budget = COMPACT_BYTES + 4 * self.journal.staged_bytes();
             // What fails here fails the commit too.
             let _ = self.journal.compact(now, budget);

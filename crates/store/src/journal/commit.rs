@@ -185,11 +185,14 @@ impl<D: Disk> Journal<D> {
     fn apply(&mut self, sequence: u64) {
         for staged in core::mem::take(&mut self.staged) {
             match staged {
-                Staged::Publication { key, epoch, offset, gap, dropped, at, bytes, id_until, cached } => {
-                    self.remember_id(sequence, id_until);
+                Staged::Publication { key, epoch, offset, gap, dropped, at, bytes, id_until, ids_from, cached } => {
+                    if let Some(until) = id_until {
+                        self.remember_id(sequence, until, 0);
+                    }
                     let Some((channel, segments)) = self.index.account_in(&key, epoch) else { continue };
                     channel.tell(segments, sequence, false);
                     channel.complete_after = channel.complete_after.max(gap);
+                    channel.ids_from = channel.ids_from.max(ids_from);
                     channel.cache(segments, cached);
                     channel.place(segments, offset, Spot { segment: sequence, at }, bytes);
                     channel.drop_through(segments, dropped);
@@ -206,7 +209,7 @@ impl<D: Disk> Journal<D> {
                     channel.tell(segments, sequence, all);
                     channel.reserved = through;
                 }
-                Staged::Id { until } => self.remember_id(sequence, Some(until)),
+                Staged::Id { until, bytes } => self.remember_id(sequence, until, bytes),
                 Staged::Forgotten { key, epoch } => {
                     if self.index.channel(&key, epoch).is_some() {
                         self.index.forget(&key);
@@ -216,9 +219,10 @@ impl<D: Disk> Journal<D> {
         }
     }
 
-    fn remember_id(&mut self, sequence: u64, until: Option<Time>) {
-        if let (Some(until), Some(segment)) = (until, self.index.segment(sequence)) {
+    fn remember_id(&mut self, sequence: u64, until: Time, bytes: usize) {
+        if let Some(segment) = self.index.segment(sequence) {
             segment.ids_until = segment.ids_until.max(until);
+            segment.ids += bytes;
         }
     }
 }

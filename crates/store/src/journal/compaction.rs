@@ -27,12 +27,24 @@ const SEGMENTS_MAX: usize = 256;
 
 impl<D: Disk> Journal<D> {
     /// Whether the journal has more on the disk than it should.
-    pub(crate) fn wants_compaction(&self) -> bool {
+    pub(crate) fn wants_compaction(&mut self, now: Time) -> bool {
         if self.refusal.is_some() || self.index.segments.len() < 2 {
             return false;
         }
-        let bound = 2 * self.index.live() + 4 * self.options.segment_bytes;
-        self.compaction.is_some() || self.index.bytes() > bound || self.index.segments.len() > SEGMENTS_MAX
+        self.index.expire_ids(now);
+        self.compaction.is_some()
+            || self.index.bytes() > self.bytes_wanted()
+            || self.index.segments.len() > SEGMENTS_MAX
+    }
+
+    /// Whether it has so much more than it should that the next start would take far longer than it must.
+    pub(crate) fn wants_room(&mut self, now: Time) -> bool {
+        self.wants_compaction(now) && self.index.bytes() > 2 * self.bytes_wanted()
+    }
+
+    /// What it should have on the disk at most, in bytes.
+    fn bytes_wanted(&self) -> usize {
+        2 * self.index.live() + 4 * self.options.segment_bytes
     }
 
     /// Stages what the oldest segment has that is still needed, about `budget` bytes at a time; when all is, its file goes with the next sync.
@@ -126,7 +138,7 @@ impl<D: Disk> Journal<D> {
                 let at = self.end();
                 if let Ok(bytes) = self.write_with(|out| kept.write(out)) {
                     let id_until = kept.id.map(|(_, until)| until);
-                    let gap = 0;
+                    let (gap, ids_from) = (0, 0);
                     self.staged.push(Staged::Publication {
                         key,
                         epoch,
@@ -136,6 +148,7 @@ impl<D: Disk> Journal<D> {
                         at,
                         bytes,
                         id_until,
+                        ids_from,
                         cached,
                     });
                 }
@@ -154,15 +167,12 @@ impl<D: Disk> Journal<D> {
     fn keep_id(&mut self, now: Time, key: ChannelKey, (told, offset): (Epoch, u64), (id, until): (Arc<str>, Time)) {
         if until > now
             && let Some(channel) = self.index.channel_since(&key, told)
+            && offset >= channel.ids_from
         {
             let epoch = channel.epoch;
-            self.stage_id(&Record::Id { key, epoch, offset, id, until }, until);
-        }
-    }
-
-    fn stage_id(&mut self, record: &Record, until: Time) {
-        if self.write(record).is_ok() {
-            self.staged.push(Staged::Id { until });
+            if let Ok(bytes) = self.write(&Record::Id { key, epoch, offset, id, until }) {
+                self.staged.push(Staged::Id { until, bytes });
+            }
         }
     }
 

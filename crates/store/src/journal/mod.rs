@@ -101,6 +101,7 @@ enum Staged {
         at: usize,
         bytes: usize,
         id_until: Option<Time>,
+        ids_from: u64,
         cached: Option<Cached>,
     },
     Place {
@@ -115,6 +116,7 @@ enum Staged {
     },
     Id {
         until: Time,
+        bytes: usize,
     },
     Forgotten {
         key: ChannelKey,
@@ -257,8 +259,19 @@ impl<D: Disk> Journal<D> {
         (channel.staged_head, channel.staged_cached) = (offset, kept.cached);
         let gap = if known == Some(previous) { 0 } else { previous };
         let id_until = kept.id.as_ref().map(|(_, until)| *until);
-        let (dropped, cached) = (kept.dropped, kept.cached);
-        self.staged.push(Staged::Publication { key, epoch, offset, gap, dropped, at, bytes, id_until, cached });
+        let (dropped, ids_from, cached) = (kept.dropped, kept.ids_from, kept.cached);
+        self.staged.push(Staged::Publication {
+            key,
+            epoch,
+            offset,
+            gap,
+            dropped,
+            at,
+            bytes,
+            id_until,
+            ids_from,
+            cached,
+        });
         Ok(())
     }
 
@@ -343,6 +356,11 @@ impl<D: Disk> Journal<D> {
             reserved: channel.staged_reserved,
             cached: channel.staged_cached,
         })
+    }
+
+    /// A disk that was full shall be tried again by the next batch.
+    pub(crate) fn forget_full(&mut self) {
+        self.refusal.take_if(|refusal| *refusal == Refusal::Full);
     }
 
     /// Tries whether a full disk has room again.

@@ -241,6 +241,7 @@ impl Recovering {
             Record::Id { key, epoch, offset, id, until } => {
                 if let Some(segment) = self.segments.last_mut() {
                     segment.ids_until = segment.ids_until.max(until);
+                    segment.ids += bytes;
                 }
                 // When its segment was written anew, it may have come before what tells the channel's place.
                 self.known(key, epoch).remember(id, offset, until);

@@ -14,7 +14,7 @@ const BEGIN: Time = Time::from_secs(1_700_000_000);
 fn open(disk: &FaultyDisk, fsync: Fsync, bytes_max: usize, start: u64) -> (Store<FaultyDisk>, DurableBroker) {
     let journal = JournalOptions { segment_bytes: 2_000, ..JournalOptions::new(5, start << 32) };
     let options = StoreOptions { fsync, journal };
-    let (store, channels, report) = Store::open(disk.clone(), options, 1, &mut |_, _| {}).unwrap();
+    let (store, channels, report) = Store::open(disk.clone(), options, BEGIN, 1, &mut |_, _| {}).unwrap();
     assert!(report.damage.is_empty(), "{report:?}");
     let mut broker = DurableBroker::new(ShardId(0), fsync, start << 32 | 1 << 20, bytes_max);
     channels.into_iter().for_each(|channel| broker.restore(BEGIN, channel));

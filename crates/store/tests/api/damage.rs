@@ -264,6 +264,6 @@ fn a_store_without_any_beginning_is_refused_by_name() {
         node.disk.flip(&name, 20, 0);
     }
     let options = StoreOptions { fsync: Fsync::Always, journal: JournalOptions::new(1, 1) };
-    let error = Store::open(node.disk.clone(), options, 1, &mut |_, _| {}).unwrap_err();
+    let error = Store::open(node.disk.clone(), options, node.now, 1, &mut |_, _| {}).unwrap_err();
     assert!(matches!(error, RecoverError::Unreadable), "{error}");
 }

@@ -103,7 +103,8 @@ fn whichever_call_fails_at_the_start() {
                 }
                 node.disk.set_faults(Faults { failing_at: Some((call, error)), ..Faults::default() });
                 let journal = JournalOptions { segment_bytes: SEGMENT, ..JournalOptions::new(9, 99 << 32) };
-                let opened = Store::open(node.disk.clone(), StoreOptions { fsync, journal }, 2, &mut |_, _| {});
+                let opened =
+                    Store::open(node.disk.clone(), StoreOptions { fsync, journal }, node.now, 2, &mut |_, _| {});
                 let is_over = node.disk.is_still_to_fail();
                 assert!(!is_over || opened.is_ok());
                 drop(opened);

@@ -7,6 +7,7 @@ mod contract;
 mod crash;
 mod damage;
 mod faults;
+mod ids;
 mod node;
 mod renewal;
 mod space;

@@ -374,7 +374,7 @@ fn open(
     let ahead_bytes = [segment_bytes, 0, 150][(start % 3) as usize];
     let journal = JournalOptions { segment_bytes, ahead_bytes, ..JournalOptions::new(0x5eed, start << 32) };
     let options = StoreOptions { fsync, journal };
-    let (store, channels, report) = Store::open(disk.clone(), options, SHARDS, &mut |_, _| {}).unwrap();
+    let (store, channels, report) = Store::open(disk.clone(), options, now, SHARDS, &mut |_, _| {}).unwrap();
     let broker =
         |shard| DurableBroker::new(ShardId(shard), fsync, start << 32 | 1 << 20 | u64::from(shard) << 24, 1 << 20);
     let mut brokers: Vec<DurableBroker> = (0..SHARDS).map(broker).collect();

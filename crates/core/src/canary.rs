@@ -86,11 +86,21 @@ pub enum Canary {
     PatternOutlived,
     /// What waits for a pattern comes behind the answer to a subscription by name.
     PatternBehindAnswer,
+    /// A channel that was forgotten, and goes on without its disk, may be back after a crash as it was before.
+    ForgottenComesBack,
+    /// The last page of a list of channels is taken for the end although there are others.
+    ListEndsEarly,
+    /// A channel on which nobody is but users in their grace is listed as occupied.
+    GraceListed,
+    /// A channel's subscribers are counted by shard.
+    ShardsCounted,
+    /// Subscribers are not told a count that was waiting for its moment.
+    CountForgotten,
 }
 
 impl Canary {
     /// All of them.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 45] = [
         Self::ReadBeforeRegistering,
         Self::BehindForever,
         Self::LeaveLost,
@@ -131,6 +141,11 @@ impl Canary {
         Self::PatternLossUntold,
         Self::PatternOutlived,
         Self::PatternBehindAnswer,
+        Self::ForgottenComesBack,
+        Self::ListEndsEarly,
+        Self::GraceListed,
+        Self::ShardsCounted,
+        Self::CountForgotten,
     ];
 }
 

@@ -41,6 +41,10 @@ pub(crate) enum What {
     },
     /// Give a reservation back. If that is refused, it stands: nothing worse.
     GiveBack,
+    /// Let a channel go.
+    Forget {
+        epoch: Epoch,
+    },
 }
 
 /// What may be on its way to the journal before the shard takes no more, in bytes and in requests.
@@ -72,6 +76,11 @@ impl Asking {
     /// Asks to reserve offsets through this one, or to give back what is reserved beyond.
     pub(crate) fn reserve(&mut self, key: ChannelKey, epoch: Epoch, head: u64, through: u64, what: What) {
         self.ask(key.clone(), 0, what, |ticket| RequestKind::Reserve { ticket, key, epoch, head, through });
+    }
+
+    /// Asks to let a channel go.
+    pub(crate) fn forget(&mut self, key: ChannelKey, epoch: Epoch) {
+        self.ask(key.clone(), 0, What::Forget { epoch }, |ticket| RequestKind::Forget { ticket, key, epoch });
     }
 
     fn ask(&mut self, key: ChannelKey, bytes: usize, what: What, kind: impl FnOnce(u64) -> RequestKind) -> u64 {

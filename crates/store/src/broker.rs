@@ -16,10 +16,10 @@ use crate::waiting::{Queue, Spare, Waiting};
 use core::sync::atomic::AtomicU64;
 use core::time::Duration;
 use hashbrown::HashMap;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use switchboard_core::canary::{Canary, is_planted};
-use switchboard_core::{CacheEffect, ChannelOptions, Position, Publication, Reject, RejectCode, Since, Time};
+use switchboard_core::{CacheEffect, ChannelOptions, Epoch, Position, Publication, Reject, RejectCode, Since, Time};
 use switchboard_hub::{
     Broker, BrokerEvent, ChannelKey, ControlRequest, Guarantees, History, HistoryLost, Logs, Loss, Placed,
     PublishRequest, Read, Restored, ReturnAddress, ShardId, Slice, shrink,
@@ -32,6 +32,9 @@ pub struct DurableBroker {
     logs: Logs,
     /// Channels that the journal knows, or will.
     channels: HashMap<ChannelKey, Durable, foldhash::fast::RandomState>,
+    /// Channels that are forgotten here and may still be in the journal: after a crash they would be back, and what was published under their names meanwhile
+    /// must not be missing then.
+    forgetting: BTreeMap<ChannelKey, Forgetting>,
     events: VecDeque<BrokerEvent>,
     asking: Asking,
     state: StoreState,
@@ -62,6 +65,14 @@ struct Durable {
     queue: Option<Box<Queue>>,
 }
 
+/// A channel that the journal is to let go of.
+#[derive(Debug)]
+struct Forgetting {
+    epoch: Epoch,
+    /// It has been refused, and is asked again when the disk is well.
+    refused: bool,
+}
+
 /// Offsets that are reserved together.
 const RESERVE: u64 = 1_024;
 /// How long a channel is quiet before its reservation is given back.
@@ -82,6 +93,7 @@ impl DurableBroker {
             fsync,
             logs,
             channels: HashMap::default(),
+            forgetting: BTreeMap::new(),
             events: VecDeque::new(),
             asking: Asking::new(shard),
             state: StoreState::Writable,
@@ -248,6 +260,14 @@ impl DurableBroker {
                 self.release(&key, Some(offset), |waiting| waiting.ticket() == Some(ticket));
             }
             What::GiveBack => {}
+            What::Forget { epoch } => {
+                let known = self.forgetting.get_mut(&key).filter(|forgetting| forgetting.epoch == epoch);
+                match known {
+                    Some(forgetting) if refused => forgetting.refused = true,
+                    Some(_) => _ = self.forgetting.remove(&key),
+                    None => {}
+                }
+            }
             What::Reserve { through } => {
                 let Some(channel) = self.channels.get_mut(&key) else { return };
                 channel.reserving = false;
@@ -322,6 +342,14 @@ impl DurableBroker {
         self.logs.hold(key, false);
     }
 
+    /// Asks once more for what a disk that is well again has refused.
+    fn forget_again(&mut self) {
+        for (key, forgetting) in self.forgetting.iter_mut().filter(|(_, forgetting)| forgetting.refused) {
+            forgetting.refused = false;
+            self.asking.forget(key.clone(), forgetting.epoch);
+        }
+    }
+
     /// Gives back what quiet channels have in reserve: after a crash they have nothing to doubt then.
     fn release_quiet(&mut self, now: Time) {
         while let Some((due, _)) = self.quiet.first()
@@ -352,11 +380,15 @@ impl DurableBroker {
                     }
                     RequestKind::Uncache { key, epoch, offset }
                 }
-                Loss::Forgotten { key, epoch } if self.channels.remove(&key).is_some() => {
-                    shrink(&mut self.channels);
-                    RequestKind::Forget { key, epoch }
+                Loss::Forgotten { key, epoch } => {
+                    if self.channels.remove(&key).is_some() {
+                        shrink(&mut self.channels);
+                        self.forgetting.insert(key.clone(), Forgetting { epoch, refused: false });
+                        self.asking.forget(key, epoch);
+                    }
+                    continue;
                 }
-                Loss::Trimmed { .. } | Loss::Uncached { .. } | Loss::Forgotten { .. } => continue,
+                Loss::Trimmed { .. } | Loss::Uncached { .. } => continue,
             };
             self.asking.tell(kind);
         }
@@ -421,7 +453,9 @@ impl Broker for DurableBroker {
         let remembers = options.idempotency_ids > 0 && !options.idempotency_ttl.is_zero();
         let id = request.id_key().filter(|_| remembers);
         let Some(request) = self.check(now, request, id.as_deref()) else { return };
-        if !keeps && !self.channels.contains_key(&request.key) {
+        let is_going = self.forgetting.contains_key(&request.key) && !is_planted(Canary::ForgottenComesBack);
+        let is_known = is_going || self.channels.contains_key(&request.key);
+        if !keeps && !is_known {
             return self.publish_in_memory(now, request, id);
         }
         if self.state != StoreState::Writable {
@@ -451,7 +485,12 @@ impl Broker for DurableBroker {
                     self.answered(asked, was_refused);
                 }
             }
-            ReplyKind::State(state) => self.state = state,
+            ReplyKind::State(state) => {
+                self.state = state;
+                if self.state == StoreState::Writable {
+                    self.forget_again();
+                }
+            }
         }
     }
 

@@ -53,7 +53,7 @@ pub(crate) enum RequestKind {
     /// The cached value of this offset is kept no longer.
     Uncache { key: ChannelKey, epoch: Epoch, offset: u64 },
     /// The channel is forgotten.
-    Forget { key: ChannelKey, epoch: Epoch },
+    Forget { ticket: u64, key: ChannelKey, epoch: Epoch },
 }
 
 /// The store's answer to one shard.
@@ -208,11 +208,14 @@ impl<D: Disk> Store<D> {
             }
         }
         self.stats.requests += batch.tickets;
+        let forgotten = core::mem::take(&mut batch.forgotten_tickets);
         let mut replies = batch.into_replies(committed.is_err() && !is_planted(Canary::RefusedAcknowledged));
-        for (_, replies) in &replies {
+        for (shard, replies) in &replies {
             for Reply(kind) in replies {
                 if let ReplyKind::Done { refused, .. } = kind {
-                    self.stats.refused += refused.len() as u64;
+                    // Nobody has lost anything by a channel that could not be let go of.
+                    let lost = refused.iter().filter(|ticket| !forgotten.contains(&(*shard, **ticket)));
+                    self.stats.refused += lost.count() as u64;
                 }
             }
         }
@@ -222,7 +225,9 @@ impl<D: Disk> Store<D> {
 
     fn stage(&mut self, batch: &mut Batch, Request { shard, kind }: Request) {
         let writable = self.journal.refusal().is_none();
-        if let RequestKind::Append { ticket, .. } | RequestKind::Reserve { ticket, .. } = &kind
+        if let RequestKind::Append { ticket, .. }
+        | RequestKind::Reserve { ticket, .. }
+        | RequestKind::Forget { ticket, .. } = &kind
             && let Some(next) = self.next_tickets.get_mut(usize::from(shard.0))
         {
             *next = ticket + 1;
@@ -250,7 +255,7 @@ impl<D: Disk> Store<D> {
             }
             RequestKind::Trim { key, epoch, through } => self.journal.trim(&key, epoch, through),
             RequestKind::Uncache { key, epoch, offset } => self.journal.uncache(&key, epoch, offset),
-            RequestKind::Forget { key, epoch } => {
+            RequestKind::Forget { ticket, key, epoch } => {
                 if self.fsync != Fsync::Always {
                     batch.forgotten.push((key.clone(), epoch));
                 }
@@ -259,6 +264,10 @@ impl<D: Disk> Store<D> {
                 } else {
                     self.journal.forget(&key, epoch);
                 }
+                // What is published under its name from now on may be in no journal: whatever happens, the channel must not come back behind that.
+                batch.must_sync = true;
+                batch.ticket(shard, ticket, !writable);
+                batch.forgotten_tickets.push((shard, ticket));
             }
         }
     }
@@ -386,6 +395,7 @@ struct Batch {
     unkept: Vec<Box<Kept>>,
     /// And channels that are forgotten.
     forgotten: Vec<(ChannelKey, Epoch)>,
+    forgotten_tickets: Vec<(ShardId, u64)>,
     tickets: u64,
     shards: Vec<Tickets>,
 }

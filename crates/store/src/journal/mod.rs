@@ -290,6 +290,10 @@ impl<D: Disk> Journal<D> {
     /// Stages that the channel is forgotten.
     pub(crate) fn stage_forgotten(&mut self, key: ChannelKey, epoch: Epoch) {
         if self.index.channel(&key, epoch).is_none() {
+            // It may be owed that.
+            if !self.owed_forgotten.is_empty() {
+                self.begin();
+            }
             return;
         }
         self.begin();
@@ -302,7 +306,7 @@ impl<D: Disk> Journal<D> {
         }
     }
 
-    /// The channel is forgotten while nothing can be written. Should it come back after a crash, that is no lie; after an end in order it would be one.
+    /// The channel is forgotten while nothing can be written. Until it is, nothing may be published under its name that the journal does not have.
     pub(crate) fn forget(&mut self, key: &ChannelKey, epoch: Epoch) {
         if self.index.channel(key, epoch).is_some() {
             self.index.forget(key);

@@ -93,6 +93,51 @@ fn seeds() -> core::ops::Range<u64> {
     0..std::env::var("SWITCHBOARD_STORE_SEEDS").map_or(60, |seeds| seeds.parse().expect("a number of seeds"))
 }
 
+/// A channel that keeps nothing but a cached value is forgotten with that, and would go on without the disk. Should it be back after a crash, whoever was there
+/// before would miss what was published since and be told of nothing.
+#[test]
+fn what_is_forgotten_does_not_come_back_behind_what_was_published_since() {
+    for (fsync, full) in [(Fsync::Always, false), (Fsync::Always, true), (Fsync::Never, false), (Fsync::Never, true)] {
+        let keeps_nothing = ChannelOptions { cache_ttl: Duration::from_secs(5), ..options(0) };
+        let (mut node, _) = Node::start(FaultyDisk::new(1), fsync, keeps_nothing, 1 << 16);
+        node.publish_cached("a", None, None, CacheRequest::Keep);
+        node.settle();
+        let Position { epoch, offset } = node.position("a");
+        if full {
+            node.disk.set_faults(Faults { capacity: Some(node.disk.bytes()), ..Faults::default() });
+            node.publish_cached("b", None, None, CacheRequest::Keep);
+            node.settle();
+        }
+        let acknowledged = node.books.acknowledged;
+        (0..100).for_each(|_| node.pass(Duration::from_secs(1)));
+        assert_ne!(node.position("a").epoch, epoch, "it is forgotten");
+        node.publish("a", None, None);
+        assert_eq!(node.books.acknowledged, acknowledged, "the journal still has it as it was");
+        // Whoever was there goes on, and has missed nothing.
+        let mut crashed = node.disk.copy(1);
+        crashed.set_faults(Faults::default());
+        crashed.lose_power();
+        let (disk, now) = (node.disk.clone(), node.now);
+        node.settle();
+        if full {
+            assert_eq!(node.books.acknowledged, acknowledged, "the disk cannot let go of it");
+            node.disk.set_faults(Faults::default());
+            node.pass(Duration::from_secs(2));
+            node.publish("a", None, None);
+            node.settle();
+        }
+        assert_eq!(node.books.acknowledged, acknowledged + 1, "{fsync:?}, {full}: it begins anew");
+        disk.lose_power();
+        node.restart(disk);
+        assert_eq!(node.after("a", epoch.0, offset), None, "{fsync:?}, {full}: what was published since is not passed over");
+        node.now = now;
+        node.restart(crashed);
+        // Under the other setting what it had in reserve is in doubt.
+        let nothing_missed = (fsync == Fsync::Always).then(Vec::new);
+        assert_eq!(node.after("a", epoch.0, offset), nothing_missed);
+    }
+}
+
 #[test]
 fn under_always_nobody_is_told_before_the_disk_has_it() {
     let (mut node, _) = Node::start(FaultyDisk::new(1), Fsync::Always, options(SIZE), 1 << 16);

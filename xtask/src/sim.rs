@@ -27,7 +27,7 @@ pub(crate) fn run(root: &Path, arguments: &[&str]) -> Result<Outcome> {
 
 /// The short tier: that every planted bug is found, then the seeds that once failed and 500 others.
 pub(crate) fn step(root: &Path) -> Result<()> {
-    start(root, &["--canaries"], SHORT)?;
+    start(root, &["--canaries", "--seeds", "1500"], SHORT)?;
     start(root, &["--seeds", "500"], SHORT)
 }
 

@@ -145,9 +145,9 @@ impl Herald {
             return;
         }
         told.count_from = now + notices.count_interval;
-        told.count_waits = false;
+        let is_lost = core::mem::take(&mut told.count_waits) && is_planted(Canary::CountForgotten);
         let subscribers = told.subscribers;
-        if for_subscribers && subscribers > 0 {
+        if for_subscribers && subscribers > 0 && !is_lost {
             self.counts.push((key.clone(), subscribers));
         }
         self.tell(now, key, Happened::SubscriptionCount(subscribers));

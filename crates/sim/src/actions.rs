@@ -61,6 +61,7 @@ impl World<'_> {
                 }
             }
             Action::Control { whom, by_user, channel } => self.control(*whom, *by_user, *channel),
+            Action::Call(calls) => self.call(client, calls),
             Action::Race { channel } => self.race(client, *channel),
             Action::Signal { channel, whom, by_user } => self.signal(client, *channel, *whom, *by_user),
             action => self.talk(client, action),
@@ -236,7 +237,7 @@ impl World<'_> {
         self.ask_on(shard, app, command)
     }
 
-    fn ask_on(&mut self, shard: usize, app: &Arc<App>, command: Command) -> u64 {
+    pub(crate) fn ask_on(&mut self, shard: usize, app: &Arc<App>, command: Command) -> u64 {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         self.tickets.insert(ticket, self.now);

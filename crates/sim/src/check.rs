@@ -4,10 +4,11 @@ use crate::Violation;
 use crate::node::shard_id;
 use crate::plan::{DiskFault, USERS};
 use crate::storage::Storage;
+use crate::truth::Place;
 use crate::world::{Due, Talk, World};
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
-use switchboard_core::{ChannelName, Command, Outcome};
+use switchboard_core::{ChannelName, Command, Outcome, PresenceCount};
 use switchboard_hub::Backlog;
 
 /// The largest publication of a plan, with what it costs to keep and what its envelope takes.
@@ -19,6 +20,9 @@ const UNASKED: usize = 16_000;
 
 /// How often is looked whether all has arrived, where ways are slow.
 const SLOW_WAYS_LOOKED: usize = 40;
+
+/// Channels of one page of a list.
+const PAGE: usize = 2;
 
 /// Bytes of a few pings.
 const HEARTBEATS: usize = 200;
@@ -151,7 +155,9 @@ impl World<'_> {
             ((self.plan.setup.apps[place.0].id.clone(), place.1.clone()), users)
         };
         self.check_told(&members.iter().map(known).collect(), &subscribers)?;
-        self.check_presence(&members)
+        self.check_counts(&subscribers)?;
+        self.check_presence(&members)?;
+        self.check_listed(&members, &subscribers)
     }
 
     fn check_watchers(&self, members: &Members) -> Result<(), Violation> {
@@ -210,6 +216,66 @@ impl World<'_> {
             if *connections != total || users.len() != count || !right {
                 let message = format!("{place:?}: {users:?}, {connections} connections; there are {there:?}");
                 return Err(Violation::new("presence: the channel is wrong", message));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whoever is told how many subscribe has been told the last number.
+    fn check_counts(&self, subscribers: &BTreeMap<Place, u64>) -> Result<(), Violation> {
+        for link in &self.links {
+            let app = &self.plan.setup.apps[self.clients[link.client].app];
+            let Some(Talk::Pusher(channels)) = &link.talk else { continue };
+            for (channel, known) in &channels.subscriptions {
+                let wanted = app.notices.count_for_subscribers && channels.counts(channel);
+                let there = subscribers.get(&channels.place(channel)).copied().filter(|_| wanted);
+                if known.count != there {
+                    let message = format!("{} believes {:?} on {channel}, there are {there:?}", link.name, known.count);
+                    return Err(Violation::new("count: a subscriber believes another number", message));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The application asks for its occupied channels, page by page.
+    fn check_listed(&mut self, members: &Members, subscribers: &BTreeMap<Place, u64>) -> Result<(), Violation> {
+        for (index, app) in self.plan.setup.apps.clone().iter().enumerate() {
+            let mut listed = BTreeMap::new();
+            let mut after = None;
+            loop {
+                let ask = Command::Channels { prefix: "".into(), after: after.take(), limit: PAGE };
+                let ticket = self.ask(app, ask);
+                let end = self.now + Duration::from_secs(5);
+                self.run_until(end, |_| false)?;
+                let Some(Outcome::Channels { channels, more }) = self.outcomes.get(&ticket) else {
+                    return Err(Violation::new("application: never answered", app.id.to_string()));
+                };
+                after = channels.last().map(|last| last.channel.as_str().into()).filter(|_| *more);
+                listed.extend(channels.iter().map(|known| (known.channel.as_str().to_owned(), known.clone())));
+                if after.is_none() {
+                    break;
+                }
+            }
+            // Users' own channels are in no list.
+            let there: BTreeMap<&str, u64> = subscribers
+                .iter()
+                .filter(|((of, channel), count)| *of == app.id && !channel.starts_with('#') && **count > 0)
+                .map(|((_, channel), count)| (channel.as_str(), *count))
+                .collect();
+            let counts: BTreeMap<&str, u64> =
+                listed.iter().map(|(channel, known)| (channel.as_str(), known.subscribers)).collect();
+            let present = |channel: &str| {
+                self.plan.setup.options(index, channel).presence.then(|| {
+                    let there = members.get(&(index, channel.to_owned()));
+                    let connections = there.into_iter().flat_map(BTreeMap::values).sum();
+                    PresenceCount { users: there.map_or(0, |there| there.len() as u64), connections }
+                })
+            };
+            let is_present = listed.iter().all(|(channel, known)| known.presence == present(channel));
+            if counts != there || !is_present {
+                let message = format!("{}: {listed:?}, there are {there:?} and {members:?}", app.id);
+                return Err(Violation::new("application: the list of channels is wrong", message));
             }
         }
         Ok(())

@@ -52,6 +52,7 @@ impl World<'_> {
             name,
             talk: Some(talk),
             user: member,
+            expires: visitor.token.and_then(|token| token.expires),
             plain,
             ending: false,
             up: Pipe::new(socket),

@@ -69,8 +69,8 @@ pub(crate) struct Asked {
 /// Something that a client was told and that is not about itself alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum News {
-    /// Somebody has sent it this.
-    Signal { number: u64, channel: String, sender: Option<String> },
+    /// Somebody has sent it this: a session or, without one, the application; or it was not told who.
+    Signal { number: u64, channel: String, sender: Option<Option<String>> },
     /// What it sent itself has reached so many.
     Signalled { number: u64, sessions: u64 },
     /// The application has ended its subscription.
@@ -415,8 +415,9 @@ impl Conversation {
             return violation("signal: that nobody sent");
         };
         let sender = match message.from {
-            Some(Origin::Sender { session }) => Some(session.to_owned()),
-            _ => return violation("signal: from nobody"),
+            Some(Origin::Sender { session }) => Some(Some(session.to_owned())),
+            None => Some(None),
+            Some(Origin::Offset(_)) => return violation("signal: from nobody"),
         };
         self.news.push(News::Signal { number, channel, sender });
         Ok(())

@@ -2,12 +2,12 @@
 
 use crate::listening::Look;
 use crate::pipe::Latency;
-use crate::plan::{Action, DiskFault, End, Form, OWN, PATTERNS, Plan, Reading, SIGNED, Setup, Speech, Step};
+use crate::plan::{Action, Call, DiskFault, End, Form, OWN, PATTERNS, Plan, Reading, SIGNED, Setup, Speech, Step};
 use crate::rights::{Rights, Token};
 use core::time::Duration;
 use std::sync::Arc;
 use switchboard_core::{
-    App, AppId, ChannelName, ChannelOptions, Channels, ConflateBy, Limits, NoticeKinds, Notices, Overflow,
+    App, AppId, CacheRequest, ChannelName, ChannelOptions, Channels, ConflateBy, Limits, NoticeKinds, Notices, Overflow,
 };
 use switchboard_hub::{Portions, TraceOptions};
 use switchboard_store::Fsync;
@@ -125,6 +125,7 @@ fn draw_app(name: &str, rng: &mut Rng) -> App {
     let notices = Notices {
         wanted: if rng.one_in(3) { Vec::new() } else { vec![("".into(), NoticeKinds::ALL)] },
         vacated_grace: Duration::from_secs(pick(rng, &[0, 1, 5])),
+        count_for_subscribers: rng.one_in(2),
         ..Notices::default()
     };
     // As the server has it where Pusher's protocol is spoken.
@@ -154,13 +155,13 @@ fn draw_options(rng: &mut Rng) -> ChannelOptions {
 #[derive(Debug)]
 struct Weights([usize; KINDS]);
 
-const KINDS: usize = 21;
+const KINDS: usize = 22;
 
 impl Weights {
     fn draw(rng: &mut Rng) -> Self {
         //             conn sub unsub publ pres hist auth nons ping stall read leave cut vanish submit disk
-        let mut weights = [14, 20, 6, 40, 4, 6, 3, 1, 1, 5, 7, 2, 5, 2, 6, 1, 1, 4, 3, 1, 6];
-        //                                              race signal to-user control pattern
+        let mut weights = [14, 20, 6, 40, 4, 6, 3, 1, 1, 5, 7, 2, 5, 2, 6, 1, 1, 4, 3, 1, 6, 5];
+        //                                              race signal to-user control pattern call
         for weight in weights.iter_mut().skip(2) {
             match rng.below(5) {
                 0 => *weight = 0,
@@ -251,6 +252,7 @@ fn draw_step(rng: &mut Rng, setup: &Setup, weights: &Weights, pace: u64) -> Step
         },
         20 if rng.one_in(3) => Action::Unwatch { pick: rng.below(2) },
         20 => Action::Watch { pattern: rng.below(PATTERNS.len()) },
+        21 => Action::Call(draw_calls(rng, setup, channel)),
         _ if rng.one_in(4) => Action::Disk(match rng.below(6) {
             0 => DiskFault::Full { room: rng.below(3_000) },
             1 => DiskFault::Write,
@@ -262,6 +264,47 @@ fn draw_step(rng: &mut Rng, setup: &Setup, weights: &Weights, pace: u64) -> Step
         _ => Action::Disk(DiskFault::Heal),
     };
     Step { after, client, action }
+}
+
+/// One request of the application, or a batch of some that mostly concern the same channel.
+fn draw_calls(rng: &mut Rng, setup: &Setup, channel: usize) -> Vec<Call> {
+    let count = if rng.one_in(3) { 2 + rng.below(5) } else { 1 };
+    let draw = |_| {
+        let channel = if rng.one_in(3) { rng.below(setup.places()) } else { channel };
+        draw_call(rng, setup, channel)
+    };
+    (0..count).map(draw).collect()
+}
+
+fn draw_call(rng: &mut Rng, setup: &Setup, channel: usize) -> Call {
+    match rng.below(16) {
+        0..=4 => Call::Publish {
+            channel,
+            size: [20, 200, 900][rng.below(3)],
+            key: rng.one_in(2).then(|| rng.below(3)),
+            once: rng.one_in(3).then(|| rng.below(4)),
+            compare: rng.one_in(3).then(|| pick(rng, &[0, 0, 1])),
+            cache: pick(
+                rng,
+                &[CacheRequest::ByOptions, CacheRequest::ByOptions, CacheRequest::Keep, CacheRequest::Clear],
+            ),
+            exclude: rng.one_in(4).then(|| rng.below(setup.clients)),
+        },
+        5..=7 => Call::History {
+            channel,
+            from: (pick(rng, &[Reading::Latest, Reading::Since, Reading::Before]), pick(rng, &[0, 1, 5, 40])),
+            limit: pick(rng, &[1, 3, 100]),
+        },
+        8..=9 => Call::Presence { channel, limit: pick(rng, &[None, None, Some(0), Some(2)]) },
+        10..=11 => Call::Channel { channel },
+        12..=13 => Call::Channels {
+            prefix: pick(rng, &["", "", "a:", "b:", "p", "presence-"]),
+            after: rng.one_in(3).then(|| rng.below(setup.places())),
+            limit: pick(rng, &[1, 3, 100]),
+        },
+        14 => Call::Signal { channel, whom: rng.below(setup.clients), by_user: rng.one_in(2) },
+        _ => Call::Why { whom: rng.below(setup.clients), pick: rng.below(100) },
+    }
 }
 
 fn draw_speech(rng: &mut Rng, setup: &Setup, channel: usize) -> Speech {
@@ -288,7 +331,7 @@ fn draw_speech(rng: &mut Rng, setup: &Setup, channel: usize) -> Speech {
             wait: pick(rng, &[0, 50, 3_000]),
             cached: rng.one_in(4),
         },
-        6 => Speech::Pusher,
+        6..=7 => Speech::Pusher,
         _ => Speech::Native { batch: rng.one_in(2) },
     }
 }

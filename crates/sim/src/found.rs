@@ -92,6 +92,7 @@ impl Truth {
             });
         }
         if is_new && ended.damaged {
+            log.begun = self.now;
             self.carry_ids(place, &mut log, found);
         }
         self.find_ids(place, &mut log, found, ended)?;

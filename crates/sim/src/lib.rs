@@ -10,6 +10,7 @@
 )]
 
 mod actions;
+mod calls;
 mod check;
 mod connect;
 mod conversation;
@@ -40,7 +41,7 @@ mod world;
 
 pub use kept::{Kept, kept};
 pub use listening::Look;
-pub use plan::{Action, DiskFault, End, Form, PATTERNS, Plan, Reading, SIGNED, Setup, Speech, Step};
+pub use plan::{Action, Call, DiskFault, End, Form, PATTERNS, Plan, Reading, SIGNED, Setup, Speech, Step};
 pub use shrink::{Shrunk, shrink};
 pub use world::{Report, Seen, simulate};
 

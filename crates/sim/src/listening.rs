@@ -216,8 +216,9 @@ impl Listening {
             "signal" => {
                 let number = message.number().unwrap_or_default();
                 let sender = match message.from {
-                    Some(Origin::Sender { session }) => Some(session.to_owned()),
-                    _ => None,
+                    Some(Origin::Sender { session }) => Some(Some(session.to_owned())),
+                    None => Some(None),
+                    Some(Origin::Offset(_)) => return violation("signal: from nobody"),
                 };
                 self.news.push(News::Signal { number, channel: channel.to_owned(), sender });
                 Ok(())

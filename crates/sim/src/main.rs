@@ -20,6 +20,7 @@ switchboard-sim [OPTION…]: a node and its clients, simulated by seed
   --operations N   what the clients try in each (4000)
   --seed S         run one seed; if it fails it is shrunk
   --canaries       plant each of the known bugs and see that a seed finds it
+  --canary NAME    the same with one of them
   --hashes         print the hash of all that happens in each of the seeds
   --all            go on behind a seed that fails, and list them
   --trace          print everything that happens; with --seed
@@ -44,6 +45,7 @@ struct Options {
     seed: Option<u64>,
     trace: bool,
     canaries: bool,
+    canary: Option<String>,
     all: bool,
     hashes: bool,
 }
@@ -68,11 +70,16 @@ fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Options>> {
         seed: None,
         trace: false,
         canaries: false,
+        canary: None,
         all: false,
         hashes: false,
     };
     let mut arguments = arguments;
     while let Some(argument) = arguments.next() {
+        if argument == "--canary" {
+            options.canary = Some(arguments.next().context("--canary takes a name")?);
+            continue;
+        }
         let mut number = || -> Result<u64> {
             let value = arguments.next().with_context(|| format!("{argument} takes a number"))?;
             value.parse().with_context(|| format!("{argument}: '{value}' is not a number"))
@@ -101,7 +108,7 @@ fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Options>> {
 }
 
 fn run(options: &Options) -> Result<bool> {
-    if options.canaries {
+    if options.canaries || options.canary.is_some() {
         return Ok(find_canaries(options));
     }
     if options.hashes {
@@ -146,7 +153,13 @@ fn print_hashes(options: &Options) -> bool {
 /// Plants every known bug in turn. Each must be found within the number of seeds that is asked for.
 fn find_canaries(options: &Options) -> bool {
     let mut all = true;
-    for known in Canary::ALL {
+    let is_wanted = |known: &Canary| options.canary.as_ref().is_none_or(|name| format!("{known:?}") == *name);
+    let known = Canary::ALL.into_iter().filter(is_wanted).collect::<Vec<_>>();
+    if known.is_empty() {
+        println!("there is no such bug to be planted");
+        return false;
+    }
+    for known in known {
         canary::plant(Some(known));
         let found = (options.from..options.from + options.seeds).find_map(|seed| {
             simulate(&Plan::new(seed, options.operations), false).violation.map(|found| (seed, found))

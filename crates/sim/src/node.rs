@@ -1,6 +1,7 @@
 //! The server's side: shards that end their turns, mail between them, and the transports' ends. It imitates `switchboard-net`, step by step.
 
 use crate::Violation;
+use crate::calls::Calls;
 use crate::pipe::{BINARY, CLOSE, TEXT, frame};
 use crate::plan::{End, Setup};
 use crate::recorder::{Inner, Recorder};
@@ -117,6 +118,7 @@ impl World<'_> {
             if self.tickets.remove(&ticket).is_none() {
                 return Err(Violation::new("application: answered twice", format!("{ticket} {outcome:?}")));
             }
+            self.answered(ticket, &outcome)?;
             self.outcomes.insert(ticket, outcome);
         }
         while let Some(id) = self.node.shards[shard].sessions.poll_resumed() {
@@ -390,6 +392,7 @@ impl World<'_> {
         }
         // Whoever submitted something learns nothing.
         self.tickets.clear();
+        self.calls = Calls::default();
         self.after(down, Due::Restart);
     }
 

@@ -7,7 +7,7 @@ use crate::pipe::Latency;
 use crate::rights::Token;
 use core::time::Duration;
 use std::sync::Arc;
-use switchboard_core::{App, Time};
+use switchboard_core::{App, CacheRequest, Time};
 use switchboard_hub::Portions;
 use switchboard_store::Fsync;
 
@@ -208,6 +208,8 @@ pub enum Action {
         /// The subscription to this channel and not the sessions.
         channel: Option<usize>,
     },
+    /// The application asks over its HTTP API. Several requests are a batch: one after the other.
+    Call(Vec<Call>),
     /// Nothing: a step that was left out.
     Nothing,
     /// The node dies and comes back.
@@ -221,6 +223,74 @@ pub enum Action {
     },
     /// Something happens to the disk of the history.
     Disk(DiskFault),
+}
+
+/// A request of the application.
+#[derive(Clone, Debug)]
+pub enum Call {
+    /// Publish.
+    Publish {
+        /// Where. To several channels it is one after the other.
+        channel: usize,
+        /// Bytes of filler.
+        size: usize,
+        /// Which earlier publication it replaces for those who get the latest only.
+        key: Option<usize>,
+        /// Under one of a few ids.
+        once: Option<usize>,
+        /// Only at the position that the channel has, or had before its last publications: so many.
+        compare: Option<usize>,
+        /// What becomes of the channel's cached value.
+        cache: CacheRequest,
+        /// Not to this client.
+        exclude: Option<usize>,
+    },
+    /// Read the history.
+    History {
+        /// Of which channel.
+        channel: usize,
+        /// Where, from so many publications before the last.
+        from: (Reading, usize),
+        /// At most.
+        limit: usize,
+    },
+    /// Ask who is there.
+    Presence {
+        /// Where.
+        channel: usize,
+        /// Users at most.
+        limit: Option<usize>,
+    },
+    /// Ask how it is with one channel.
+    Channel {
+        /// Which.
+        channel: usize,
+    },
+    /// Ask which channels are occupied.
+    Channels {
+        /// What their names begin with.
+        prefix: &'static str,
+        /// Only behind this one.
+        after: Option<usize>,
+        /// At most.
+        limit: usize,
+    },
+    /// Send to one client alone.
+    Signal {
+        /// On which channel.
+        channel: usize,
+        /// To which client.
+        whom: usize,
+        /// To all of its user.
+        by_user: bool,
+    },
+    /// Ask what became of one of the last publications that a client was told of.
+    Why {
+        /// Which client.
+        whom: usize,
+        /// Which of them.
+        pick: usize,
+    },
 }
 
 /// How a process ends.

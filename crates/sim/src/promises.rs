@@ -4,7 +4,6 @@
 
 use crate::Violation;
 use crate::conversation::{Checked, Position, violation};
-use crate::message::Message;
 use crate::plan::Reading;
 use crate::truth::{Place, Truth};
 use switchboard_core::{App, ChannelName, ChannelOptions, Time};
@@ -23,7 +22,7 @@ pub(crate) struct Begins {
 impl Begins {
     pub(crate) fn check(&self, truth: &Truth, place: &Place) -> Checked {
         let (epoch, offset) = self.position;
-        if offset < truth.end_before(place, epoch, self.asked) || offset > truth.end(place, epoch) {
+        if !is_position(truth, place, self.asked, self.position) {
             return violation("client: subscribed at a position that is not the channel's");
         }
         if self.recovered.is_some() != self.since.is_some() {
@@ -40,6 +39,13 @@ impl Begins {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether this was a channel's position at some moment since: nothing that had been told before is left out, and no epoch that was over is taken for the present one.
+pub(crate) fn is_position(truth: &Truth, place: &Place, since: Time, (epoch, offset): Position) -> bool {
+    offset >= truth.end_before(place, epoch, since)
+        && offset <= truth.end(place, epoch)
+        && !truth.is_over(place, epoch, since)
 }
 
 pub(crate) fn options_of(app: &App, channel: &str) -> ChannelOptions {
@@ -74,31 +80,41 @@ pub(crate) fn check_duplicate(
     Ok(())
 }
 
+/// What was read of a channel's history.
+#[derive(Debug)]
+pub(crate) struct Slice {
+    /// Offsets, and the numbers in what stands there.
+    pub(crate) publications: Vec<(u64, Option<u64>)>,
+    /// There are others beyond these.
+    pub(crate) more: bool,
+    /// Where the channel is.
+    pub(crate) position: Position,
+}
+
 pub(crate) fn check_history(
     truth: &Truth,
     place: &Place,
-    message: &Message<'_>,
-    (epoch, end): Position,
+    slice: &Slice,
     (from, at): (Reading, Option<Position>),
     limit: usize,
 ) -> Checked {
-    let publications = message.publications.as_deref().unwrap_or_default();
-    if publications.len() > limit || message.more.is_none() {
+    let Slice { publications, more, position: (epoch, end) } = slice;
+    let (epoch, end) = (*epoch, *end);
+    if publications.len() > limit {
         return violation("history: more than was asked for");
     }
     let mut last = None;
-    for publication in publications {
-        let known = truth.at(place, epoch, publication.offset).map(|record| record.number);
-        if known.is_none() || known != publication.number() {
+    for (offset, number) in publications.iter().copied() {
+        let known = truth.at(place, epoch, offset).map(|record| record.number);
+        if known.is_none() || known != number {
             return violation("history: something that was not published there");
         }
-        if last.is_some_and(|last| last >= publication.offset || truth.is_known(place, epoch, last, publication.offset))
-        {
+        if last.is_some_and(|last| last >= offset || truth.is_known(place, epoch, last, offset)) {
             return violation("history: out of order or with a hole");
         }
-        last = Some(publication.offset);
+        last = Some(offset);
     }
-    let first = publications.first().map(|publication| publication.offset);
+    let first = publications.first().map(|(offset, _)| *offset);
     match at {
         Some((wanted, before)) if from == Reading::Before => {
             let hole = last.is_some_and(|last| last >= before || truth.is_known(place, epoch, last, before));
@@ -108,7 +124,7 @@ pub(crate) fn check_history(
         }
         Some((wanted, after)) => {
             let next = truth.between(place, epoch, after, u64::MAX).first().map(|record| record.offset);
-            let complete = message.more == Some(true) || last.unwrap_or(after) == end;
+            let complete = *more || last.unwrap_or(after) == end;
             if wanted != epoch || first.is_some() && first != next || !complete {
                 return violation("history: not what follows the position");
             }

@@ -45,6 +45,8 @@ pub(crate) struct Channel {
     pub(crate) member: String,
     /// Who is there, if it knows all of them.
     pub(crate) users: Option<BTreeSet<String>>,
+    /// How many subscribe, as it was told last.
+    pub(crate) count: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +99,7 @@ impl Channels {
         }
         let listener = Listener::new(self.name, self.place(channel), None, (complete, caches), now);
         let member = if is_presence { self.user.clone() } else { self.guest.clone() };
-        let asked = Channel { phase: ChannelPhase::Asked, listener, member, users: None };
+        let asked = Channel { phase: ChannelPhase::Asked, listener, member, users: None, count: None };
         self.subscriptions.insert(channel.to_owned(), asked);
         Some(json!({"event": "pusher:subscribe", "data": data}).to_string().into_bytes())
     }
@@ -161,6 +163,16 @@ impl Channels {
                     _ => users.remove(&user),
                 };
                 if changed { Ok(()) } else { violation("presence: who is there came, or who is not there left") }
+            }
+            "pusher_internal:subscription_count" => {
+                if !self.app.notices.count_for_subscribers || !self.counts(&channel) {
+                    return violation("count: of what nobody counts");
+                }
+                // It may be of the subscription that it has left.
+                if let Some(known) = self.subscriptions.get_mut(&channel) {
+                    known.count = inner["subscription_count"].as_u64();
+                }
+                Ok(())
             }
             "signal" => {
                 let number = number_in(data.as_bytes()).unwrap_or_default();
@@ -237,6 +249,11 @@ impl Channels {
             Some(known) => Err(Violation::new("pusher: never answered", format!("{known:?}"))),
             None => Ok(()),
         }
+    }
+
+    /// Whether it is told how many subscribe, where anybody is. On presence channels it is told who.
+    pub(crate) fn counts(&self, channel: &str) -> bool {
+        !channel.starts_with("presence-")
     }
 
     pub(crate) fn place(&self, channel: &str) -> Place {

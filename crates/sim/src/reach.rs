@@ -10,7 +10,9 @@ use crate::subscription::Phase;
 use crate::world::{Talk, World};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use switchboard_core::{ChannelName, Command, Control, Disconnect, Outcome, Recipient, SessionId, Time, UserId};
+use switchboard_core::{
+    ChannelName, Command, Control, Disconnect, Outcome, Payload, Recipient, SessionId, Time, UserId,
+};
 
 /// Something for one session, or for all of a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +27,8 @@ pub(crate) struct Sent {
     app: usize,
     channel: String,
     whom: Whom,
-    sender: SessionId,
+    /// A client, or the application.
+    sender: Option<SessionId>,
     /// Whoever got it.
     got: BTreeSet<usize>,
     /// How many it reached, as the sender was told.
@@ -64,9 +67,48 @@ impl World<'_> {
             Whom::User(user) => ("user", user.clone()),
         };
         let request = conversation.signal(self.now, &channel, number, (name.0, &name.1));
-        let sent = Sent { app, channel, whom, sender, got: BTreeSet::new(), told: None, certain };
+        let sent = Sent { app, channel, whom, sender: Some(sender), got: BTreeSet::new(), told: None, certain };
         self.signals.insert(number, sent);
         self.client_sends(from, TEXT, &request);
+    }
+
+    /// The application sends to a client alone. Returns what it asks for.
+    pub(crate) fn signal_by_application(
+        &mut self,
+        app: usize,
+        channel: usize,
+        whom: usize,
+        by_user: bool,
+    ) -> Option<(u64, Command)> {
+        let to = self.clients[whom].link?;
+        let channel = self.plan.setup.channel(channel);
+        let name = ChannelName::parse(channel.as_str()).ok()?;
+        let (recipient, whom) = match by_user {
+            true => (Recipient::User(UserId::parse(user(whom).as_str()).ok()?), Whom::User(user(whom))),
+            false => (Recipient::Session(self.links[to].name), Whom::Session(self.links[to].name)),
+        };
+        let is_certain =
+            self.plan.setup.mailbox_bytes >= 1024 * 1024 && !by_user && self.clients[self.links[to].client].app == app;
+        let certain = self.subscribed_for_certain(to, &channel).filter(|_| is_certain).map(|asked| (to, asked));
+        let number = self.next_number;
+        self.next_number += 1;
+        let sent = Sent { app, channel, whom, sender: None, got: BTreeSet::new(), told: None, certain };
+        self.signals.insert(number, sent);
+        let payload = Payload::Json(format!("[{number}]").into());
+        Some((number, Command::Signal { channel: name, whom: recipient, event: None, payload }))
+    }
+
+    /// Whoever has sent to one client alone is told how many it reached.
+    pub(crate) fn signalled(&mut self, number: u64, sessions: u64) -> Result<(), Violation> {
+        let about = |kind: &'static str| Err(Violation::new(kind, format!("{number}, reached {sessions}")));
+        let Some(sent) = self.signals.get_mut(&number) else { return about("signal: that nobody sent") };
+        sent.told = Some(sessions);
+        let (certain, channel) = (sent.certain, sent.channel.clone());
+        let still = certain.is_some_and(|(link, asked)| {
+            let open = self.links[link].session_open && self.links[link].client_open;
+            open && self.subscribed_for_certain(link, &channel) == Some(asked)
+        });
+        if still && sessions == 0 { about("signal: not to whom it was for") } else { Ok(()) }
     }
 
     /// The application ends sessions, or their subscription to a channel.
@@ -142,8 +184,8 @@ impl World<'_> {
                 self.seen.signals += 1;
                 let Some(sent) = self.signals.get(number) else { return about("signal: that nobody sent", news) };
                 let is_right = sent.channel == *channel
-                    && sent.sender != name
-                    && sender.as_ref().is_none_or(|sender| *sender == sent.sender.to_string())
+                    && sent.sender != Some(name)
+                    && sender.as_ref().is_none_or(|sender| *sender == sent.sender.map(|sender| sender.to_string()))
                     && self.clients[client].app == sent.app
                     && match &sent.whom {
                         Whom::Session(session) => *session == name,
@@ -157,19 +199,7 @@ impl World<'_> {
                     false => about("signal: twice", news),
                 }
             }
-            News::Signalled { number, sessions } => {
-                let Some(sent) = self.signals.get_mut(number) else { return about("signal: that nobody sent", news) };
-                sent.told = Some(*sessions);
-                let (certain, channel) = (sent.certain, sent.channel.clone());
-                let still = certain.is_some_and(|(link, asked)| {
-                    let open = self.links[link].session_open && self.links[link].client_open;
-                    open && self.subscribed_for_certain(link, &channel) == Some(asked)
-                });
-                match still && *sessions == 0 {
-                    true => about("signal: not to whom it was for", news),
-                    false => Ok(()),
-                }
-            }
+            News::Signalled { number, sessions } => self.signalled(*number, *sessions),
             News::Removed { channel } => {
                 self.seen.removed += 1;
                 match self.is_ordered(client, name, Some(channel)) {

@@ -40,6 +40,8 @@ pub(crate) struct Log {
     pub(crate) records: Vec<Record>,
     /// Nothing was published through here that is not in the records: offsets that were skipped at a start.
     pub(crate) base: u64,
+    /// When it began, if that was at a start, in place of another that was damaged: what it was given of that is older.
+    pub(crate) begun: Time,
 }
 
 /// A cached value: the number in its payload, and until when it is kept.
@@ -121,11 +123,37 @@ impl Truth {
         log.records.last().map_or(0, |record| record.offset).max(log.base)
     }
 
+    /// Where an epoch was at the last start.
+    pub(crate) fn base(&self, place: &Place, epoch: u64) -> u64 {
+        self.logs.get(place).and_then(|epochs| epochs.get(&epoch)).map_or(0, |log| log.base)
+    }
+
     /// The latest offset of an epoch before a moment.
     pub(crate) fn end_before(&self, place: &Place, epoch: u64, at: Time) -> u64 {
         let log = self.log(place, epoch);
         let count = log.partition_point(|record| record.told < at);
         log.get(..count).and_then(<[Record]>::last).map_or(0, |record| record.offset)
+    }
+
+    /// Whether something had been published in a later epoch before a moment.
+    pub(crate) fn is_over(&self, place: &Place, epoch: u64, at: Time) -> bool {
+        let Some(epochs) = self.logs.get(place) else { return false };
+        let last = |log: &Log| Some(log.records.last()?.told.max(log.begun));
+        let Some(last) = epochs.get(&epoch).and_then(last) else { return false };
+        let others = epochs.iter().filter(|(other, _)| **other != epoch);
+        let latest = |log: &Log| {
+            let before = log.records.partition_point(|record| record.told < at);
+            log.records.get(before.checked_sub(1)?).map(|record| record.told)
+        };
+        others.filter_map(|(_, log)| latest(log)).any(|told| told > last)
+    }
+
+    /// Where a channel was before so many of its last publications.
+    pub(crate) fn before_last(&self, place: &Place, back: usize) -> Option<(u64, u64)> {
+        let epoch = *self.current.get(place)?;
+        let log = self.log(place, epoch);
+        let record = log.get(log.len().checked_sub(1 + back)?)?;
+        Some((epoch, record.offset))
     }
 
     /// Where a number is.

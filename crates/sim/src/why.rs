@@ -10,7 +10,8 @@ use switchboard_core::{About, ChannelName, Command, Epoch, Fate, Outcome, Questi
 const QUESTIONS: usize = 60;
 
 /// What a client saw of one publication.
-struct Seen {
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
     app: usize,
     channel: String,
     session: SessionId,
@@ -19,23 +20,36 @@ struct Seen {
     heard: Heard,
 }
 
+impl Seen {
+    /// What became of it for whoever saw it?
+    pub(crate) fn question(&self) -> Option<Question> {
+        let channel = ChannelName::parse(self.channel.as_str()).ok()?;
+        let about = About::Offset { channel, offset: self.offset };
+        Some(Question { about, whom: Some(Whom::Session(self.session)) })
+    }
+}
+
 impl World<'_> {
     /// Asks about the last that clients heard, and compares.
     pub(crate) fn check_why(&mut self) -> Result<(), Violation> {
         let mut asked = Vec::new();
         for seen in self.last_heard() {
-            let Ok(channel) = ChannelName::parse(seen.channel.as_str()) else { continue };
-            let about = About::Offset { channel, offset: seen.offset };
-            let question = Question { about, whom: Some(Whom::Session(seen.session)) };
+            let Some(question) = seen.question() else { continue };
             let app = self.plan.setup.apps[seen.app].clone();
             asked.push((self.ask(&app, Command::Why(question)), seen));
         }
         let end = self.now + Duration::from_secs(5);
         self.run_until(end, |_| false)?;
-        asked.into_iter().try_for_each(|(ticket, seen)| self.compare(ticket, &seen))
+        for (ticket, seen) in asked {
+            let Some(outcome) = self.outcomes.get(&ticket) else {
+                return Err(Violation::new("why: no answer", format!("{seen:?}")));
+            };
+            self.compare(outcome, &seen)?;
+        }
+        Ok(())
     }
 
-    fn compare(&self, ticket: u64, seen: &Seen) -> Result<(), Violation> {
+    pub(crate) fn compare(&self, outcome: &Outcome, seen: &Seen) -> Result<(), Violation> {
         let told = |message: String| {
             let Seen { channel, session, offset, heard, .. } = seen;
             Violation::new(
@@ -43,7 +57,7 @@ impl World<'_> {
                 format!("{channel} {offset}, {session} {heard:?}: {message}"),
             )
         };
-        let Some(Outcome::Why(trail)) = self.outcomes.get(&ticket) else { return Err(told("no answer".to_owned())) };
+        let Outcome::Why(trail) = outcome else { return Err(told(format!("{outcome:?}"))) };
         let mut trail = trail.clone();
         if trail.epoch_of(seen.offset).is_some() {
             trail.narrow(seen.offset, Epoch(seen.epoch));
@@ -63,24 +77,33 @@ impl World<'_> {
     }
 
     fn last_heard(&self) -> Vec<Seen> {
-        let mut all = Vec::new();
-        for link in self.links.iter().filter(|link| link.session_open && link.client_open) {
-            let Some(Talk::Native(conversation)) = &link.talk else { continue };
-            for (channel, subscription) in &conversation.subscriptions {
-                let epoch = subscription.position().0;
-                all.extend(subscription.heard.iter().map(|(offset, heard)| Seen {
-                    app: self.clients[link.client].app,
-                    channel: channel.clone(),
-                    session: link.name,
-                    epoch,
-                    offset: *offset,
-                    heard: *heard,
-                }));
-            }
-        }
+        let mut all: Vec<Seen> = (0..self.links.len()).flat_map(|link| self.heard_by(link)).collect();
         // Gaps are rarer, and tell more.
         all.sort_by_key(|seen| seen.heard == Heard::Message);
         all.truncate(QUESTIONS);
+        all
+    }
+
+    /// The last that a connection heard on its channels.
+    pub(crate) fn heard_by(&self, link: usize) -> Vec<Seen> {
+        let link = &self.links[link];
+        let Some(Talk::Native(conversation)) = link.talk.as_ref().filter(|_| link.session_open && link.client_open)
+        else {
+            return Vec::new();
+        };
+        let app = self.clients[link.client].app;
+        let mut all = Vec::new();
+        for (channel, subscription) in &conversation.subscriptions {
+            let epoch = subscription.position().0;
+            all.extend(subscription.heard.iter().map(|(offset, heard)| Seen {
+                app,
+                channel: channel.clone(),
+                session: link.name,
+                epoch,
+                offset: *offset,
+                heard: *heard,
+            }));
+        }
         all
     }
 }

@@ -1,6 +1,7 @@
 //! The run: a queue of what will happen when, and whose turn it is.
 
 use crate::Violation;
+use crate::calls::Calls;
 use crate::conversation::{Conversation, Position};
 use crate::listener::Listener;
 use crate::listening::Listening;
@@ -75,6 +76,8 @@ pub struct Seen {
     pub streams: u64,
     /// Messages that came by a pattern.
     pub shown: u64,
+    /// Requests of the application that were answered.
+    pub calls: u64,
 }
 
 impl Seen {
@@ -98,6 +101,7 @@ impl Seen {
         self.polls += other.polls;
         self.streams += other.streams;
         self.shown += other.shown;
+        self.calls += other.calls;
     }
 }
 
@@ -132,7 +136,9 @@ pub(crate) struct World<'a> {
     /// The answers to the last of them.
     pub(crate) outcomes: BTreeMap<u64, Outcome>,
     pub(crate) next_ticket: u64,
-    /// What clients have sent to each other alone, by the number in it.
+    /// What the application asks over its HTTP API.
+    pub(crate) calls: Calls,
+    /// What clients and the application have sent to one client alone, by the number in it.
     pub(crate) signals: BTreeMap<u64, Sent>,
     /// What the application has asked to be done to sessions.
     pub(crate) orders: Vec<Order>,
@@ -169,6 +175,8 @@ pub(crate) enum Due {
     Restart,
     /// The thread of the store looks what there is to do.
     Store,
+    /// The next request of a batch is made.
+    Call(u64),
     /// The disk has done it.
     Stored { life: u64 },
     /// Somebody looks after a failed disk.
@@ -203,6 +211,8 @@ pub(crate) struct Link {
     pub(crate) name: SessionId,
     pub(crate) talk: Option<Talk>,
     pub(crate) user: String,
+    /// When the token that it came with ends.
+    pub(crate) expires: Option<Time>,
     /// What the server says is the body of a response, without frames.
     pub(crate) plain: bool,
     /// The response ends when all of it is written.
@@ -249,6 +259,7 @@ impl<'a> World<'a> {
             tickets: BTreeMap::new(),
             outcomes: BTreeMap::new(),
             next_ticket: 0,
+            calls: Calls::default(),
             signals: BTreeMap::new(),
             orders: Vec::new(),
             told: Told::default(),
@@ -330,6 +341,10 @@ impl<'a> World<'a> {
             Due::Restart => self.restart(),
             Due::Store => {
                 self.store();
+                Ok(())
+            }
+            Due::Call(batch) => {
+                self.call_next(batch);
                 Ok(())
             }
             Due::Stored { life } => {

@@ -6,7 +6,7 @@ use super::{Asked, Checked, Conversation, News, Position, Request, Wanted, viola
 use crate::Violation;
 use crate::message::{Code, Message};
 use crate::plan::{OWN, Reading};
-use crate::promises::{Begins, check_duplicate, check_history, options_of};
+use crate::promises::{Begins, Slice, check_duplicate, check_history, is_position, options_of};
 use crate::rights::{Right, Rights};
 use crate::subscription::Phase;
 use crate::truth::Truth;
@@ -118,7 +118,13 @@ impl Conversation {
             Request::History { channel, from, at, limit } => {
                 let place = self.place(&channel);
                 let Some(position) = position else { return violation("client: history without a position") };
-                check_history(truth, &place, message, position, (from, at), limit)
+                let Some(more) = message.more else { return violation("client: history without an end") };
+                if !is_position(truth, &place, asked.at, position) {
+                    return violation("history: at a position that is not the channel's");
+                }
+                let publications = message.publications.iter().flatten();
+                let publications = publications.map(|publication| (publication.offset, publication.number())).collect();
+                check_history(truth, &place, &Slice { publications, more, position }, (from, at), limit)
             }
             Request::Authenticate { rights, user, expired } => {
                 if message.user != Some(&*user) || expired.is_some_and(|at| at <= asked.at) {

@@ -114,7 +114,7 @@ fn what_is_forgotten_does_not_come_back_behind_what_was_published_since() {
         node.publish("a", None, None);
         assert_eq!(node.books.acknowledged, acknowledged, "the journal still has it as it was");
         // Whoever was there goes on, and has missed nothing.
-        let mut crashed = node.disk.copy(1);
+        let crashed = node.disk.copy(1);
         crashed.set_faults(Faults::default());
         crashed.lose_power();
         let (disk, now) = (node.disk.clone(), node.now);
@@ -129,7 +129,11 @@ fn what_is_forgotten_does_not_come_back_behind_what_was_published_since() {
         assert_eq!(node.books.acknowledged, acknowledged + 1, "{fsync:?}, {full}: it begins anew");
         disk.lose_power();
         node.restart(disk);
-        assert_eq!(node.after("a", epoch.0, offset), None, "{fsync:?}, {full}: what was published since is not passed over");
+        assert_eq!(
+            node.after("a", epoch.0, offset),
+            None,
+            "{fsync:?}, {full}: what was published since is not passed over"
+        );
         node.now = now;
         node.restart(crashed);
         // Under the other setting what it had in reserve is in doubt.

@@ -92,6 +92,10 @@ globalThis.pusherChecks = (() => {
       const error = await next(pusher.subscribe(fresh("private-")), "pusher:subscription_error");
       equal([error.type, error.status], ["AuthError", 401]);
     },
+    "a name that no channel has": async (kit) => {
+      const error = await next(client(kit, "ann").subscribe("room:1"), "pusher:subscription_error");
+      equal([error.type, error.status, error.error.includes("':'")], ["SubscriptionError", 400, true]);
+    },
     "a presence channel": async (kit) => {
       const name = fresh("presence-");
       const ann = await subscribed(client(kit, "ann"), name);

@@ -194,7 +194,13 @@ impl Pusher {
     }
 
     fn fault(fault: &Fault, out: &mut Writer<'_>) {
-        write::error(None, &fault.message, fault.channel.as_deref(), out);
+        match &fault.channel {
+            // Whoever waits for the subscription hears of it; a client library tells an error to the connection only.
+            Some(channel) if fault.subscribes => {
+                write::subscription_error(channel, "SubscriptionError", 400, &fault.message, out);
+            }
+            channel => write::error(None, &fault.message, channel.as_deref(), out),
+        }
     }
 }
 
@@ -232,9 +238,7 @@ impl Dialect for Pusher {
     fn receive(&mut self, message: Incoming<'_>, commands: &mut Commands, out: &mut Writer<'_>) {
         let request = match message {
             Incoming::Text(text) => read::text(text),
-            Incoming::Binary(_) => {
-                Err(Fault { channel: None, message: "binary messages are not of this protocol".into() })
-            }
+            Incoming::Binary(_) => Err(Fault::new("binary messages are not of this protocol")),
         };
         if let Err(fault) = request.and_then(|request| self.handle(request, commands, out)) {
             Self::fault(&fault, out);
@@ -330,5 +334,40 @@ fn close_code(disconnect: &Disconnect) -> u16 {
         4005 => 4001,
         _ if disconnect.reconnect() => 4100,
         _ => 4009,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_stands_for_what_the_name_says() {
+        let (subscribe, publish) = (Operations::SUBSCRIBE, Operations::PUBLISH);
+        let (presence, history) = (Operations::PRESENCE, Operations::HISTORY);
+        for (name, operations) in [
+            ("private-a", subscribe | publish),
+            ("private-cache-a", subscribe | publish | history),
+            ("private-encrypted-a", subscribe),
+            ("private-encrypted-cache-a", subscribe | history),
+            ("presence-a", subscribe | publish | presence),
+            ("presence-cache-a", subscribe | publish | presence | history),
+        ] {
+            assert_eq!(granted(Kind::of(name)), operations, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_code_of_an_end_says_whether_to_come_back() {
+        for (disconnect, code) in [
+            (Disconnect::going_away(Default::default()), 4200),
+            (Disconnect::SILENT, 4201),
+            (Disconnect::SLOW_CONSUMER, 4100),
+            (Disconnect::OVERLOADED, 4100),
+            (Disconnect::APPLICATION_REMOVED, 4001),
+            (Disconnect::BY_APPLICATION, 4009),
+        ] {
+            assert_eq!(close_code(&disconnect), code, "{disconnect:?}");
+        }
     }
 }

@@ -23,6 +23,8 @@ pub(super) enum Request {
 #[derive(Debug)]
 pub(super) struct Fault {
     pub(super) channel: Option<String>,
+    /// Whether the client wanted to subscribe to it.
+    pub(super) subscribes: bool,
     pub(super) message: Cow<'static, str>,
 }
 
@@ -56,12 +58,12 @@ struct Data<'a> {
 }
 
 impl Fault {
-    fn new(message: impl Into<Cow<'static, str>>) -> Self {
-        Self { channel: None, message: message.into() }
+    pub(super) fn new(message: impl Into<Cow<'static, str>>) -> Self {
+        Self { channel: None, subscribes: false, message: message.into() }
     }
 
     fn of(channel: &str, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { channel: Some(channel.to_owned()), message: message.into() }
+        Self { channel: Some(channel.to_owned()), subscribes: false, message: message.into() }
     }
 }
 
@@ -72,7 +74,7 @@ pub(super) fn text(text: &str) -> Result<Request, Fault> {
     match &*event {
         "pusher:ping" => Ok(Request::Ping),
         "pusher:pong" => Ok(Request::Pong),
-        "pusher:subscribe" => subscribe(envelope.data),
+        "pusher:subscribe" => subscribe(envelope.data).map_err(|fault| Fault { subscribes: true, ..fault }),
         "pusher:unsubscribe" => {
             let written = nested(envelope.data)?;
             let data: Data<'_> = object(&written)?;
@@ -266,7 +268,7 @@ mod tests {
     fn check(message: &str) -> String {
         match text(message) {
             Ok(request) => format!("{request:?}"),
-            Err(Fault { channel, message }) => {
+            Err(Fault { channel, message, .. }) => {
                 format!("{}{message}", channel.map(|channel| format!("[{channel}] ")).unwrap_or_default())
             }
         }

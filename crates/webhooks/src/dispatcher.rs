@@ -296,12 +296,45 @@ mod tests {
     }
 
     #[test]
+    fn a_receiver_that_refuses_works_and_is_not_on_the_way_to_the_breaker() {
+        let settings = Settings { breaker_failures: 2, ..Settings::default() };
+        let mut dispatcher = Dispatcher::new(vec![hook("a", "x", NoticeKinds::ALL, &[])], settings, false);
+        let mut now = Time::from_secs(9);
+        for (count, answer) in [(1, FAILED), (1, Answer::Refused), (2, FAILED)] {
+            dispatcher.handle(&counted("c", 1, count));
+            let request = dispatcher.poll_request(now).unwrap();
+            assert!(!dispatcher.handle_answer(now, request.number, answer, 0).opened, "{answer:?}");
+            now = now + Duration::from_secs(1);
+        }
+        assert_eq!(dispatcher.stats(now).next().unwrap().2, Breaker::Closed);
+    }
+
+    #[test]
+    fn what_grows_too_old_while_a_receiver_fails_goes_at_its_time() {
+        let wait = Duration::from_secs(1_000);
+        let settings = Settings {
+            expire_after: Duration::from_secs(10),
+            retry_first: wait,
+            retry_max: wait,
+            ..Settings::default()
+        };
+        let mut dispatcher = Dispatcher::new(vec![hook("a", "x", NoticeKinds::ALL, &[])], settings, false);
+        dispatcher.handle(&counted("c", 1, 1));
+        let request = dispatcher.poll_request(Time::from_secs(2)).unwrap();
+        dispatcher.handle_answer(Time::from_secs(2), request.number, FAILED, u64::MAX);
+        assert_eq!(dispatcher.poll_timeout(), Some(Time::from_secs(11)));
+        assert_eq!((dispatcher.poll_request(Time::from_secs(12)), dispatcher.waiting()), (None, 0));
+    }
+
+    #[test]
     fn other_webhooks_leave_those_that_stay_alone() {
         let webhooks = ["x", "y"].map(|url| hook("a", url, NoticeKinds::ALL, &[]));
         let mut dispatcher = Dispatcher::new(webhooks.to_vec(), Settings::default(), true);
         dispatcher.handle(&counted("c", 1, 1));
         let webhooks = ["z", "y"].map(|url| hook("a", url, NoticeKinds::ALL, &["none"]));
-        assert_eq!(dispatcher.configure(webhooks.to_vec()), 1);
+        // Another application's at the same place is another webhook.
+        let webhooks = [hook("b", "y", NoticeKinds::ALL, &[])].into_iter().chain(webhooks);
+        assert_eq!(dispatcher.configure(webhooks.collect()), 1);
         dispatcher.handle(&counted("c", 1, 2));
         let request = dispatcher.poll_request(Time::from_secs(2)).unwrap();
         assert_eq!((dispatcher.webhook(request.number).unwrap().url.as_str(), counts(&request)), ("y", vec![1]));

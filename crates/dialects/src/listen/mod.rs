@@ -375,3 +375,74 @@ fn write_error(reject: &Reject, out: &mut Vec<u8>) {
     });
     object.end();
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use bytes::BytesMut;
+    use switchboard_core::{Epoch, FrameKind, Framing};
+
+    #[derive(Debug)]
+    struct Plain;
+
+    impl Framing for Plain {
+        fn frame(&self, _: FrameKind, payload: &[u8], out: &mut BytesMut) {
+            out.extend_from_slice(payload);
+        }
+    }
+
+    /// What comes of it, and what was written.
+    fn written<T>(act: impl FnOnce(&mut Writer<'_>) -> T) -> (T, String) {
+        let (mut scratch, mut out) = (Vec::new(), BytesMut::new());
+        let outcome = act(&mut Writer::new(&Plain, &mut scratch, &mut out));
+        (outcome, String::from_utf8(out.to_vec()).unwrap())
+    }
+
+    fn channel(name: &str) -> ChannelName {
+        ChannelName::parse(name).unwrap()
+    }
+
+    /// The id of the first event is what a client that is lost at once comes back with.
+    #[test]
+    fn a_client_stands_where_it_was_only_if_all_that_came_since_follows() {
+        let position = |offset| Position { epoch: Epoch(0xe1), offset };
+        let since = |position| Some(Since::Position(position));
+        let wanted =
+            Wanted { channels: vec![(channel("a"), since(position(3))), (channel("b"), None)], ..Wanted::default() };
+        for (name, recovered, stands) in
+            [("a", Some(true), 3), ("a", Some(false), 9), ("a", None, 9), ("b", None, 9), ("c", Some(true), 9)]
+        {
+            assert_eq!(
+                wanted.begins_at(&channel(name), position(9), recovered),
+                position(stands),
+                "{name} {recovered:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn whoever_returns_to_a_pattern_is_told_that_something_may_be_missing() {
+        for (returns, told) in [(false, ""), (true, r#","recovered":false"#)] {
+            let mut listener = Listener::new(Form::Lines, Wanted { returns, ..Wanted::default() });
+            let watching = Outcome::Watching { pattern: ChannelPattern::parse("sensors/#").unwrap() };
+            let (end, text) = written(|out| listener.answer(OpId(0), &watching, out));
+            assert_eq!(end, None);
+            assert_eq!(text, format!("{{\"type\":\"subscribed\",\"pattern\":\"sensors/#\"{told}}}\n"));
+        }
+    }
+
+    #[test]
+    fn a_stream_ends_with_the_last_of_its_subscriptions() {
+        for (code, end) in [(RejectCode::Removed, 4003), (RejectCode::PermissionDenied, 4004)] {
+            let channels = vec![(channel("a"), None), (channel("b"), None)];
+            let mut listener = Listener::new(Form::Lines, Wanted { channels, ..Wanted::default() });
+            let mut unsubscribed = |name| {
+                let event = Event::Unsubscribed { channel: channel(name), code };
+                written(|out| listener.on_event(&event, out)).0
+            };
+            assert_eq!(unsubscribed("a"), None);
+            assert_eq!(unsubscribed("b").map(|end| end.code), Some(end));
+        }
+    }
+}

@@ -88,7 +88,7 @@ impl Connection {
         // The events are taken or not, whatever else the receiver has to say.
         let idle = timeout(ANSWER_WAIT, async { read(response).await && self.sender.ready().await.is_ok() });
         let idle = idle.await.unwrap_or(false);
-        self.until = (Instant::now() + keep).min(self.opened + AGE_MAX);
+        self.until = until(Instant::now(), self.opened, keep);
         (idle && !keep.is_zero()).then_some(self)
     }
 
@@ -132,6 +132,11 @@ impl Kept {
     pub(super) fn until(&self) -> Option<Instant> {
         self.0.values().map(|connection| connection.until).min()
     }
+}
+
+/// Until when a connection is kept that nothing is asked over from now on.
+fn until(now: Instant, opened: Instant, keep: Duration) -> Instant {
+    now.checked_add(keep).map_or(opened + AGE_MAX, |end| end.min(opened + AGE_MAX))
 }
 
 /// Whether there was no more than a little of it.
@@ -189,6 +194,16 @@ mod tests {
         assert_eq!(asked("Fri, 31 Dec 1999 23:59:59 GMT"), Some(Duration::ZERO));
         assert!(asked("Thu, 31 Dec 2099 23:59:59 GMT").unwrap() > Duration::from_secs(1_000_000));
         assert_eq!((asked("soon"), asked("-1"), retry_after(&HeaderMap::new())), (None, None, None));
+    }
+
+    #[test]
+    fn no_connection_is_kept_for_longer_than_its_age() {
+        let opened = Instant::now();
+        let (second, later) = (Duration::from_secs(1), opened + AGE_MAX - Duration::from_millis(1));
+        assert_eq!(until(opened, opened, second), opened + second);
+        for (now, keep) in [(later, second), (opened, AGE_MAX + second), (opened, Duration::MAX)] {
+            assert_eq!(until(now, opened, keep), opened + AGE_MAX, "{keep:?}");
+        }
     }
 
     #[test]

@@ -186,6 +186,7 @@ fn config(url: &str, more: &str) -> String {
         id = "shop"
         key = "shop-key"
         secret = "{SECRET}"
+        secrets = [{{ kid = "next", value = "fedcba9876543210fedcba9876543210" }}]
         anonymous = [{{ match = "*", allow = ["*"] }}]
         [[apps.webhooks]]
         url = "{url}"
@@ -428,6 +429,12 @@ fn what_meets_the_end_of_a_kept_connection_is_sent_over_another() {
         metric_becomes(admin, "events_delivered", 5).await;
         assert_eq!(metric(admin, "requests_failed").await, 0);
         when(&receiver, (4, 1)).await;
+    });
+    // What is no HTTP is an answer all the same, and that of a receiver that fails.
+    told(&[OK, "what?\r\n\r\n"], "keep_alive = \"1h\"", async |mut socket, receiver, admin| {
+        occupy(&mut socket, &receiver, &["a", "b"]).await;
+        metric_becomes(admin, "requests_failed", 1).await;
+        assert_eq!(receiver.told().len(), 3);
     });
     // Over a connection of its own it has failed.
     told(&[NOTHING], "keep_alive = \"1h\"", async |mut socket, receiver, admin| {

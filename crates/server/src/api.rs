@@ -213,5 +213,13 @@ fn authenticate(apps: &Apps, headers: &HeaderMap) -> Result<Arc<App>, ApiError> 
         return Err(ApiError::new(StatusCode::UNAUTHORIZED, RejectCode::Unauthenticated.as_str(), message));
     };
     let app = apps.by_api_key(key.trim());
-    app.ok_or_else(|| ApiError::new(StatusCode::UNAUTHORIZED, "bad_key", "this is no API key of any application"))
+    app.ok_or_else(|| {
+        let token = key.starts_with("eyJ") && key.matches('.').count() == 2;
+        let message = if token {
+            "this is a token of a client, and not an application's API key; clients publish at /client/v1/publish"
+        } else {
+            "this is no API key of any application"
+        };
+        ApiError::new(StatusCode::UNAUTHORIZED, "bad_key", message)
+    })
 }

@@ -64,10 +64,13 @@ pub struct Pusher {
 #[derive(Debug)]
 enum Pending {
     Authorize,
-    Subscribe(ChannelName),
+    /// And why what was signed for it is no good, if it is not.
+    Subscribe(ChannelName, Option<Cow<'static, str>>),
     Unsubscribe,
     ClientEvent(ChannelName),
-    SignIn { user_data: String },
+    SignIn {
+        user_data: String,
+    },
 }
 
 /// A client may be silent for so much longer than the server before it asks whether the server is there, in seconds.
@@ -175,7 +178,7 @@ impl Pusher {
         }
         let (presence, cached) = (kind.presence, kind.cache);
         let command = Command::Subscribe { channel: channel.clone(), since: None, presence, rate: 0, cached };
-        self.ask(Pending::Subscribe(channel), command, commands);
+        self.ask(Pending::Subscribe(channel, None), command, commands);
         Ok(())
     }
 
@@ -248,17 +251,19 @@ impl Dialect for Pusher {
     fn answer(&mut self, op: OpId, outcome: &Outcome, out: &mut Writer<'_>) -> Option<Disconnect> {
         let pending = self.take(op)?;
         match (pending, outcome) {
-            (Pending::Subscribe(channel), Outcome::Subscribed { users, cached, .. }) => {
+            (Pending::Subscribe(channel, _), Outcome::Subscribed { users, cached, .. }) => {
                 let name = names::to_pusher(channel.as_str());
                 write::subscribed(&name, users.as_deref(), out);
                 if Kind::of(channel.as_str()).cache && !cached {
                     write::cache_miss(&name, out);
                 }
             }
-            (Pending::Subscribe(channel), Outcome::Rejected(reject)) => {
+            (Pending::Subscribe(channel, fault), Outcome::Rejected(reject)) => {
                 let name = names::to_pusher(channel.as_str());
                 let (kind, status) = subscription_error(reject);
-                write::subscription_error(&name, kind, status, &reject.message, out);
+                // Whoever signs wants to know what is wrong with the signature, not that there is no right without one.
+                let fault = fault.filter(|_| reject.code == RejectCode::PermissionDenied);
+                write::subscription_error(&name, kind, status, fault.as_ref().unwrap_or(&reject.message), out);
             }
             (Pending::ClientEvent(channel), Outcome::Rejected(reject)) => {
                 // 4301 tells a client that it publishes too fast; nothing else has a number.
@@ -271,7 +276,13 @@ impl Dialect for Pusher {
             (Pending::SignIn { .. }, Outcome::Rejected(reject)) => {
                 return Some(self.end(4009, reject.message.clone()));
             }
-            // The subscription that follows is refused for want of what was to be signed, and told.
+            // The subscription that follows may have its right elsewhere. If not, it is refused, and told why.
+            (Pending::Authorize, Outcome::Rejected(reject)) => {
+                let next = self.pending.iter_mut().find(|(known, _)| known.0 == op.0 + 1);
+                if let Some((_, Pending::Subscribe(_, fault))) = next {
+                    *fault = Some(reject.message.clone());
+                }
+            }
             (Pending::Authorize | Pending::Unsubscribe, _) => {}
             _ => {}
         }

@@ -93,6 +93,10 @@ fn wrong_requests_get_their_status() {
             refused(413, "limit_exceeded")
         );
 
+        // A mistake of the first day has an answer of its own.
+        let answer = publish(address, "eyJ0eXAi.eyJzdWIi.c2ln", &good).await;
+        assert_eq!((answer.status, answer.code()), refused(401, "bad_key"));
+        assert!(answer.body.contains("a token of a client"), "{}", answer.body);
         for (key, code) in [("wrong-key-0123456789", "bad_key"), ("", "unauthenticated")] {
             let answer = publish(address, key, &good).await;
             assert_eq!((answer.status, answer.code()), refused(401, code));

@@ -151,7 +151,13 @@ fn a_secret_of_one_application_vouches_for_nothing_in_the_other() {
         for key in ["key-a", "key-b"] {
             let data = json!({ "channel": "private-a", "auth": format!("{key}:{signature}") });
             client.send(&json!({ "event": "pusher:subscribe", "data": data })).await;
-            assert_eq!(client.next().await["event"], "pusher:subscription_error");
+            let told = client.next().await;
+            assert_eq!(told["event"], "pusher:subscription_error");
+            // Whoever signs is told what ought to have been signed.
+            let wanted = format!("the HMAC-SHA256 of \"{}:private-a\"", client.id);
+            let error: Value = serde_json::from_str(told["data"].as_str().unwrap()).unwrap();
+            let error = error["error"].as_str().unwrap();
+            assert!(error.contains("the signature is not good") && error.contains(&wanted), "{error}");
         }
         let body = json!({ "name": "told", "data": "1", "channels": ["news"] }).to_string();
         let signing = Signing { secret: crate::pusher::support::SECRET, ..Signing::of_b() };

@@ -41,4 +41,4 @@ pub use payload::Payload;
 pub use publication::{CacheEffect, Epoch, Position, Publication};
 pub use reject::{Reject, RejectCode};
 pub use time::{Deadline, Time};
-pub use why::{About, Fate, Question, Standing, Step, Trail, What, Whom};
+pub use why::{About, Earlier, Fate, Question, Standing, Step, Trail, What, Whereabouts, Whom};

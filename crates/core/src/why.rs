@@ -48,6 +48,8 @@ pub struct Trail {
     pub steps: Vec<Step>,
     /// How those who were asked for stand now.
     pub standings: Vec<Standing>,
+    /// Where the session is that was asked for by its name.
+    pub named: Option<Whereabouts>,
     /// Since when all is remembered; of what was before, some may be forgotten. `None` if nothing is remembered at all.
     pub since: Option<Time>,
     /// There were more steps than are given.
@@ -148,6 +150,39 @@ pub enum What {
     Lost,
 }
 
+/// Where a session is. Of what several shards say, the last in this order holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Whereabouts {
+    /// No session of the application has had this name since the server was started.
+    Nowhere,
+    /// It has ended.
+    Ended,
+    /// It is there.
+    Here,
+}
+
+/// What a subscription was given of the time before it began, as far as its publications still were there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Earlier {
+    /// Nothing.
+    Nothing,
+    /// All after this offset: it was resumed.
+    After(u64),
+    /// The channel's cached value, which is at this offset.
+    Cached(u64),
+}
+
+impl Earlier {
+    /// Whether a publication of before is a part of it.
+    const fn has(self, offset: u64) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::After(after) => offset > after,
+            Self::Cached(at) => offset == at,
+        }
+    }
+}
+
 /// How somebody who was asked for stands on the channel now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
@@ -155,6 +190,10 @@ pub struct Standing {
     pub session: SessionId,
     /// The offset after which its subscription began; `None` if it does not subscribe to the channel by name.
     pub began: Option<u64>,
+    /// What it was given of before.
+    pub earlier: Earlier,
+    /// The session has never ended a subscription, and so had none of the channel before this one.
+    pub steady: bool,
     /// The last offset that was handled for it.
     pub handled: u64,
     /// A replay is not at its end.
@@ -188,10 +227,14 @@ pub enum Fate {
     Refused,
     /// It waits behind a replay, by its key or for a turn.
     Waiting,
-    /// The session subscribed after it was published, and it was not a part of a replay.
+    /// The session did not subscribe yet when it was published, and it was not a part of what it was given of before.
     TooEarly,
     /// The session does not subscribe to the channel.
     NotSubscribed,
+    /// The session has ended, and nothing is remembered of what became of it for that.
+    Ended,
+    /// There is and was no such session since the server was started.
+    NoSession,
     /// What is remembered does not say: it is too long ago, or the session is not traced.
     Unknown,
 }
@@ -210,6 +253,8 @@ impl Fate {
             Self::Waiting => "waiting",
             Self::TooEarly => "too_early",
             Self::NotSubscribed => "not_subscribed",
+            Self::Ended => "ended",
+            Self::NoSession => "no_session",
             Self::Unknown => "unknown",
         }
     }
@@ -334,7 +379,11 @@ impl Trail {
             };
         }
         let Some(standing) = self.standings.iter().find(|standing| standing.session == session) else {
-            return Fate::Unknown;
+            return match self.named {
+                Some(Whereabouts::Ended) => Fate::Ended,
+                Some(Whereabouts::Nowhere) => Fate::NoSession,
+                Some(Whereabouts::Here) | None => Fate::Unknown,
+            };
         };
         let remembered = |what: fn(&What) -> bool| {
             let on_its_shard =
@@ -348,8 +397,14 @@ impl Trail {
             None => Fate::NotSubscribed,
             Some(_) if standing.given_up => Fate::Unknown,
             Some(began) if offset <= began => {
-                let whole = standing.traced && remembered(|what| matches!(what, What::Published { .. }));
-                if whole && !standing.replaying { Fate::TooEarly } else { Fate::Unknown }
+                // All that came of it is still remembered, if it was at all.
+                let whole = remembered(|what| matches!(what, What::Published { .. }));
+                let never_before = standing.steady && standing.patterns == 0;
+                match standing.earlier.has(offset) {
+                    true if whole && !standing.replaying => Fate::Delivered,
+                    false if never_before || whole && standing.traced => Fate::TooEarly,
+                    _ => Fate::Unknown,
+                }
             }
             Some(_) if self.steps.iter().filter(concerns).any(missing) => Fate::Lost,
             Some(_) if standing.handled < offset => Fate::Waiting,
@@ -385,8 +440,20 @@ mod tests {
     }
 
     fn standing(began: Option<u64>, handled: u64) -> Standing {
-        let (replaying, given_up, traced) = (false, false, false);
-        Standing { session: SESSION, began, handled, replaying, patterns: 0, waiting: 0, given_up, traced }
+        let (replaying, given_up, traced, steady) = (false, false, false, false);
+        let earlier = Earlier::Nothing;
+        Standing {
+            session: SESSION,
+            began,
+            earlier,
+            steady,
+            handled,
+            replaying,
+            patterns: 0,
+            waiting: 0,
+            given_up,
+            traced,
+        }
     }
 
     #[test]
@@ -429,7 +496,8 @@ mod tests {
     fn where_nothing_is_remembered_of_a_session_its_standing_says_what_can_be_said() {
         let fanned = || step(1, None, What::FannedOut { subscribers: 2, given: 2 });
         let of = |steps: Vec<Step>, standing: Standing| {
-            Trail { steps, standings: vec![standing], since: Some(Time::default()), more: false }.fate(5, SESSION)
+            let standings = vec![standing];
+            Trail { steps, standings, since: Some(Time::default()), ..Trail::default() }.fate(5, SESSION)
         };
         let published = || step(0, None, What::Published { shards: 2 });
         assert_eq!(of(vec![fanned()], standing(Some(4), 6)), Fate::Delivered);
@@ -443,12 +511,46 @@ mod tests {
         assert_eq!(of(vec![], traced), Fate::Unknown);
         let since = Some(Time::from_secs(1));
         let standings = vec![standing(Some(4), 6)];
-        let forgotten = Trail { steps: vec![fanned()], standings, since, more: false };
+        let forgotten = Trail { steps: vec![fanned()], standings, since, ..Trail::default() };
         assert_eq!(forgotten.fate(5, SESSION), Fate::Unknown, "what came of it may be forgotten");
         assert_eq!(of(vec![step(1, None, What::Missing)], standing(Some(4), 6)), Fate::Lost);
         assert_eq!(
             of(vec![step(0, None, What::FannedOut { subscribers: 9, given: 9 })], standing(Some(4), 6)),
             Fate::Unknown
         );
+    }
+
+    #[test]
+    fn of_what_was_before_a_subscription_it_has_what_it_was_given_of_it() {
+        let published = || step(0, None, What::Published { shards: 2 });
+        let of = |steps: Vec<Step>, standing: Standing| {
+            let standings = vec![standing];
+            Trail { steps, standings, since: Some(Time::default()), ..Trail::default() }.fate(5, SESSION)
+        };
+        let late = || Standing { steady: true, ..standing(Some(6), 9) };
+        assert_eq!(of(vec![], late()), Fate::TooEarly, "however long ago");
+        assert_eq!(of(vec![], Standing { replaying: true, ..late() }), Fate::TooEarly);
+        for unsure in [Standing { steady: false, ..late() }, Standing { patterns: 1, ..late() }] {
+            assert_eq!(of(vec![published()], unsure), Fate::Unknown, "it may have got it otherwise");
+        }
+        for earlier in [Earlier::After(4), Earlier::Cached(5)] {
+            let given = || Standing { earlier, ..late() };
+            assert_eq!(of(vec![published()], given()), Fate::Delivered);
+            assert_eq!(of(vec![], given()), Fate::Unknown, "what came of it may be forgotten");
+            assert_eq!(of(vec![published()], Standing { replaying: true, ..given() }), Fate::Unknown);
+        }
+        for earlier in [Earlier::After(5), Earlier::Cached(4), Earlier::Cached(6)] {
+            assert_eq!(of(vec![published()], Standing { earlier, ..late() }), Fate::TooEarly);
+        }
+    }
+
+    #[test]
+    fn who_is_not_there_is_told_from_who_never_was() {
+        let of = |named, steps| Trail { steps, named, ..Trail::default() }.fate(5, SESSION);
+        assert_eq!(of(Some(Whereabouts::Ended), vec![]), Fate::Ended);
+        assert_eq!(of(Some(Whereabouts::Nowhere), vec![]), Fate::NoSession);
+        assert_eq!(of(Some(Whereabouts::Here), vec![]), Fate::Unknown, "it stands in another epoch");
+        // What is remembered outlives the session.
+        assert_eq!(of(Some(Whereabouts::Ended), vec![step(1, Some(SESSION), What::Dropped)]), Fate::Dropped);
     }
 }

@@ -95,6 +95,7 @@ impl<B: Broker + History> Shard<B> {
     pub fn unwatch(&mut self, now: Time, id: SubscriberId, op: OpId, pattern: ChannelPattern) {
         let Some(subscriber) = self.subscriber(id) else { return };
         subscriber.rare().patterns.retain(|known| *known != pattern);
+        subscriber.has_left = true;
         let app = subscriber.app.id.clone();
         self.forget_watcher(now, id, &app, &pattern);
         self.answers.push_back((Caller::Subscriber(id), op, Outcome::Unwatched { pattern }));

@@ -34,7 +34,7 @@ pub struct Shard<B> {
     pub(crate) homes: Homes<B>,
     pub(crate) roster: Roster,
     pub(crate) subscribers: Slab<Subscriber>,
-    next_serial: u64,
+    pub(crate) next_serial: u64,
     /// Mail by shard.
     pub(crate) outgoing: Vec<Outgoing>,
     /// What this shard has asked and not been answered, in bytes.

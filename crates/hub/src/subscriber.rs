@@ -7,7 +7,7 @@ use crate::presence::Member;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use switchboard_core::{
-    App, ChannelName, ChannelPattern, Identity, OpId, Publication, RejectCode, SessionId, Time, WireFormat,
+    App, ChannelName, ChannelPattern, Earlier, Identity, OpId, Publication, RejectCode, SessionId, Time, WireFormat,
 };
 
 /// Ten thousands of these are idle: what few need is boxed.
@@ -38,6 +38,8 @@ pub(crate) struct Subscriber {
     /// What concerns it is remembered in every detail, now and, if it was drawn, since it came.
     pub(crate) traced: bool,
     pub(crate) drawn: bool,
+    /// It has ended a subscription or a pattern.
+    pub(crate) has_left: bool,
     rare: Option<Box<Rare>>,
 }
 
@@ -71,6 +73,7 @@ impl Subscriber {
             conflating: false,
             traced: false,
             drawn: false,
+            has_left: false,
             rare: None,
         }
     }
@@ -123,6 +126,7 @@ impl Subscriber {
 
     pub(crate) fn take_subscription(&mut self, channel: u32) -> Option<Subscription> {
         let index = self.subscriptions.iter().position(|subscription| subscription.channel == channel)?;
+        self.has_left = true;
         Some(self.subscriptions.swap_remove(index))
     }
 }
@@ -135,10 +139,33 @@ pub(crate) struct Subscription {
     pub(crate) index: u32,
     /// The channel's offset when it began.
     pub(crate) began: u64,
+    pub(crate) earlier: Given,
     /// As presence counts it.
     pub(crate) member: Option<Arc<Member>>,
     /// What is still to be replayed; live publications queue up behind it.
     pub(crate) replay: Option<Box<Replay>>,
+}
+
+/// What a subscription was given of the time before it began, in eight bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Given(u64);
+
+impl Given {
+    pub(crate) const fn new(earlier: Earlier) -> Self {
+        Self(match earlier {
+            Earlier::Nothing => 0,
+            Earlier::After(offset) => offset << 2 | 1,
+            Earlier::Cached(offset) => offset << 2 | 2,
+        })
+    }
+
+    pub(crate) const fn earlier(self) -> Earlier {
+        match self.0 & 3 {
+            1 => Earlier::After(self.0 >> 2),
+            2 => Earlier::Cached(self.0 >> 2),
+            _ => Earlier::Nothing,
+        }
+    }
 }
 
 /// Publications that go out as the outbox drains, so that a long absence does not overflow it. They are shared, not copied.

@@ -8,10 +8,10 @@ use crate::mail::{Request, RequestKind, Subscribed};
 use crate::presence::Member;
 use crate::roster::Entry;
 use crate::shard::Shard;
-use crate::subscriber::{Replay, Subscription};
+use crate::subscriber::{Given, Replay, Subscription};
 use std::sync::Arc;
 use switchboard_core::canary::{Canary, is_planted};
-use switchboard_core::{App, ChannelName, OpId, Outcome, Reject, RejectCode, Time};
+use switchboard_core::{App, ChannelName, Earlier, OpId, Outcome, Reject, RejectCode, Since, Time, What};
 
 impl<B: Broker + History> Shard<B> {
     /// Takes a subscription away, at once: `asked` is the operation that subscribed, `member` as it was given. Nothing is delivered from here on; `op` is answered
@@ -51,7 +51,16 @@ impl<B: Broker + History> Shard<B> {
                 presence_from: presence_serial,
             };
             let (channel, index) = self.roster.add(&subscriber.app, &key, entry, position.offset);
+            let earlier = match (request.since, &cached) {
+                (Some(Since::Position(at)), _) if promised => Earlier::After(at.offset),
+                (_, Some(cached)) => Earlier::Cached(cached.position.offset),
+                _ => Earlier::Nothing,
+            };
             let session = subscriber.session;
+            for publication in missed.iter().filter(|publication| publication.exclude == Some(session)) {
+                let offset = publication.position.offset;
+                self.effects.remember(&key, (offset, offset), subscriber, What::Excluded);
+            }
             let wanted = missed
                 .into_iter()
                 .filter(|publication| publication.exclude != Some(session) || is_planted(Canary::ExcludedReplayed));
@@ -60,6 +69,7 @@ impl<B: Broker + History> Shard<B> {
                 channel,
                 index,
                 began: position.offset,
+                earlier: Given::new(earlier),
                 member: request.member,
                 replay,
             });

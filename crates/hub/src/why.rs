@@ -11,7 +11,9 @@ use crate::shard::Shard;
 use crate::subscriber::Subscriber;
 use crate::trace::in_order;
 use std::sync::Arc;
-use switchboard_core::{About, AppId, OpId, Question, SessionId, Standing, Time, Trail, UserId, Whom};
+use switchboard_core::{
+    About, AppId, Earlier, OpId, Question, SessionId, Standing, Time, Trail, UserId, Whereabouts, Whom,
+};
 
 /// Steps of one answer, the latest; the steps of publications come before those of single subscribers.
 const STEPS_MAX: usize = 1_000;
@@ -33,6 +35,7 @@ impl<B: Broker + History> Shard<B> {
         if let Some(whom) = &question.whom {
             self.named.insert(app, whom);
             trail.standings = self.standings(app, &question.about, whom);
+            trail.named = self.whereabouts(app, whom);
         }
         let whose = |session: SessionId| match &question.whom {
             None => true,
@@ -68,9 +71,13 @@ impl<B: Broker + History> Shard<B> {
                 let channel = self.roster.channels.get(subscription.channel as usize)?;
                 channel.entries.get(subscription.index as usize)
             });
+            let only_presence = entry.is_some_and(|entry| entry.from == u64::MAX);
             standings.push(Standing {
                 session: subscriber.session,
-                began: subscription.map(|subscription| subscription.began),
+                // Who only watches presence is given no publication.
+                began: subscription.filter(|_| !only_presence).map(|subscription| subscription.began),
+                earlier: subscription.map_or(Earlier::Nothing, |subscription| subscription.earlier.earlier()),
+                steady: !subscriber.has_left,
                 handled: entry.map_or(0, |entry| entry.from),
                 replaying: subscription.is_some_and(|subscription| subscription.replay.is_some()),
                 patterns: subscriber.patterns().len(),
@@ -83,6 +90,22 @@ impl<B: Broker + History> Shard<B> {
             }
         }
         standings
+    }
+
+    /// Where a session is that is asked for by its name, as far as this shard knows.
+    fn whereabouts(&self, app: &AppId, whom: &Whom) -> Option<Whereabouts> {
+        let Whom::Session(session) = whom else { return None };
+        let (config, numbers) = (&self.config, self.config.first_serial..self.next_serial);
+        let is_ours = session.node == config.node && session.shard == config.id.0;
+        if !is_ours || !numbers.contains(&session.serial) {
+            return Some(Whereabouts::Nowhere);
+        }
+        let there = self.subscribers.iter().find(|(_, subscriber)| subscriber.session == *session);
+        Some(match there {
+            Some((_, subscriber)) if subscriber.app.id == *app => Whereabouts::Here,
+            Some(_) => Whereabouts::Nowhere,
+            None => Whereabouts::Ended,
+        })
     }
 
     /// Traces a subscriber that was drawn or named.
@@ -132,7 +155,8 @@ pub(crate) fn bound(trail: &mut Trail) {
 
 /// Adds one shard's part to what has come of the others.
 pub(crate) fn merge(whole: &mut Trail, part: Trail, is_first: bool) {
-    let Trail { steps, standings, since, more } = part;
+    let Trail { steps, standings, named, since, more } = part;
+    whole.named = whole.named.max(named);
     whole.steps.extend(steps);
     whole.standings.extend(standings);
     whole.more |= more;

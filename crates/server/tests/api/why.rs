@@ -35,10 +35,10 @@ fn the_api_follows_a_publication_to_its_subscribers() {
         assert_eq!(publication["sessions"][0]["fate"], "delivered");
         assert_eq!(publication["sessions"][0]["now"]["subscribed_after"], 0);
 
-        // Who is named is answered, though no such session is there (any more).
+        // Who is named is answered, though there is no such session.
         let question = json!({ "channel": "room:lobby", "offset": 1, "session": "0-ffffff" });
         let answer = post(address, "why", API_KEY, &question).await.json();
-        let nobody = json!([{ "session": "0-ffffff", "fate": "unknown", "steps": [] }]);
+        let nobody = json!([{ "session": "0-ffffff", "fate": "no_session", "steps": [] }]);
         assert_eq!(answer["publications"][0]["sessions"], nobody);
 
         let by_id = post(address, "why", API_KEY, &json!({ "id": "once", "user": welcome["user"] })).await.json();

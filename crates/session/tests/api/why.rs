@@ -112,11 +112,42 @@ fn a_publication_is_followed_from_its_home_to_every_shard_and_to_whoever_is_trac
     assert_eq!(trail.standings[0].began, Some(0));
     // Who comes later, or is elsewhere, did not get it.
     let (_, late) = setup.subscribe(1, &json!({}));
-    assert_eq!(setup.fate(2, late), Fate::Unknown, "a replay before it was named would not be remembered");
+    assert_eq!(setup.fate(2, late), Fate::TooEarly);
     let elsewhere = setup.world.connect(1, &setup.app.clone(), NATIVE, None);
     let elsewhere = setup.session(elsewhere);
     assert_eq!(setup.fate(2, elsewhere), Fate::NotSubscribed);
     assert_eq!(setup.fate(3, far_session), Fate::Waiting, "it is not published yet");
+}
+
+#[test]
+fn who_came_late_has_what_it_resumed_from_and_nothing_else() {
+    let mut setup = setup(ChannelOptions { cache: true, ..ChannelOptions::default() }, 1 << 20, NOBODY);
+    let (writer, _) = setup.subscribe(0, &json!({"id": 7}));
+    let subscribed = setup.world.received(writer).iter().map(Received::json).find(|told| told["id"] == 7).unwrap();
+    for _ in 0..4 {
+        setup.publish(writer, &json!({}));
+        setup.world.settle();
+    }
+    let since = json!({"epoch": subscribed["position"]["epoch"], "offset": 1});
+    let (resumed, resumed_session) = setup.subscribe(1, &json!({"since": since}));
+    let (_, late) = setup.subscribe(1, &json!({}));
+    let fates = |setup: &mut Setup, session| [1, 2, 3, 4].map(|offset| setup.fate(offset, session));
+    let (early, here) = (Fate::TooEarly, Fate::Delivered);
+    assert_eq!(fates(&mut setup, resumed_session), [early, here, here, here]);
+    assert_eq!(fates(&mut setup, late), [early, early, early, here]);
+    // Who has been there before may have got anything then.
+    let channel = setup.channel.clone();
+    for kind in ["unsubscribe", "subscribe"] {
+        setup.world.send(resumed, &json!({"type": kind, "channel": channel}).to_string());
+        setup.world.settle();
+    }
+    assert_eq!(setup.fate(1, resumed_session), Fate::Unknown);
+    setup.world.cut(resumed);
+    setup.world.settle();
+    assert_eq!(setup.fate(1, resumed_session), Fate::Ended);
+    let never = SessionId { serial: resumed_session.serial + 100, ..resumed_session };
+    assert_eq!(setup.fate(1, never), Fate::NoSession);
+    assert_eq!(setup.fate(1, SessionId { shard: 9, ..resumed_session }), Fate::NoSession);
 }
 
 #[test]

@@ -16,5 +16,5 @@ mod writer;
 pub use dialect::{Commands, Dialect, Incoming, Welcome};
 pub use endpoint::{Endpoint, NoApp};
 pub use listen::{Form, PostKind, Wanted, parse_cursor};
-pub use registry::{AnyDialect, Opening, write_count, write_presence, write_publications};
+pub use registry::{AnyDialect, Opening, signed_prefixes, write_count, write_presence, write_publications};
 pub use writer::Writer;

@@ -74,26 +74,49 @@ pub enum AnyDialect {
     Post(Box<Post>),
 }
 
-/// Numbers of the wire formats' dialects. `NAMES` follows them.
-const NATIVE: u8 = 0;
-const NATIVE_BATCH: u8 = 1;
-const RAW: u8 = 2;
-const PUSHER: u8 = 3;
-const EVENTS: u8 = 4;
-const EVENTS_MESSAGES: u8 = 5;
-const EVENTS_MANY: u8 = 6;
-const LINES: u8 = 7;
-const POLL: u8 = 8;
+/// How publications are written: a dialect has one such format, or one for each of its options that changes the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Native,
+    NativeBatch,
+    Raw,
+    Pusher,
+    Listen(Form),
+    Poll,
+}
 
-/// The form of a listener's format.
-const fn form(format: u8) -> Option<Form> {
-    Some(match format {
-        EVENTS => Form::Data,
-        EVENTS_MESSAGES => Form::Messages,
-        EVENTS_MANY => Form::Many,
-        LINES => Form::Lines,
-        _ => return None,
-    })
+impl Format {
+    /// The place of a format is its number.
+    const ALL: [Self; 9] = [
+        Self::Native,
+        Self::NativeBatch,
+        Self::Raw,
+        Self::Pusher,
+        Self::Listen(Form::Data),
+        Self::Listen(Form::Messages),
+        Self::Listen(Form::Many),
+        Self::Listen(Form::Lines),
+        Self::Poll,
+    ];
+
+    const fn number(self) -> u8 {
+        match self {
+            Self::Native => 0,
+            Self::NativeBatch => 1,
+            Self::Raw => 2,
+            Self::Pusher => 3,
+            Self::Listen(Form::Data) => 4,
+            Self::Listen(Form::Messages) => 5,
+            Self::Listen(Form::Many) => 6,
+            Self::Listen(Form::Lines) => 7,
+            Self::Poll => 8,
+        }
+    }
+
+    /// `None` for a number that nobody has given.
+    fn of(number: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(number)).copied()
+    }
 }
 
 impl AnyDialect {
@@ -114,20 +137,16 @@ impl AnyDialect {
 
     /// The number of its wire format, for [`write_publications`].
     pub fn format(&self) -> u8 {
-        match self {
-            Self::Native(native) if native.batches() => NATIVE_BATCH,
-            Self::Native(_) => NATIVE,
-            Self::Raw(_) => RAW,
-            Self::Pusher(_) => PUSHER,
-            Self::Listen(listener) => match listener.form() {
-                Form::Data => EVENTS,
-                Form::Messages => EVENTS_MESSAGES,
-                Form::Many => EVENTS_MANY,
-                Form::Lines => LINES,
-            },
+        let format = match self {
+            Self::Native(native) if native.batches() => Format::NativeBatch,
+            Self::Native(_) => Format::Native,
+            Self::Raw(_) => Format::Raw,
+            Self::Pusher(_) => Format::Pusher,
+            Self::Listen(listener) => Format::Listen(listener.form()),
             // A request gets no publications.
-            Self::Poll(_) | Self::Post(_) => POLL,
-        }
+            Self::Poll(_) | Self::Post(_) => Format::Poll,
+        };
+        format.number()
     }
 
     /// Its place in [`AnyDialect::NAMES`].
@@ -146,33 +165,40 @@ impl AnyDialect {
 
 /// Writes a run of one channel's publications in a format. What is marked is alone in its run.
 pub fn write_publications(format: u8, publications: &[Arc<Publication>], mark: Mark, out: &mut Writer<'_>) {
-    if let Some(form) = form(format) {
-        return listen::write_publications(form, publications, mark, out);
-    }
-    match format {
-        POLL => listen::write_polled(publications, mark, out),
-        RAW => raw::write_publications(publications, out),
-        PUSHER => pusher::write_publications(publications, out),
-        format => native::write_publications(publications, mark, format == NATIVE_BATCH, out),
+    match Format::of(format) {
+        Some(Format::Native) => native::write_publications(publications, mark, false, out),
+        Some(Format::NativeBatch) => native::write_publications(publications, mark, true, out),
+        Some(Format::Raw) => raw::write_publications(publications, out),
+        Some(Format::Pusher) => pusher::write_publications(publications, out),
+        Some(Format::Listen(form)) => listen::write_publications(form, publications, mark, out),
+        Some(Format::Poll) => listen::write_polled(publications, mark, out),
+        None => {}
     }
 }
 
 /// Writes a run of one channel's presence changes in a format. Formats that cannot express them write nothing.
 pub fn write_presence(format: u8, channel: &ChannelName, changes: &[PresenceChange], out: &mut Writer<'_>) {
-    if let Some(form) = form(format) {
-        return listen::write_presence(form, channel, changes, out);
-    }
-    match format {
-        RAW | POLL => {}
-        PUSHER => pusher::write_presence(channel, changes, out),
-        _ => native::write_presence(channel, changes, out),
+    match Format::of(format) {
+        Some(Format::Native | Format::NativeBatch) => native::write_presence(channel, changes, out),
+        Some(Format::Pusher) => pusher::write_presence(channel, changes, out),
+        Some(Format::Listen(form)) => listen::write_presence(form, channel, changes, out),
+        Some(Format::Raw | Format::Poll) | None => {}
     }
 }
 
 /// Writes how many subscribe to a channel in a format. Formats that cannot express it write nothing.
 pub fn write_count(format: u8, channel: &ChannelName, count: u64, out: &mut Writer<'_>) {
-    if format == PUSHER {
-        pusher::write_count(channel, count, out);
+    match Format::of(format) {
+        Some(Format::Pusher) => pusher::write_count(channel, count, out),
+        Some(Format::Native | Format::NativeBatch | Format::Raw | Format::Listen(_) | Format::Poll) | None => {}
+    }
+}
+
+/// What the channels begin with for which a dialect, by its [name](AnyDialect::NAMES), has signatures.
+pub fn signed_prefixes(dialect: &str) -> &'static [&'static str] {
+    match dialect {
+        "pusher" => &pusher::SIGNED_PREFIXES,
+        _ => &[],
     }
 }
 
@@ -236,5 +262,18 @@ impl Dialect for AnyDialect {
 
     fn is_present(&self) -> bool {
         each!(self, dialect => dialect.is_present())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_format_is_found_by_its_number() {
+        for (place, format) in Format::ALL.into_iter().enumerate() {
+            assert_eq!((usize::from(format.number()), Format::of(format.number())), (place, Some(format)));
+        }
+        assert_eq!(Format::of(9), None);
     }
 }

@@ -14,6 +14,7 @@ use switchboard_core::{
     App, AppId, ChannelMatch, ChannelName, Grant, Identity, Notices, Operations, Reject, RejectCode, Signed, Time,
     UserId,
 };
+use switchboard_dialects::signed_prefixes;
 use switchboard_session::admission::OriginPattern;
 use switchboard_session::{DIALECTS, Directory};
 
@@ -245,8 +246,7 @@ pub(crate) fn every_protocol() -> Vec<String> {
 
 /// Channels for which some protocol has signatures: what everybody may do on all channels does not hold there.
 pub(crate) fn protected(protocols: &[String]) -> Vec<Box<str>> {
-    let pusher = protocols.iter().any(|protocol| protocol == "pusher");
-    if pusher { vec!["private-".into(), "presence-".into()] } else { Vec::new() }
+    protocols.iter().flat_map(|protocol| signed_prefixes(protocol)).map(|prefix| (*prefix).into()).collect()
 }
 
 /// The same application under another configuration.

@@ -7,6 +7,7 @@ mod names;
 mod read;
 mod write;
 
+pub(crate) use names::SIGNED_PREFIXES;
 pub use names::{Kind, NAME_BYTES_MAX, NameError, from_pusher, to_pusher};
 pub use read::{EVENT_BYTES_MAX, payload_of_text};
 pub use write::{data_text, event_name};

@@ -21,14 +21,18 @@ pub struct Kind {
     pub cache: bool,
 }
 
+/// What the names of channels begin with whose subscription takes a signature.
+pub(crate) const SIGNED_PREFIXES: [&str; 2] = ["private-", "presence-"];
+
 impl Kind {
     /// Reads the prefixes: `private-`, `presence-`, `private-encrypted-`, each also with `cache-` behind it, and `cache-` alone.
     pub fn of(channel: &str) -> Self {
         let mut kind = Self { signed: false, presence: false, encrypted: false, cache: false };
         let mut rest = channel;
-        if let Some(inner) = rest.strip_prefix("presence-") {
+        let [private, presence] = SIGNED_PREFIXES;
+        if let Some(inner) = rest.strip_prefix(presence) {
             (kind.signed, kind.presence, rest) = (true, true, inner);
-        } else if let Some(inner) = rest.strip_prefix("private-") {
+        } else if let Some(inner) = rest.strip_prefix(private) {
             (kind.signed, rest) = (true, inner);
             if let Some(inner) = rest.strip_prefix("encrypted-") {
                 (kind.encrypted, rest) = (true, inner);

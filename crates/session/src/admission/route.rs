@@ -1,4 +1,4 @@
-//! Addresses: which path is which endpoint. The one list of the paths that clients connect to.
+//! Addresses: which path is which endpoint. Those of plain HTTP are listed in `plain`, those that belong to one dialect in `switchboard_dialects::Endpoint`.
 
 use super::plain::{Carrier, Plain};
 use super::query::{Query, percent_decode};

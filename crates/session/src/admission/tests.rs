@@ -39,6 +39,7 @@ impl Directory for Apps {
     }
 
     fn serves(&self, app: &AppId, protocol: &str) -> bool {
+        assert!(crate::DIALECTS.contains(&protocol), "{protocol} is a name of no dialect");
         app.as_str() != "closed" || protocol != "pusher"
     }
 

@@ -120,11 +120,6 @@ impl NoticeKinds {
     pub const fn contains(self, kinds: Self) -> bool {
         self.0 & kinds.0 == kinds.0
     }
-
-    /// Whether any of these is among them.
-    pub const fn intersects(self, kinds: Self) -> bool {
-        self.0 & kinds.0 != 0
-    }
 }
 
 impl BitOr for NoticeKinds {

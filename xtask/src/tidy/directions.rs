@@ -1,9 +1,9 @@
-//! Which package may depend on which. The table is the one of ARCHITECTURE.md; a package that is not in it is refused.
+//! Which package may depend on which. A package that is not in the table is refused, and ARCHITECTURE.md says the same as the table.
 
 use std::collections::BTreeSet;
 
-use super::Violation;
-use crate::workspace::{DependencyKind, Graph, Member};
+use super::{Violation, numbered};
+use crate::workspace::{DependencyKind, Graph, Member, SourceFile};
 
 /// `package → what it may link`. A crate exists because it forbids something: this is what.
 const DIRECTIONS: &[(&str, &[&str])] = &[
@@ -16,8 +16,6 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("switchboard-session", &["switchboard-dialects", "switchboard-hub", "switchboard-core"]),
     ("switchboard-store", &["switchboard-hub", "switchboard-core"]),
     ("switchboard-webhooks", &["switchboard-dialects", "switchboard-core"]),
-    ("switchboard-broker-redis", &["switchboard-hub", "switchboard-core"]),
-    ("switchboard-broker-nats", &["switchboard-hub", "switchboard-core"]),
     (
         "switchboard-net",
         &["switchboard-ws", "switchboard-ws-proto", "switchboard-session", "switchboard-hub", "switchboard-core"],
@@ -35,8 +33,6 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
             "switchboard-store",
             "switchboard-workbench",
             "switchboard-webhooks",
-            "switchboard-broker-redis",
-            "switchboard-broker-nats",
             "switchboard-hub",
             "switchboard-core",
         ],
@@ -75,6 +71,40 @@ pub(super) fn check(graph: &Graph) -> Vec<Violation> {
     violations
 }
 
+/// The table as the page shows it: `a, b → c, d (why)`, by the names of the folders. Each arrow is in both.
+pub(super) fn check_page(files: &[SourceFile]) -> Vec<Violation> {
+    let Some(page) = files.iter().find(|file| file.path == PAGE) else { return Vec::new() };
+    let (shown, ours) = (arrows(&page.text), table());
+    let lacks = |arrow: &Arrow, where_: &str| format!("{} → {} is not in {where_}", arrow.0, arrow.1);
+    let missing = ours.difference(&shown).map(|arrow| Violation::new(PAGE, 0, lacks(arrow, "the page")));
+    let invented = shown.difference(&ours).map(|arrow| Violation::new(PAGE, 0, lacks(arrow, "the table")));
+    missing.chain(invented).collect()
+}
+
+const PAGE: &str = "ARCHITECTURE.md";
+
+type Arrow = (String, String);
+
+fn table() -> BTreeSet<Arrow> {
+    let short = |package: &str| package.trim_start_matches("switchboard-").to_owned();
+    DIRECTIONS.iter().flat_map(|(from, to)| to.iter().map(move |to| (short(from), short(to)))).collect()
+}
+
+fn arrows(page: &str) -> BTreeSet<Arrow> {
+    let mut found = BTreeSet::new();
+    let mut in_code = false;
+    for (_, line) in numbered(page) {
+        in_code ^= line.starts_with("```");
+        let Some((from, to)) = line.split_once(" → ").filter(|_| in_code) else { continue };
+        // What stands in parentheses says why.
+        let to: String = to.split('(').map(|part| part.split_once(')').map_or(part, |(_, rest)| rest)).collect();
+        for from in from.split(',') {
+            found.extend(to.split(',').map(|to| (from.trim().to_owned(), to.trim().to_owned())));
+        }
+    }
+    found
+}
+
 /// Tests of `crates/` may use the test kit, and the libraries as clients of what they test. `lib/` is published on its
 /// own, so not even its tests may need `crates/`.
 fn only_for_tests(member: &Member, kind: DependencyKind, asked: &str) -> bool {
@@ -87,7 +117,7 @@ fn only_for_tests(member: &Member, kind: DependencyKind, asked: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::shown;
+    use super::super::{planted, shown};
     use super::*;
 
     /// A package's name, its folder and what it asks for.
@@ -112,6 +142,22 @@ mod tests {
     fn the_written_directions_are_allowed() {
         let hub = ("switchboard-hub", "crates/hub", &[(DependencyKind::Normal, "switchboard-core")] as &[_]);
         assert!(check(&graph(&[CORE, hub])).is_empty());
+    }
+
+    #[test]
+    fn the_page_shows_the_arrows_of_the_table() {
+        let mut page = String::from("a → b\n```\n");
+        for (from, to) in table() {
+            page.push_str(&format!("{from} → {to} (why, or not)\n"));
+        }
+        assert_eq!(check_page(&planted(PAGE, &page)), []);
+        let other = page.replace("net → hub", "net → store");
+        assert_eq!(
+            shown(&check_page(&planted(PAGE, &other))),
+            ["ARCHITECTURE.md: net → hub is not in the page", "ARCHITECTURE.md: net → store is not in the table"]
+        );
+        let several = arrows("```\na, b → c (as a, b), d\n```\n");
+        assert_eq!(several.len(), 4, "{several:?}");
     }
 
     #[test]

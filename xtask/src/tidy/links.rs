@@ -101,7 +101,7 @@ fn resolve(from: &str, link: &str) -> Option<String> {
 }
 
 /// The lines outside of fenced code.
-fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
+pub(super) fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut in_code = false;
     numbered(text).filter(move |(_, line)| {
         let fence = line.trim_start().starts_with("```");

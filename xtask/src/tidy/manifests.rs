@@ -1,7 +1,7 @@
 //! Every package follows the workspace's lints, licence, edition and compiler; every shared dependency has its reason.
 
 use super::{Violation, numbered};
-use crate::workspace::{Graph, SourceFile};
+use crate::workspace::{Graph, Member, SourceFile};
 
 const REASONS: &str = "docs/decisions/0001-dependencies.md";
 
@@ -23,11 +23,41 @@ pub(super) fn check(graph: &Graph, files: &[SourceFile]) -> Vec<Violation> {
         if member.rust_version.is_empty() {
             complain("say `rust-version.workspace = true`");
         }
+        for name in unneeded(member, files) {
+            complain(&format!("no source of the package names `{name}`"));
+        }
     }
     violations.extend(too_new(graph));
     violations.extend(unused(graph, text_of("Cargo.toml")));
     violations.extend(unexplained(text_of("Cargo.toml"), text_of(REASONS)));
     violations
+}
+
+/// What a package asks for and none of its sources names.
+fn unneeded<'a>(member: &'a Member, files: &[SourceFile]) -> Vec<&'a str> {
+    let folder = format!("{}/", member.folder);
+    let sources: Vec<&str> = files
+        .iter()
+        .filter(|file| file.extension() == "rs" && file.path.starts_with(&folder))
+        .map(|file| file.text.as_str())
+        .collect();
+    let is_named = |name: &str| {
+        let called = CALLED.iter().find(|(package, _)| *package == name).map(|(_, called)| (*called).to_owned());
+        let called = called.unwrap_or_else(|| name.replace('-', "_"));
+        sources.iter().any(|text| has_word(text, &called))
+    };
+    member.dependencies.iter().map(|(_, name)| name.as_str()).filter(|name| !is_named(name)).collect()
+}
+
+/// Packages whose library has a name of its own.
+const CALLED: [(&str, &str); 1] = [("md-5", "md5")];
+
+fn has_word(text: &str, word: &str) -> bool {
+    let is_letter = |letter: char| letter.is_alphanumeric() || letter == '_';
+    text.match_indices(word).any(|(at, _)| {
+        let (before, behind) = (text.get(..at).unwrap_or_default(), text.get(at + word.len()..).unwrap_or_default());
+        !before.ends_with(is_letter) && !behind.starts_with(is_letter)
+    })
 }
 
 /// Dependencies that need a newer compiler than we promise to need.
@@ -100,7 +130,7 @@ fn explained(reasons: &str) -> impl Iterator<Item = (usize, &str)> {
 mod tests {
     use super::super::{planted, shown};
     use super::*;
-    use crate::workspace::Member;
+    use crate::workspace::DependencyKind;
 
     fn graph_of_one(license: &str, edition: &str, rust_version: &str) -> Graph {
         let member = Member {
@@ -122,6 +152,17 @@ mod tests {
     }
 
     #[test]
+    fn a_dependency_that_no_source_names_is_found() {
+        let mut graph = graph_of_one("MIT OR Apache-2.0", "2024", "1.88");
+        let asked = ["http-body", "md-5", "slab"].map(|name| (DependencyKind::Normal, name.to_owned()));
+        let Some(member) = graph.members.first_mut() else { unreachable!() };
+        member.dependencies = asked.into();
+        let mut files = planted("crates/a/src/lib.rs", "use http_body::Body;\nuse md5::Md5;\nlet slabs = 1;\n");
+        files.extend(planted("crates/ab/src/lib.rs", "use slab::Slab;\n"));
+        assert_eq!(unneeded(member, &files), ["slab"]);
+    }
+
+    #[test]
     fn a_dependency_that_needs_a_newer_compiler_is_found() {
         let mut graph = graph_of_one("MIT OR Apache-2.0", "2024", "1.88");
         graph.compilers.insert("old 1.0.0".into(), String::new());
@@ -138,7 +179,7 @@ mod tests {
         let manifest = "[workspace.dependencies]\nslab = \"0.4\"\n";
         assert_eq!(shown(&unused(&graph, manifest)), ["Cargo.toml:2: no package asks for `slab`"]);
         for member in &mut graph.members {
-            member.dependencies.insert((crate::workspace::DependencyKind::Development, "slab".into()));
+            member.dependencies.insert((DependencyKind::Development, "slab".into()));
         }
         assert!(unused(&graph, manifest).is_empty());
     }

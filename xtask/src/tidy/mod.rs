@@ -8,6 +8,7 @@ mod examples;
 mod links;
 mod manifests;
 mod named_tests;
+mod places;
 mod purity;
 mod sources;
 mod text;
@@ -53,6 +54,7 @@ pub(crate) fn run(root: &Path) -> Result<Outcome> {
 
     let mut violations = Vec::new();
     violations.extend(directions::check(&graph));
+    violations.extend(directions::check_page(&files));
     violations.extend(purity::check(&graph, &files));
     violations.extend(manifests::check(&graph, &files));
     violations.extend(sources::check(&files));
@@ -61,6 +63,7 @@ pub(crate) fn run(root: &Path) -> Result<Outcome> {
     violations.extend(examples::check(&files));
     violations.extend(links::check(&files, &paths));
     violations.extend(named_tests::check(&files));
+    violations.extend(places::check(&files, &paths));
     violations.sort();
 
     for violation in &violations {
@@ -74,6 +77,11 @@ pub(crate) fn run(root: &Path) -> Result<Outcome> {
 /// The lines of a text, counted from 1.
 fn numbered(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.lines().enumerate().map(|(index, line)| (index + 1, line))
+}
+
+/// What stands between two backticks of a line.
+fn code_spans(line: &str) -> impl Iterator<Item = &str> {
+    line.split('`').skip(1).step_by(2)
 }
 
 #[cfg(test)]

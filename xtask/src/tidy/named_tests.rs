@@ -1,14 +1,13 @@
 //! Tests that documents name as `path/of/file.rs::function`: the file is there, and the function, and it is a test.
 
-use super::{Violation, numbered};
+use super::{Violation, code_spans, numbered};
 use crate::workspace::SourceFile;
 
 pub(super) fn check(files: &[SourceFile]) -> Vec<Violation> {
     let mut violations = Vec::new();
     for document in files.iter().filter(|file| file.extension() == "md") {
         for (line, text) in numbered(&document.text) {
-            // Every second part lies between two backticks.
-            for name in text.split('`').skip(1).step_by(2) {
+            for name in code_spans(text) {
                 let Some((path, test)) = name.split_once(".rs::") else { continue };
                 let path = format!("{path}.rs");
                 if let Some(message) = missing(files, &path, test) {

@@ -267,7 +267,28 @@ impl Dialect for AnyDialect {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn each_dialect_has_its_own_name() {
+        let wanted = Wanted::default;
+        let openings = [
+            (Opening::Native { batch: false }, "native"),
+            (Opening::Raw { channel: ChannelName::parse("a").unwrap(), since: None, echo: true }, "raw"),
+            (Opening::Pusher { refused: None }, "pusher"),
+            (Opening::Listen { form: Form::Many, wanted: wanted() }, "sse"),
+            (Opening::Listen { form: Form::Lines, wanted: wanted() }, "stream"),
+            (Opening::Poll { wanted: wanted(), messages_max: 1, wait: Duration::ZERO }, "poll"),
+            (Opening::Post { kind: PostKind::Publish }, "post"),
+        ];
+        let names =
+            openings.map(|(opening, name)| (AnyDialect::NAMES.get(AnyDialect::new(opening).kind()).copied(), name));
+        assert_eq!(names.len(), AnyDialect::NAMES.len());
+        for (found, name) in names {
+            assert_eq!(found, Some(name));
+        }
+    }
 
     #[test]
     fn a_format_is_found_by_its_number() {

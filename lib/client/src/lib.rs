@@ -5,7 +5,7 @@
 //! use switchboard_client::{Client, SubscriptionEvent};
 //!
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-//! let client = Client::builder("ws://localhost:8000/ws").connect()?;
+//! let client = Client::builder("ws://localhost:8080/ws").connect()?;
 //! let mut room = client.subscribe("room:lobby").await?;
 //! client.publish("room:lobby", &"hello").await?;
 //! while let Some(event) = room.next().await {

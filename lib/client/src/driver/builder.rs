@@ -196,7 +196,7 @@ impl Builder {
     ///
     /// ```no_run
     /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-    /// let client = switchboard_client::Client::builder("ws://localhost:8000/ws").connect()?;
+    /// let client = switchboard_client::Client::builder("ws://localhost:8080/ws").connect()?;
     /// client.connected().await?;
     /// # Ok(())
     /// # }

@@ -24,7 +24,7 @@ use crate::{Config, Ended, RequestError};
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 /// use switchboard_client::Client;
 ///
-/// let client = Client::builder("ws://localhost:8000/ws").connect()?;
+/// let client = Client::builder("ws://localhost:8080/ws").connect()?;
 /// let published = client.publish("scores", &[2, 1]).await?;
 /// println!("it is number {}", published.position.offset);
 /// client.close().await;
@@ -45,7 +45,7 @@ impl Client {
     /// For a URL such as `wss://live.example.org/ws`.
     ///
     /// ```
-    /// switchboard_client::Client::builder("ws://localhost:8000/ws");
+    /// switchboard_client::Client::builder("ws://localhost:8080/ws");
     /// ```
     pub fn builder(url: impl Into<String>) -> Builder {
         Builder::new(url.into())

@@ -1,6 +1,7 @@
 //! Exit codes, the same for every command.
 
 use std::borrow::Cow;
+use std::io;
 use switchboard_ws::{ConnectError, handshake::HandshakeError};
 
 /// Why a command did not do what it was asked.
@@ -52,8 +53,21 @@ impl Failure {
                 let message = format!("{shown}: {error}{why}");
                 if matches!(status, 401 | 403) { Self::refused(message) } else { Self::connection(message) }
             }
+            ConnectError::Eof if shown.starts_with("ws:") => Self::connection(format!(
+                "cannot connect to {shown}: {error}; if it speaks TLS, the address begins with wss://"
+            )),
+            ConnectError::Io(cause) => Self::connection(format!("cannot connect to {shown}: {error}{}", advice(cause))),
             error => Self::connection(format!("cannot connect to {shown}: {error}")),
         }
+    }
+}
+
+/// What to do about an error of TLS.
+pub(super) fn advice(error: &io::Error) -> &'static str {
+    match error.get_ref().and_then(|cause| cause.downcast_ref()) {
+        Some(rustls::Error::InvalidCertificate(_)) => "; --cacert FILE trusts another certificate, --insecure any",
+        Some(rustls::Error::InvalidMessage(_)) => "; it does not speak TLS: the address begins with ws:// or http://",
+        _ => "",
     }
 }
 

@@ -1,7 +1,7 @@
 //! One HTTP request of a command.
 
 use super::client::Trust;
-use super::exit::Failure;
+use super::exit::{Failure, advice};
 use bytes::Bytes;
 use core::time::Duration;
 use http::{Method, Uri, header};
@@ -50,7 +50,13 @@ pub(super) async fn request(
         anyhow::Ok((status, body))
     };
     let answered = tokio::time::timeout(ANSWER_TIMEOUT, exchange).await;
-    answered.map_err(|_| failed(&"the answer took too long"))?.map_err(|error| failed(&error))
+    let answered = answered.map_err(|_| failed(&"the answer took too long"))?;
+    answered.map_err(|error| match error.downcast_ref::<hyper::Error>() {
+        Some(cause) if cause.is_parse() && !address.secure => {
+            failed(&format!("{error}; if it speaks TLS, the address begins with https://"))
+        }
+        _ => failed(&error),
+    })
 }
 
 struct Address {
@@ -87,7 +93,8 @@ impl Address {
         }
         let name = ServerName::try_from(self.host.clone()).map_err(|error| failed(&error))?;
         let connector = TlsConnector::from(trust.tls()?);
-        let stream = connector.connect(name, stream).await.map_err(|error| failed(&error))?;
+        let stream = connector.connect(name, stream).await;
+        let stream = stream.map_err(|error| failed(&format!("{error}{}", advice(&error))))?;
         Ok(Box::new(stream))
     }
 }

@@ -334,6 +334,24 @@ fn connect_by_tls_trusts_what_it_is_told_to() {
         let finished = finish(switchboard(arguments).stdout(Stdio::piped()), b"");
         assert_eq!((finished.code, finished.stdout.as_str()), (code, output), "{arguments:?}: {}", finished.stderr);
     }
+    // Where it goes wrong it says what would go right.
+    let plain = Serving::start(&[]);
+    let (secure, insecure) = (serving.address.port(), plain.address.port());
+    for (command, address, says) in [
+        ("connect", format!("wss://localhost:{secure}/chat"), "--cacert FILE"),
+        ("connect", format!("ws://localhost:{secure}/chat"), "begins with wss://"),
+        ("connect", format!("wss://localhost:{insecure}/chat"), "begins with ws://"),
+        ("channels", format!("https://localhost:{secure}"), "--cacert FILE"),
+        ("channels", format!("http://localhost:{secure}"), "begins with https://"),
+        ("channels", format!("https://localhost:{insecure}"), "does not speak TLS"),
+    ] {
+        let arguments: &[&str] =
+            if command == "connect" { &[command, "-x", "hi", &address] } else { &[command, "-u", &address] };
+        let finished = finish(switchboard(arguments).env("SWITCHBOARD_API_KEY", "some-key-0123456789"), b"");
+        assert_eq!(finished.code, 3, "{arguments:?}: {}", finished.stderr);
+        assert!(finished.stderr.contains(says), "{arguments:?}: {}", finished.stderr);
+    }
+    plain.stop();
     serving.stop();
 }
 

@@ -2,7 +2,6 @@
 
 use core::cmp::Ordering;
 use core::hash::{BuildHasher, Hash, Hasher};
-use std::sync::LazyLock;
 use switchboard_core::{AppId, ChannelName, OpId, SessionId};
 
 /// One event loop of this node.
@@ -53,7 +52,9 @@ pub struct ChannelKey {
 }
 
 /// The hash of tables: who chooses names cannot make them collide. One for the whole process, since keys travel between shards.
-static TABLES: LazyLock<foldhash::fast::RandomState> = LazyLock::new(foldhash::fast::RandomState::default);
+#[allow(clippy::disallowed_types, reason = "locked once in the life of the process; after that it is read")]
+static TABLES: std::sync::LazyLock<foldhash::fast::RandomState> =
+    std::sync::LazyLock::new(foldhash::fast::RandomState::default);
 
 impl ReturnAddress {
     /// The session that asked, if it was one.

@@ -1,5 +1,10 @@
 //! How many connections there are, in all and from each address. Shared by the shards, touched only when a connection begins or ends.
 
+#![allow(
+    clippy::disallowed_types,
+    reason = "taken as a connection begins, is known by its address or ends; no message comes here"
+)]
+
 use core::net::IpAddr;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -511,6 +511,7 @@ fn system_tls() -> Result<std::sync::Arc<rustls::ClientConfig>, ConnectError> {
 
 /// The system's certificates, and the provider that the application has installed.
 #[cfg(feature = "native-roots")]
+#[allow(clippy::disallowed_types, reason = "read once in the life of the process")]
 fn system_tls() -> Result<std::sync::Arc<rustls::ClientConfig>, ConnectError> {
     use std::sync::{Arc, OnceLock};
 

@@ -6,6 +6,7 @@ mod directions;
 mod entry;
 mod examples;
 mod links;
+mod locks;
 mod manifests;
 mod named_tests;
 mod places;
@@ -56,6 +57,7 @@ pub(crate) fn run(root: &Path) -> Result<Outcome> {
     violations.extend(directions::check(&graph));
     violations.extend(directions::check_page(&files));
     violations.extend(purity::check(&graph, &files));
+    violations.extend(locks::check(&graph, &files));
     violations.extend(manifests::check(&graph, &files));
     violations.extend(sources::check(&files));
     violations.extend(text::check(&files));

@@ -1,5 +1,7 @@
 //! A broker with a backend: requests and replies are carried, back pressure reaches the clients, and its end is the end.
 
+#![allow(clippy::disallowed_types, reason = "a test lets the backend go on by permits")]
+
 use crate::client::Client;
 use crate::plain::{Http, sessions};
 use crate::{bind, block_on};

@@ -2,6 +2,8 @@
 //!
 //! Owns the faults and which bytes would have survived. Everything follows from the seed.
 
+#![allow(clippy::disallowed_types, reason = "tests keep a hold of a disk that they have given away")]
+
 use super::Disk;
 use core::ops::Range;
 use std::collections::{BTreeMap, BTreeSet};

@@ -39,27 +39,9 @@ impl<B: Broker + History> Sessions<B> {
                 let wanted = SubscribeRequest { since, presence, rate, cached, ..SubscribeRequest::default() };
                 self.subscribe(now, session, op, channel, wanted)?;
             }
-            Command::Unsubscribe { channel } => {
-                if session.user.is_none() {
-                    return Err(Reject::new(RejectCode::Unauthenticated, "authenticate first"));
-                }
-                let Some((channel, Subscription { member, .. })) = session.channels.remove(&channel) else {
-                    let message = format!("not subscribed to channel '{channel}'");
-                    return Err(Reject::new(RejectCode::NotSubscribed, message));
-                };
-                self.count_subscriptions(session);
-                session.forget_authorized(&channel);
-                self.shard.unsubscribe(now, session.id(), op, &session.app, key(&session.app, channel), member);
-            }
+            Command::Unsubscribe { channel } => self.unsubscribe(now, session, op, &channel)?,
             Command::Watch { pattern } => self.watch(now, session, op, pattern)?,
-            Command::Unwatch { pattern } => {
-                let Some(index) = session.patterns().iter().position(|known| *known == pattern) else {
-                    let message = format!("not subscribed to pattern '{pattern}'");
-                    return Err(Reject::new(RejectCode::NotSubscribed, message));
-                };
-                session.rare().patterns.swap_remove(index);
-                self.shard.unwatch(now, session.id(), op, pattern);
-            }
+            Command::Unwatch { pattern } => self.unwatch(now, session, op, pattern)?,
             Command::Publish { channel, publish, exclude_self } => {
                 session.check(now, &channel, Operations::PUBLISH, "publish to")?;
                 let echo = session.app.channels.of(&channel).echo && !exclude_self;
@@ -136,6 +118,20 @@ impl<B: Broker + History> Sessions<B> {
         Ok(())
     }
 
+    fn unsubscribe(&mut self, now: Time, session: &mut Session, op: OpId, channel: &ChannelName) -> Result<(), Reject> {
+        if session.user.is_none() {
+            return Err(Reject::new(RejectCode::Unauthenticated, "authenticate first"));
+        }
+        let Some((channel, Subscription { member, .. })) = session.channels.remove(channel) else {
+            let message = format!("not subscribed to channel '{channel}'");
+            return Err(Reject::new(RejectCode::NotSubscribed, message));
+        };
+        self.count_subscriptions(session);
+        session.forget_authorized(&channel);
+        self.shard.unsubscribe(now, session.id(), op, &session.app, key(&session.app, channel), member);
+        Ok(())
+    }
+
     /// Takes the application's word for what this session may do on a channel.
     fn authorize(
         &mut self,
@@ -158,6 +154,16 @@ impl<B: Broker + History> Sessions<B> {
         }
         authorized.insert(channel.clone(), (operations, member));
         self.answer(session, op, &Outcome::Authorized { channel });
+        Ok(())
+    }
+
+    fn unwatch(&mut self, now: Time, session: &mut Session, op: OpId, pattern: ChannelPattern) -> Result<(), Reject> {
+        let Some(index) = session.patterns().iter().position(|known| *known == pattern) else {
+            let message = format!("not subscribed to pattern '{pattern}'");
+            return Err(Reject::new(RejectCode::NotSubscribed, message));
+        };
+        session.rare().patterns.swap_remove(index);
+        self.shard.unwatch(now, session.id(), op, pattern);
         Ok(())
     }
 

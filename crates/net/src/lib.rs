@@ -1,4 +1,4 @@
-//! Listeners, transports and shard loops: the only crate that spawns, and it decides nothing.
+//! Listeners, transports and shard loops: the only crate that holds a client's socket, and it decides nothing.
 //!
 //! It owns sockets, threads and the clock. What a client may do, what it is told and when it must go is decided by the sessions; which
 //! bytes are a WebSocket's, by `ws-proto`.

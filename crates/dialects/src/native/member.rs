@@ -46,7 +46,7 @@ pub(super) fn position(name: &str, member: Option<&RawValue>) -> Result<Option<S
     }
     let Some(raw) = present(member) else { return Ok(None) };
     let Written { epoch, offset } = serde_json::from_str(raw.get())
-        .map_err(|_| bad(format!("\"{name}\" must be {{\"epoch\": a string, \"offset\": an integer}}")))?;
+        .map_err(|_| bad(format!("\"{name}\" must be {{\"epoch\": a string, \"offset\": an integer from 0 on}}")))?;
     Ok(Some(match Epoch::parse(&epoch) {
         Some(epoch) => Since::Position(Position { epoch, offset }),
         None => Since::Unknown,

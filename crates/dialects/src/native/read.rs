@@ -283,7 +283,7 @@ impl<'a> Members<'a> {
     /// How many users are listed: here 0 is a number like any other.
     fn users(&self) -> Result<Option<usize>, Reject> {
         let Some(raw) = present(self.limit) else { return Ok(None) };
-        let limit = raw.get().parse().map_err(|_| bad("\"limit\" must be an integer"))?;
+        let limit = raw.get().parse().map_err(|_| bad("\"limit\" must be an integer from 0 on"))?;
         Ok(Some(limit))
     }
 
@@ -379,7 +379,7 @@ mod tests {
             ),
             (
                 r#"{"type":"publish","channel":"a","data":1,"if_position":{"epoch":"e1"}}"#,
-                "bad_request: \"if_position\" must be {\"epoch\": a string, \"offset\": an integer}",
+                "bad_request: \"if_position\" must be {\"epoch\": a string, \"offset\": an integer from 0 on}",
             ),
             (
                 r#"{"type":"history","channel":"a","since":{"epoch":"e","offset":1},"before":{"epoch":"e","offset":1}}"#,
@@ -387,7 +387,7 @@ mod tests {
             ),
             (
                 r#"{"type":"subscribe","channel":"a","since":1}"#,
-                "bad_request: \"since\" must be {\"epoch\": a string, \"offset\": an integer}",
+                "bad_request: \"since\" must be {\"epoch\": a string, \"offset\": an integer from 0 on}",
             ),
             (r#"{"type":"subscribe","channel":"a","presence":1}"#, "bad_request: \"presence\" must be true or false"),
             (
@@ -403,7 +403,7 @@ mod tests {
                 r#"{"type":"publish","channel":"a","data":1,"cache":true}"#,
                 "bad_request: \"cache\" must be \"keep\" or \"clear\"",
             ),
-            (r#"{"type":"presence","channel":"a","limit":-1}"#, "bad_request: \"limit\" must be an integer"),
+            (r#"{"type":"presence","channel":"a","limit":-1}"#, "bad_request: \"limit\" must be an integer from 0 on"),
             (r#"{"type":"publish","channel":"a"}"#, "bad_request: \"data\" is missing"),
             (
                 r#"{"type":"publish","channel":"a","data":1,"event":"a\nb"}"#,

@@ -3,6 +3,7 @@
 use crate::answer::ApiError;
 use axum::body::{Body, to_bytes};
 use bytes::Bytes;
+use core::ops::RangeInclusive;
 use core::time::Duration;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Deserialize;
@@ -46,7 +47,7 @@ pub(super) fn too_large(bytes_max: usize) -> ApiError {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(expecting = "a position, {\"epoch\": a string, \"offset\": an integer}")]
+#[serde(expecting = "a position, {\"epoch\": a string, \"offset\": an integer from 0 on}")]
 pub(super) struct PositionBody<'a> {
     #[serde(borrow)]
     epoch: Cow<'a, str>,
@@ -108,6 +109,26 @@ fn without_place(error: &serde_json::Error) -> String {
         (Some(name), _) => format!("\"{name}\" is missing"),
         (_, Some(name)) => format!("\"{name}\" stands there twice"),
         _ => message.replace("expected u64", "expected an integer from 0 on"),
+    }
+}
+
+/// A number within its limits, as it was written: what is no number at all is refused in the same words.
+pub(super) fn integer(
+    name: &str,
+    written: Option<&RawValue>,
+    range: RangeInclusive<u64>,
+) -> Result<Option<u64>, ApiError> {
+    let Some(written) = written else { return Ok(None) };
+    match written.get().parse().ok().filter(|number| range.contains(number)) {
+        Some(number) => Ok(Some(number)),
+        None => {
+            let shown: String = written.get().chars().take(50).collect();
+            let range = match (range.start(), range.end()) {
+                (start, &u64::MAX) => format!("from {start} on"),
+                (start, end) => format!("from {start} to {end}"),
+            };
+            Err(ApiError::bad_request(format!("\"{name}\" is {shown}, not an integer {range}")))
+        }
     }
 }
 

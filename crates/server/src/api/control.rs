@@ -1,6 +1,6 @@
 //! What is done to sessions: ending them, ending their subscriptions, and giving them something that no history keeps.
 
-use super::body::{name, parse_body, parse_channel, recipient, too_large};
+use super::body::{integer, name, parse_body, parse_channel, recipient, too_large};
 use super::publish::{NAME_BYTES_MAX, payload};
 use super::{Call, unexpected};
 use crate::answer::ApiError;
@@ -21,7 +21,8 @@ struct DisconnectBody<'a> {
     user: Option<Cow<'a, str>>,
     #[serde(borrow)]
     session: Option<Cow<'a, str>>,
-    code: Option<u64>,
+    #[serde(borrow)]
+    code: Option<&'a RawValue>,
     reason: Option<String>,
 }
 
@@ -54,9 +55,7 @@ impl Call<'_> {
         let DisconnectBody { user, session, code, reason } = parse_body(body)?;
         let whom = recipient(user.as_deref(), session.as_deref())?;
         let usual = Disconnect::BY_APPLICATION;
-        let code = code.unwrap_or_else(|| usual.code.into());
-        let code = u16::try_from(code).ok().filter(|code| CODES.contains(&u64::from(*code)));
-        let code = code.ok_or_else(|| ApiError::bad_request("\"code\" is not between 4000 and 4199"))?;
+        let code = integer("code", code, CODES)?.and_then(|code| u16::try_from(code).ok()).unwrap_or(usual.code);
         let reason = match reason {
             Some(reason) if reason.len() > REASON_BYTES_MAX || reason.chars().any(char::is_control) => {
                 let message = "\"reason\" has more than 123 bytes, or a control character";

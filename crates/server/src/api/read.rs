@@ -1,6 +1,6 @@
 //! The parts of the HTTP API that only look: history, presence, and which channels are occupied by how many.
 
-use super::body::{PositionBody, channel_or_user, name, parse_body, parse_channel, place};
+use super::body::{PositionBody, channel_or_user, integer, name, parse_body, parse_channel, place};
 use super::{Call, unexpected};
 use crate::answer::ApiError;
 use base64::Engine;
@@ -24,7 +24,8 @@ struct HistoryBody<'a> {
     since: Option<PositionBody<'a>>,
     #[serde(borrow)]
     before: Option<PositionBody<'a>>,
-    limit: Option<u64>,
+    #[serde(borrow)]
+    limit: Option<&'a RawValue>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -33,7 +34,8 @@ struct PresenceBody<'a> {
     channel: Option<Cow<'a, str>>,
     #[serde(borrow)]
     user: Option<Cow<'a, str>>,
-    limit: Option<u64>,
+    #[serde(borrow)]
+    limit: Option<&'a RawValue>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -43,10 +45,11 @@ struct ChannelBody<'a> {
 }
 
 #[derive(Debug, Deserialize)]
-struct ChannelsBody {
+struct ChannelsBody<'a> {
     prefix: Option<Box<str>>,
     after: Option<Box<str>>,
-    limit: Option<u64>,
+    #[serde(borrow)]
+    limit: Option<&'a RawValue>,
 }
 
 impl Call<'_> {
@@ -74,7 +77,8 @@ impl Call<'_> {
 
     pub(super) async fn presence(&self, body: &[u8]) -> Result<String, ApiError> {
         let PresenceBody { channel, user, limit } = parse_body(body)?;
-        let limit = limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
+        // More than there are is all of them.
+        let limit = integer("limit", limit, 0..=u64::MAX)?.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
         let channel = channel_or_user(channel.as_deref(), user.as_deref())?;
         match self.ask(Command::Presence { channel, limit }).await? {
             Outcome::Presence { channel, users, total, connections } => {
@@ -118,12 +122,10 @@ impl Call<'_> {
     }
 }
 
-fn limit(written: Option<u64>) -> Result<usize, ApiError> {
+fn limit(written: Option<&RawValue>) -> Result<usize, ApiError> {
     let (usual, most) = LIMIT;
-    match written.unwrap_or(usual) {
-        limit if (1..=most).contains(&limit) => Ok(usize::try_from(limit).unwrap_or(usize::MAX)),
-        limit => Err(ApiError::bad_request(format!("\"limit\" is {limit}, not 1 to {most}"))),
-    }
+    let limit = integer("limit", written, 1..=most)?.unwrap_or(usual);
+    Ok(usize::try_from(limit).unwrap_or(usize::MAX))
 }
 
 fn occupancy(known: &Occupancy) -> Map<String, Value> {

@@ -168,10 +168,15 @@ fn what_is_wrong_is_named() {
             ("channel", json!({}), "\"channel\" is missing"),
             // The member is named, and where there are many the one of them.
             ("channel", json!({ "channel": 7 }), "\"channel\": invalid type: integer `7`, expected a string"),
+            ("history", json!({ "channel": "a", "limit": -1 }), "\"limit\" is -1, not an integer from 1 to 1000"),
+            ("presence", json!({ "channel": "a", "limit": -1 }), "\"limit\" is -1, not an integer from 0 on"),
+            ("presence", json!({ "channel": "a", "limit": 1.5 }), "\"limit\" is 1.5, not an integer from 0 on"),
+            ("channels", json!({ "limit": "7" }), "\"limit\" is \"7\", not an integer from 1 to 1000"),
+            ("disconnect", json!({ "user": "a", "code": -1 }), "\"code\" is -1, not an integer from 4000 to 4199"),
             (
                 "history",
-                json!({ "channel": "a", "limit": -1 }),
-                "\"limit\": invalid value: integer `-1`, expected an integer from 0 on",
+                json!({ "channel": "a", "since": { "epoch": "e", "offset": -1 } }),
+                "\"since\": invalid value: integer `-1`, expected an integer from 0 on",
             ),
             (
                 "history",

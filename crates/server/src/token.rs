@@ -25,6 +25,8 @@ pub struct TokenKey {
 pub(crate) const SECRET_BYTES_MIN: usize = 32;
 /// The longest token that is looked at, in bytes.
 pub(crate) const TOKEN_BYTES_MAX: usize = 8 * 1024;
+/// The last second of the year 9999. Whoever writes milliseconds, as `Date.now()` gives them, makes a token that never ends without meaning it.
+const SECONDS_MAX: f64 = 253_402_300_799.0;
 /// The longest `info`, in bytes of compact JSON.
 pub(crate) const INFO_BYTES_MAX: usize = 1024;
 
@@ -103,6 +105,11 @@ impl Claims<'_> {
     /// Seconds since 1970, with or without a fraction (RFC 7519 §2, NumericDate).
     fn time(&self, name: &str) -> Result<Option<Time>, Reject> {
         let Some(value) = self.0.get(name) else { return Ok(None) };
+        if value.as_f64().is_some_and(|seconds| seconds > SECONDS_MAX) {
+            return Err(bad(format!(
+                "the token's claim \"{name}\" is past the year 9999: it is in seconds, not milliseconds"
+            )));
+        }
         if let Some(seconds) = value.as_u64() {
             return Ok(Some(Time::from_secs(seconds)));
         }

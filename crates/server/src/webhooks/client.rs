@@ -151,7 +151,11 @@ impl Client {
         }
         for address in allowed {
             match TcpStream::connect(address).await {
-                Ok(stream) => return Ok(stream),
+                Ok(stream) => {
+                    // What follows the handshake of TLS would wait for its acknowledgement. An error is a socket that is closed already.
+                    let _ = stream.set_nodelay(true);
+                    return Ok(stream);
+                }
                 Err(error) => fault = Fault::Connect(address, error),
             }
         }

@@ -101,13 +101,19 @@ await main(
       await takes("a", "b", "c");
       await metricBecomes("queue_events", 0);
     },
-    "and are kept as soon as there is room": async () => {
+    "the disk is looked at again, also while nothing happens": async () => {
+      room("unlimited");
+      await metricBecomes("queue_writable", 1);
+      await running.server.prints(/the queue of the webhooks is written down again/);
+    },
+    "and what waits is kept as soon as there is room": async () => {
       status = 503;
+      room(10);
       await publish("d", "e");
       await metricBecomes("queue_events", 2);
+      await metricBecomes("queue_writable", 0);
       equal(/"event":"d"/.test(readFileSync(queue, "utf8")), false);
       room("unlimited");
-      await running.server.prints(/the queue of the webhooks is written down again/);
       await metricBecomes("queue_writable", 1);
       await publish("f");
       await metricBecomes("queue_events", 3);

@@ -97,7 +97,7 @@ pub(super) async fn channels(
         after = page.last().map(|last| last.channel.as_str().into());
         for occupancy in page {
             let name = to_pusher(occupancy.channel.as_str());
-            if name.starts_with(prefix) && occupancy.channel.user().is_none() {
+            if name.starts_with(prefix) {
                 listed.insert(name.into_owned(), attributes.of(&occupancy).into());
             }
         }

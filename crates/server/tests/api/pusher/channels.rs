@@ -25,6 +25,10 @@ fn occupied_channels_are_listed_with_what_is_asked_of_them() {
             }
             clients.push(client);
         }
+        // A user's own channel is nobody's business.
+        let mut user = Client::of_a(address).await;
+        user.sign_in("ann").await;
+        user.subscribe("#server-to-user-ann", "ann").await;
         // What another protocol calls by a name that Pusher's alphabet lacks, and what another application has.
         let mut other = native(address).await;
         ask(&mut other, &json!({ "type": "subscribe", "id": 1, "channel": "room:1" })).await;

@@ -406,3 +406,67 @@ fn random() -> u64 {
     let _ = rand::fill(&mut bytes);
     u64::from_ne_bytes(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::config::{RawConfig, check};
+    use std::io::{Read, Write};
+    use switchboard_core::{AppId, ChannelName, Happened, Notice};
+
+    /// The head of the next request.
+    fn head(listener: &std::net::TcpListener) -> String {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut bytes = Vec::new();
+        while !bytes.ends_with(b"}]}") {
+            let mut part = [0; 1_024];
+            let count = stream.read(&mut part).unwrap();
+            assert!(count > 0, "ended within {:?}", String::from_utf8_lossy(&bytes));
+            bytes.extend_from_slice(part.get(..count).unwrap());
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn what_found_no_room_on_its_way_here_is_counted_and_told() {
+        // Only the first call installs it.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let text = format!(
+            r#"
+            [webhooks]
+            allow = ["127.0.0.1"]
+            batch_wait = "0s"
+            [[apps]]
+            id = "shop"
+            secret = "0123456789abcdef0123456789abcdef"
+            [[apps.webhooks]]
+            url = "http://{}/"
+            events = ["channel_occupied"]
+            "#,
+            listener.local_addr().unwrap()
+        );
+        let raw: RawConfig = toml::from_str(&text).unwrap();
+        let config = check(&raw, |_| None).unwrap();
+        let (notices, told) = channel();
+        let webhooks = start(Arc::new(Apps::new(&config).unwrap()), &config, told).unwrap();
+        let occupied = |name| Notice {
+            app: AppId::new("shop"),
+            channel: ChannelName::parse(name).unwrap(),
+            at: crate::clock::now(),
+            what: Happened::Occupied,
+        };
+        let send = |name, lost| {
+            notices.blocking_send(NoticeBatch { notices: vec![occupied(name)], lost }).unwrap();
+            head(&listener)
+        };
+        assert!(send("a", 7).contains("x-switchboard-lost: 7\r\n"));
+        assert!(!send("b", 0).contains("x-switchboard-lost"));
+        assert_eq!(webhooks.watch().figures().lost, 7);
+        drop(notices);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(webhooks.finish(Duration::from_secs(20)));
+    }
+}

@@ -5,7 +5,7 @@ use crate::history::{journal_options, progress};
 use crate::serve::random_seed;
 use clap::Subcommand;
 use std::path::{Path, PathBuf};
-use switchboard_store::{FileDisk, RenewError, Report, renew, verify};
+use switchboard_store::{FileDisk, OpenError, RenewError, Report, renew, verify};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum History {
@@ -34,7 +34,7 @@ impl History {
             Self::Verify { folder, json } => (folder, json),
             Self::NewEpoch { folder } => return begin_epochs(&folder),
         };
-        let mut disk = open(&folder)?;
+        let mut disk = open(&folder, FileDisk::look_into)?;
         let report = verify(&mut disk, &mut progress()).map_err(|error| Failure::other(error.to_string()))?;
         if report.segments == 0 {
             return Err(nothing(&folder));
@@ -51,11 +51,11 @@ impl History {
     }
 }
 
-fn open(folder: &Path) -> Result<FileDisk, Failure> {
+fn open(folder: &Path, how: fn(&Path) -> Result<FileDisk, OpenError>) -> Result<FileDisk, Failure> {
     if !folder.is_dir() {
         return Err(Failure::usage(format!("{} is no folder", folder.display())));
     }
-    FileDisk::open(folder).map_err(|error| Failure::other(format!("{:#}", anyhow::Error::from(error))))
+    how(folder).map_err(|error| Failure::other(format!("{:#}", anyhow::Error::from(error))))
 }
 
 fn nothing(folder: &Path) -> Failure {
@@ -63,7 +63,7 @@ fn nothing(folder: &Path) -> Failure {
 }
 
 fn begin_epochs(folder: &Path) -> Result<(), Failure> {
-    let disk = open(folder)?;
+    let disk = open(folder, FileDisk::open)?;
     let seed = random_seed().map_err(|error| Failure::other(error.to_string()))?;
     let report = renew(disk, journal_options(seed), &mut progress()).map_err(|error| match error {
         RenewError::Nothing => nothing(folder),

@@ -113,6 +113,7 @@ fn a_folder_belongs_to_one_server_and_damage_in_it_is_told() {
     let empty = tempfile::tempdir().unwrap();
     let verified = run(&["history", "verify", empty.path().to_str().unwrap()]);
     assert!(verified.code == 2 && verified.stderr.contains("there is no history in"), "{}", verified.stderr);
+    assert_eq!(std::fs::read_dir(empty.path()).unwrap().count(), 0);
 }
 
 #[test]

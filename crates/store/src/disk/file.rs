@@ -24,8 +24,8 @@ pub struct FileDisk {
     /// The file that grows, kept open.
     current: Option<(String, File)>,
     times: Arc<SyncTimes>,
-    /// Released by the system when the process ends, however it ends.
-    _lock: Flock<File>,
+    /// Released by the system when the process ends, however it ends. None where there was nothing to lock, and nothing is written.
+    _lock: Option<Flock<File>>,
 }
 
 /// Why a folder cannot be used.
@@ -86,10 +86,7 @@ impl FileDisk {
         let mut options = OpenOptions::new();
         let options = options.create(true).truncate(false).write(true).mode(0o600);
         let lock = options.open(folder.join(LOCK)).map_err(failed)?;
-        let lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| match error {
-            Errno::EWOULDBLOCK => OpenError::InUse(shown.clone()),
-            error => failed(error.into()),
-        })?;
+        let lock = lock_of(lock, &shown)?;
         // The folder itself may be new, and those above it: each has to last in the one that it is in.
         for within in folder.canonicalize().map_err(failed)?.ancestors().skip(1).take(made.max(1)) {
             match File::open(within).and_then(|within| within.sync_all()) {
@@ -98,7 +95,27 @@ impl FileDisk {
                 synced => synced.map_err(failed)?,
             }
         }
-        Ok(Self { folder: folder.to_owned(), handle, current: None, times: Arc::default(), _lock: lock })
+        Ok(Self::with(folder, handle, Some(lock)))
+    }
+
+    /// To read only: the folder is left as it is, and may be one that cannot be written. A folder without a lock file is in nobody's use.
+    ///
+    /// # Errors
+    /// Another process has it, or the system refuses.
+    pub fn look_into(folder: &Path) -> Result<Self, OpenError> {
+        let shown = folder.display().to_string();
+        let failed = |error| OpenError::Io(shown.clone(), error);
+        let handle = File::open(folder).map_err(failed)?;
+        let lock = match File::open(folder.join(LOCK)) {
+            Ok(lock) => Some(lock_of(lock, &shown)?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(failed(error)),
+        };
+        Ok(Self::with(folder, handle, lock))
+    }
+
+    fn with(folder: &Path, handle: File, lock: Option<Flock<File>>) -> Self {
+        Self { folder: folder.to_owned(), handle, current: None, times: Arc::default(), _lock: lock }
     }
 
     /// How long syncs of files take.
@@ -198,6 +215,13 @@ impl Disk for FileDisk {
     }
 }
 
+fn lock_of(file: File, folder: &str) -> Result<Flock<File>, OpenError> {
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| match error {
+        Errno::EWOULDBLOCK => OpenError::InUse(folder.to_owned()),
+        error => OpenError::Io(folder.to_owned(), error.into()),
+    })
+}
+
 /// How many folders, this one and those above it, have to be made.
 fn missing(folder: &Path) -> usize {
     folder.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists()).count()
@@ -237,6 +261,25 @@ mod tests {
         assert!(disk.list().unwrap().is_empty());
         drop(disk);
         FileDisk::open(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_is_only_looked_into_stays_as_it_is_and_nobody_else_has_it_meanwhile() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path();
+        fs::write(folder.join("one"), b"hello").unwrap();
+        let mut disk = FileDisk::look_into(folder).unwrap();
+        assert_eq!(
+            (disk.read("one", 0, 9).unwrap(), disk.list().unwrap()),
+            (b"hello".to_vec(), vec!["one".to_owned()])
+        );
+        assert_eq!(fs::read_dir(folder).unwrap().count(), 1);
+        let server = FileDisk::open(folder).unwrap();
+        assert!(matches!(FileDisk::look_into(folder), Err(OpenError::InUse(_))));
+        drop(server);
+        let _looking = FileDisk::look_into(folder).unwrap();
+        assert!(matches!(FileDisk::open(folder), Err(OpenError::InUse(_))));
+        assert!(FileDisk::look_into(&folder.join("nowhere")).is_err());
     }
 
     #[test]

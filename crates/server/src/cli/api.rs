@@ -73,7 +73,7 @@ impl Api {
     pub(super) fn run(&self, method: &str, body: &Value, print: impl FnOnce(&Value)) -> Result<(), Failure> {
         let answer = super::block_on(async { self.ask(&self.key().await?, method, body).await })?;
         if self.json {
-            println!("{answer}");
+            say!("{answer}");
         } else {
             print(&parse(&answer)?);
         }
@@ -146,11 +146,11 @@ impl Channels {
 
     fn print(&self, channel: &Value) {
         if self.api.json {
-            println!("{channel}");
+            say!("{channel}");
         } else {
             let users = channel.get("users").map_or_else(|| "-".to_owned(), ToString::to_string);
             let name = channel.get("channel").and_then(Value::as_str).unwrap_or_default();
-            println!("{name}\t{}\t{users}", number(channel, "subscribers"));
+            say!("{name}\t{}\t{users}", number(channel, "subscribers"));
         }
     }
 }
@@ -185,7 +185,7 @@ impl Presence {
             for user in answer.get("users").and_then(Value::as_array).into_iter().flatten() {
                 let name = user.get("user").and_then(Value::as_str).unwrap_or_default();
                 let info = user.get("info").map_or_else(String::new, |info| format!("\t{info}"));
-                println!("{name}\t{}{info}", number(user, "connections"));
+                say!("{name}\t{}{info}", number(user, "connections"));
             }
             eprintln!("{} users, {} connections", number(answer, "total"), number(answer, "connections"));
         })
@@ -237,8 +237,8 @@ impl Read {
         let answer = super::block_on(async { self.api.ask(&self.api.key().await?, "history", &body).await })?;
         for publication in parse::<Page<'_>>(&answer)?.publications {
             match self.api.json {
-                true => println!("{}", publication.get()),
-                false => println!("{}", parse::<Content<'_>>(publication.get())?.data),
+                true => say!("{}", publication.get()),
+                false => say!("{}", parse::<Content<'_>>(publication.get())?.data),
             }
         }
         Ok(())
@@ -280,7 +280,7 @@ impl Disconnect {
             ("code", self.code.map(Value::from)),
             ("reason", text(&self.reason)),
         ]);
-        self.api.run("disconnect", &body, |answer| println!("{} ended", counted(answer, "connection")))
+        self.api.run("disconnect", &body, |answer| say!("{} ended", counted(answer, "connection")))
     }
 }
 
@@ -299,7 +299,7 @@ impl Unsubscribe {
         let Whom { user, session } = &self.whom;
         let channel = Some(self.channel.as_str().into());
         let body = members([("user", text(user)), ("session", text(session)), ("channel", channel)]);
-        self.api.run("unsubscribe", &body, |answer| println!("{} ended", counted(answer, "subscription")))
+        self.api.run("unsubscribe", &body, |answer| say!("{} ended", counted(answer, "subscription")))
     }
 }
 
@@ -331,7 +331,7 @@ impl Signal {
             ("user", text(user)),
             ("session", text(session)),
         ]);
-        self.api.run("signal", &body, |answer| println!("{} reached", counted(answer, "connection")))
+        self.api.run("signal", &body, |answer| say!("{} reached", counted(answer, "connection")))
     }
 }
 
@@ -358,7 +358,7 @@ impl Send {
         self.api.run("send_to_user", &body, |answer| {
             let position = answer.get("position").cloned().unwrap_or_default();
             let epoch = position.get("epoch").and_then(Value::as_str).unwrap_or_default();
-            println!("sent to {} at {epoch}:{}", self.user, number(&position, "offset"));
+            say!("sent to {} at {epoch}:{}", self.user, number(&position, "offset"));
         })
     }
 }

@@ -58,7 +58,7 @@ impl CheckServer {
         let checks = self.chosen()?;
         if self.list {
             for check in &checks {
-                println!("{}\t{}\t{}", check.id, check.clause, check.title);
+                say!("{}\t{}\t{}", check.id, check.clause, check.title);
             }
             return Ok(());
         }

@@ -38,7 +38,7 @@ impl Config {
                     1 => "1 application".to_owned(),
                     count => format!("{count} applications"),
                 };
-                println!("the configuration is good: clients connect to {}, {apps}", config.listen);
+                say!("the configuration is good: clients connect to {}, {apps}", config.listen);
                 Ok(())
             }
             Self::Show { file } => {
@@ -46,7 +46,7 @@ impl Config {
                 // Elsewhere an option that is not written is what it is here.
                 raw.channels = core::mem::take(&mut raw.channels).with_defaults();
                 let shown = toml::to_string(&raw).map_err(|error| Failure::other(error.to_string()))?;
-                print!("{shown}");
+                super::write_out(format_args!("{shown}"));
                 Ok(())
             }
         }

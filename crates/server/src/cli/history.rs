@@ -70,32 +70,33 @@ fn begin_epochs(folder: &Path) -> Result<(), Failure> {
         error => Failure::other(error.to_string()),
     })?;
     for damage in &report.damage {
-        println!("damaged: {damage}");
+        say!("damaged: {damage}");
     }
-    println!(
+    say!(
         "{} channels begin a new epoch, with the {} publications that they have",
-        report.channels, report.publications
+        report.channels,
+        report.publications
     );
     Ok(())
 }
 
 fn print(report: &Report) {
     let Report { segments, bytes, channels, publications, cached, .. } = report;
-    println!(
+    say!(
         "{publications} publications and {cached} cached values on {channels} channels, in {segments} files with {bytes} bytes"
     );
-    println!("the last process ended {}", if report.clean { "in order" } else { "without closing the history" });
+    say!("the last process ended {}", if report.clean { "in order" } else { "without closing the history" });
     if report.torn > 0 {
-        println!("{} bytes at the end are of a write that was interrupted", report.torn);
+        say!("{} bytes at the end are of a write that was interrupted", report.torn);
     }
     if report.skipped > 0 {
-        println!("{} channels would skip offsets", report.skipped);
+        say!("{} channels would skip offsets", report.skipped);
     }
     for damage in &report.damage {
-        println!("damaged: {damage}");
+        say!("damaged: {damage}");
     }
     if report.new_epochs > 0 {
-        println!("{} channels would begin a new epoch", report.new_epochs);
+        say!("{} channels would begin a new epoch", report.new_epochs);
     }
 }
 
@@ -105,5 +106,5 @@ fn print_json(report: &Report) {
         "publications": report.publications, "cached": report.cached, "channels": report.channels, "segments": report.segments, "bytes": report.bytes,
         "clean": report.clean, "torn": report.torn, "skipped": report.skipped, "new_epochs": report.new_epochs, "damage": damage,
     });
-    println!("{shown}");
+    say!("{shown}");
 }

@@ -2,6 +2,11 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+/// `println!` that ends the program without a panic where it cannot print.
+macro_rules! say {
+    ($($part:tt)*) => { $crate::cli::write_out(format_args!("{}\n", format_args!($($part)*))) };
+}
+
 mod api;
 mod bench;
 mod check;
@@ -20,6 +25,7 @@ mod why;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use exit::Failure;
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 use switchboard_workbench::connect::printable;
 
@@ -99,7 +105,9 @@ pub fn main() -> ExitCode {
         Subcommands::Config(config) => config.run(),
         Subcommands::History(history) => history.run(),
         Subcommands::Completions { shell } => {
-            clap_complete::generate(shell, &mut Arguments::command(), "switchboard", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "switchboard", &mut script);
+            write_out(format_args!("{}", String::from_utf8_lossy(&script)));
             Ok(())
         }
     };
@@ -112,6 +120,17 @@ pub fn main() -> ExitCode {
             }
             ExitCode::from(failure.code())
         }
+    }
+}
+
+/// Prints. Whoever reads may have seen enough (`| head`), and then there is nothing left to do.
+fn write_out(text: core::fmt::Arguments<'_>) {
+    if let Err(error) = std::io::stdout().write_fmt(text) {
+        match error.kind() {
+            ErrorKind::BrokenPipe => eprintln!("switchboard: nobody reads the output any longer"),
+            _ => eprintln!("switchboard: cannot print: {error}"),
+        }
+        std::process::exit(1);
     }
 }
 

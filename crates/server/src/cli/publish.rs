@@ -56,11 +56,11 @@ impl Publish {
 
     fn print(&self, answer: &Value) {
         if self.json {
-            println!("{answer}");
+            say!("{answer}");
         } else {
             let position = answer.get("position").cloned().unwrap_or_default();
             let offset = position.get("offset").cloned().unwrap_or_default();
-            println!("published to {} at {}:{offset}", self.channel, text(&position, "epoch"));
+            say!("published to {} at {}:{offset}", self.channel, text(&position, "epoch"));
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::config::{self, Config, Count, RawConfig};
 use crate::serve::{Running, reachable, start};
 use crate::{clock, supervisor};
 use clap::{Args, ValueEnum};
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use switchboard_session::Directory;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -102,7 +102,7 @@ impl Serve {
 
     fn start_logging(&self) -> Result<(), Failure> {
         let filter = filter(&self.log).map_err(|why| Failure::usage(format!("--log {:?}: {why}", self.log)))?;
-        let ansi = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let ansi = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let layer = fmt::layer().with_writer(std::io::stderr).with_ansi(ansi);
         let layer = match self.log_format {
             LogFormat::Text => layer.boxed(),
@@ -133,7 +133,10 @@ async fn run(serve: &Serve, raw: RawConfig, config: Config) -> Result<(), Failur
     // Before anything is announced: whoever reads the announcement may send a signal.
     let mut signals = Signals::new().map_err(|error| Failure::other(format!("cannot receive signals: {error}")))?;
     let running = start(&config).await.map_err(|error| Failure::other(format!("{error:#}")))?;
-    announce(&running);
+    // A server does not end because nobody reads its greeting.
+    if let Err(error) = announce(&running, &mut io::stdout().lock()) {
+        tracing::warn!(%error, "cannot say on stdout where the server is");
+    }
     supervisor::notify("READY=1");
     loop {
         tokio::select! {
@@ -203,45 +206,48 @@ fn history(running: &Running) -> String {
 }
 
 /// What to do next, for somebody who has just started it.
-fn announce(running: &Running) {
+fn announce(running: &Running, out: &mut impl Write) -> io::Result<()> {
     let apps = running.apps();
     let host = reachable(running.address());
     let (http, ws) = if running.is_secure() { ("https", "wss") } else { ("http", "ws") };
     let console = running.admin_address().map(|admin| format!("http://{admin}/"));
     if !apps.is_development() {
-        println!("Switchboard {} listens on {}", env!("CARGO_PKG_VERSION"), running.address());
-        println!("  WebSocket  {ws}://{host}/ws");
-        println!("  HTTP API   {http}://{host}/api/v1/publish");
-        println!("  console    {}", console.as_deref().unwrap_or("off"));
-        println!("  history    {}", history(running));
-        return;
+        writeln!(out, "Switchboard {} listens on {}", env!("CARGO_PKG_VERSION"), running.address())?;
+        writeln!(out, "  WebSocket  {ws}://{host}/ws")?;
+        writeln!(out, "  HTTP API   {http}://{host}/api/v1/publish")?;
+        writeln!(out, "  console    {}", console.as_deref().unwrap_or("off"))?;
+        writeln!(out, "  history    {}", history(running))?;
+        return Ok(());
     }
-    println!(
+    writeln!(
+        out,
         "Switchboard {} runs for development: keys are made at each start, and anybody on this machine",
         env!("CARGO_PKG_VERSION")
-    );
-    println!("may do everything on the application \"dev\".\n");
-    println!("  console    {}", console.as_deref().unwrap_or("off"));
+    )?;
+    writeln!(out, "may do everything on the application \"dev\".\n")?;
+    writeln!(out, "  console    {}", console.as_deref().unwrap_or("off"))?;
     if apps.raw_path(DEVELOPMENT_CHAT.0).is_some() {
-        println!(
+        writeln!(
+            out,
             "  chat       {ws}://{host}{}   plain messages on the channel \"{}\"",
             DEVELOPMENT_CHAT.0, DEVELOPMENT_CHAT.1
-        );
+        )?;
     }
-    println!("  WebSocket  {ws}://{host}/ws     the native protocol");
-    println!("  HTTP API   {http}://{host}/api/v1/publish");
+    writeln!(out, "  WebSocket  {ws}://{host}/ws     the native protocol")?;
+    writeln!(out, "  HTTP API   {http}://{host}/api/v1/publish")?;
     for key in apps.all().iter().filter_map(|app| app.api_keys.first()) {
-        println!("  API key    {}", key.reveal());
+        writeln!(out, "  API key    {}", key.reveal())?;
     }
     if let Ok((token, _)) = apps.development_token(None, "ann", &[everything()], DEVELOPMENT_TOKEN_TTL, clock::now()) {
-        println!("  token      {token}   (user ann, for a day)");
+        writeln!(out, "  token      {token}   (user ann, for a day)")?;
     }
-    println!("  history    {}", history(running));
+    writeln!(out, "  history    {}", history(running))?;
     let insecure = if running.is_secure() { " --insecure" } else { "" };
     // Whoever runs it from its sources has no `switchboard` in the path.
     let cargo = if std::env::var_os("CARGO_MANIFEST_DIR").is_some() { "cargo " } else { "" };
     let open = if console.is_some() { "Open the console in a browser, and in" } else { "In" };
-    println!("\n{open} another terminal try:\n");
-    println!("  {cargo}switchboard connect{insecure} {ws}://{host}{}\n", DEVELOPMENT_CHAT.0);
-    println!("Ctrl-C stops it.");
+    writeln!(out, "\n{open} another terminal try:\n")?;
+    writeln!(out, "  {cargo}switchboard connect{insecure} {ws}://{host}{}\n", DEVELOPMENT_CHAT.0)?;
+    writeln!(out, "Ctrl-C stops it.")?;
+    Ok(())
 }

@@ -85,7 +85,7 @@ impl Token {
             }
             (None, None, None, None) => self.ask(DEVELOPMENT_SERVER)?,
         };
-        println!("{token}");
+        say!("{token}");
         Ok(())
     }
 

@@ -58,7 +58,7 @@ impl Why {
             ("session", text(&self.session)),
             ("user", text(&self.user)),
         ]);
-        self.api.run("why", &body, |answer| print!("{}", report(answer)))
+        self.api.run("why", &body, |answer| super::write_out(format_args!("{}", report(answer))))
     }
 }
 

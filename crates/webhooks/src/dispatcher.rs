@@ -337,7 +337,8 @@ mod tests {
         assert_eq!(dispatcher.configure(webhooks.collect()), 1);
         dispatcher.handle(&counted("c", 1, 2));
         let request = dispatcher.poll_request(Time::from_secs(2)).unwrap();
-        assert_eq!((dispatcher.webhook(request.number).unwrap().url.as_str(), counts(&request)), ("y", vec![1]));
+        let told = dispatcher.webhook(request.number).unwrap();
+        assert_eq!((told.app.as_str(), told.url.as_str(), counts(&request)), ("a", "y", vec![1]));
         assert_eq!(dispatcher.handle_answer(Time::from_secs(2), 0, Answer::Accepted, 0), Answered::default());
         let recovered = journal::read(dispatcher.snapshot().as_bytes()).unwrap();
         let mut again = Dispatcher::new(vec![hook("a", "z", NoticeKinds::ALL, &[])], Settings::default(), true);

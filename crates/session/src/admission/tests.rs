@@ -304,6 +304,25 @@ fn what_an_application_does_not_serve_is_refused() {
     }
 }
 
+#[test]
+fn the_reference_names_every_refusal() {
+    const REFERENCE: &str = include_str!("../../../../docs/reference/http-api.md");
+    for code in [
+        RefusalCode::BadRequest,
+        RefusalCode::BadChannel,
+        RefusalCode::Unauthenticated,
+        RefusalCode::BadToken,
+        RefusalCode::OriginNotAllowed,
+        RefusalCode::PermissionDenied,
+        RefusalCode::ProtocolDisabled,
+        RefusalCode::UnknownApp,
+        RefusalCode::MethodNotAllowed,
+    ] {
+        let row = format!("| {} | `{}` |", code.status().as_u16(), code.as_str());
+        assert!(REFERENCE.contains(&row), "{row}");
+    }
+}
+
 fn listening(address: &str, headers: &[(&'static str, &str)]) -> (Form, Wanted) {
     match admitted(address, headers).opening {
         Opening::Listen { form, wanted } => (form, wanted),

@@ -196,6 +196,14 @@ impl Index {
         self.segments.iter().map(|segment| segment.live + segment.ids).sum()
     }
 
+    /// An id is told in a segment, by a record of so many bytes of its own.
+    pub(crate) fn remember_id(&mut self, sequence: u64, until: Time, bytes: usize) {
+        if let Some(segment) = self.segment(sequence) {
+            segment.ids_until = segment.ids_until.max(until);
+            segment.ids += bytes;
+        }
+    }
+
     /// What of the ids is over.
     pub(crate) fn expire_ids(&mut self, now: Time) {
         for segment in &mut self.segments {

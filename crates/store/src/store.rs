@@ -130,7 +130,7 @@ pub struct Store<D> {
 const MARK_AFTER: Duration = Duration::from_millis(200);
 /// How often a full disk is tried.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
-/// What is rewritten with each batch while the journal is too large, in bytes, besides four times the batch.
+/// What is rewritten with each batch while the journal is too large, in bytes, besides four times the batch; a quarter of a segment, if that is less.
 const COMPACT_BYTES: usize = 256 << 10;
 
 impl<D: Disk> Store<D> {
@@ -188,7 +188,7 @@ impl<D: Disk> Store<D> {
             self.stage(&mut batch, request);
         }
         if self.journal.wants_compaction(now) {
-            let budget = COMPACT_BYTES + 4 * self.journal.staged_bytes();
+            let budget = COMPACT_BYTES.min(self.journal.segment_bytes() / 4) + 4 * self.journal.staged_bytes();
             // What fails here fails the commit too.
             let _ = self.journal.compact(now, budget);
         }

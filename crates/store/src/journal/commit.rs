@@ -8,7 +8,6 @@ use crate::frame::segment_name;
 use crate::index::{Segment, Spot};
 use crate::record::Place;
 use std::io;
-use switchboard_core::Time;
 use switchboard_core::canary::{Canary, is_planted};
 
 impl<D: Disk> Journal<D> {
@@ -187,7 +186,7 @@ impl<D: Disk> Journal<D> {
             match staged {
                 Staged::Publication { key, epoch, offset, gap, dropped, at, bytes, id_until, ids_from, cached } => {
                     if let Some(until) = id_until {
-                        self.remember_id(sequence, until, 0);
+                        self.index.remember_id(sequence, until, 0);
                     }
                     let Some((channel, segments)) = self.index.account_in(&key, epoch) else { continue };
                     channel.tell(segments, sequence, false);
@@ -209,20 +208,13 @@ impl<D: Disk> Journal<D> {
                     channel.tell(segments, sequence, all);
                     channel.reserved = through;
                 }
-                Staged::Id { until, bytes } => self.remember_id(sequence, until, bytes),
+                Staged::Id { until, bytes } => self.index.remember_id(sequence, until, bytes),
                 Staged::Forgotten { key, epoch } => {
                     if self.index.channel(&key, epoch).is_some() {
                         self.index.forget(&key);
                     }
                 }
             }
-        }
-    }
-
-    fn remember_id(&mut self, sequence: u64, until: Time, bytes: usize) {
-        if let Some(segment) = self.index.segment(sequence) {
-            segment.ids_until = segment.ids_until.max(until);
-            segment.ids += bytes;
         }
     }
 }

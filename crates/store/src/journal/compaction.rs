@@ -39,7 +39,8 @@ impl<D: Disk> Journal<D> {
 
     /// Whether it has so much more than it should that the next start would take far longer than it must.
     pub(crate) fn wants_room(&mut self, now: Time) -> bool {
-        self.wants_compaction(now) && self.index.bytes() > 2 * self.bytes_wanted()
+        self.wants_compaction(now)
+            && (self.index.bytes() > 2 * self.bytes_wanted() || self.index.segments.len() > 2 * SEGMENTS_MAX)
     }
 
     /// What it should have on the disk at most, in bytes.

@@ -183,6 +183,11 @@ impl<D: Disk> Journal<D> {
         self.refusal.as_ref()
     }
 
+    /// When a segment is followed by another.
+    pub(crate) fn segment_bytes(&self) -> usize {
+        self.options.segment_bytes
+    }
+
     /// Bytes that are staged.
     pub(crate) fn staged_bytes(&self) -> usize {
         self.buffer.len()

@@ -15,6 +15,17 @@ use switchboard_hub::ChannelKey;
 /// A publication, where its record stands, and how long that is.
 pub(super) type Stands = (Arc<Publication>, Spot, usize);
 
+/// An id, by the latest record that tells it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Remembered {
+    /// Its publication's.
+    pub(super) offset: u64,
+    pub(super) until: Time,
+    pub(super) segment: u64,
+    /// How long the record is, if it tells nothing else.
+    pub(super) bytes: usize,
+}
+
 /// A channel while segments are read.
 #[derive(Debug)]
 pub(super) struct Known {
@@ -32,7 +43,7 @@ pub(super) struct Known {
     pub(super) reserved_at: u64,
     pub(super) ttl: u64,
     pub(super) publications: BTreeMap<u64, Stands>,
-    pub(super) ids: HashMap<Arc<str>, (u64, Time), foldhash::fast::RandomState>,
+    pub(super) ids: HashMap<Arc<str>, Remembered, foldhash::fast::RandomState>,
     /// Which publication is the cached value, as whatever told the head told.
     pub(super) cached: Option<Cached>,
     /// Publications that are or may yet be told to be it.
@@ -77,10 +88,10 @@ impl Known {
     }
 
     /// An id is of the latest publication that had it: when an earlier one's segment was written anew, that stands behind.
-    pub(super) fn remember(&mut self, id: Arc<str>, offset: u64, until: Time) {
-        let known = self.ids.entry(id).or_insert((offset, until));
-        if known.0 < offset {
-            *known = (offset, until);
+    pub(super) fn remember(&mut self, id: Arc<str>, told: Remembered) {
+        let known = self.ids.entry(id).or_insert(told);
+        if known.offset <= told.offset {
+            *known = told;
         }
     }
 
@@ -151,6 +162,10 @@ pub(super) fn enter(index: &mut Index, place: &Place, known: &Known) {
     }
     let more = known.complete_after > known.dropped;
     index.anchor(&place.key, if more { known.placed } else { known.anchor });
+    // Where a process was ended before it had written a segment anew, an id stands in several: only the last needs it.
+    for id in known.ids.values() {
+        index.remember_id(id.segment, id.until, id.bytes);
+    }
 }
 
 impl Known {
@@ -162,7 +177,7 @@ impl Known {
             publication
         };
         let cached = self.value().map(|(cached, (publication, ..))| (in_epoch(Arc::clone(publication)), cached.until));
-        let mut ids: Vec<_> = self.ids.into_iter().map(|(id, (offset, until))| (id, offset, until)).collect();
+        let mut ids: Vec<_> = self.ids.into_iter().map(|(id, known)| (id, known.offset, known.until)).collect();
         // The order of a map is nobody's.
         ids.sort_unstable_by_key(|(_, offset, _)| *offset);
         let publications = self.publications.into_values().map(|(publication, ..)| in_epoch(publication));

@@ -22,7 +22,7 @@ use crate::index::{Index, Segment, Spot};
 use crate::record::{Kept, Place, Record};
 use core::ops::Range;
 use hashbrown::HashMap;
-use known::{Known, Verdict, enter};
+use known::{Known, Remembered, Verdict, enter};
 use reading::{read_store, seed_of_segments};
 use std::io;
 use std::sync::Arc;
@@ -239,12 +239,8 @@ impl Recovering {
                 (known.reserved, known.reserved_at) = (through, order);
             }
             Record::Id { key, epoch, offset, id, until } => {
-                if let Some(segment) = self.segments.last_mut() {
-                    segment.ids_until = segment.ids_until.max(until);
-                    segment.ids += bytes;
-                }
                 // When its segment was written anew, it may have come before what tells the channel's place.
-                self.known(key, epoch).remember(id, offset, until);
+                self.known(key, epoch).remember(id, Remembered { offset, until, segment, bytes });
             }
             Record::Forgotten { key, epoch } => {
                 if self.channels.get(&key).is_some_and(|known| known.epochs.contains(&epoch)) {
@@ -258,9 +254,6 @@ impl Recovering {
 
     fn publication(&mut self, kept: Kept, spot: Spot, bytes: usize) {
         let order = self.order;
-        if let (Some((_, until)), Some(segment)) = (&kept.id, self.segments.last_mut()) {
-            segment.ids_until = segment.ids_until.max(*until);
-        }
         let known = self.known(kept.key.clone(), kept.publication.position.epoch);
         let offset = kept.publication.position.offset;
         if kept.cached.is_some_and(|cached| cached.offset == offset) {
@@ -275,7 +268,7 @@ impl Recovering {
         known.drop_through(kept.dropped);
         known.ttl = kept.ttl;
         if let Some((id, until)) = kept.id {
-            known.remember(id, offset, until);
+            known.remember(id, Remembered { offset, until, segment: spot.segment, bytes: 0 });
         }
         if offset > known.dropped {
             known.publications.insert(offset, (kept.publication, spot, bytes));

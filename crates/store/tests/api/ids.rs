@@ -71,3 +71,25 @@ fn a_start_puts_in_order_what_is_far_more_than_it_should_be() {
     }
     node.check_nothing_invented();
 }
+
+/// Each process writes a part of the oldest segment anew, and is gone before that can be removed.
+#[test]
+fn ids_are_not_written_anew_by_each_process_that_is_ended_in_the_midst_of_it() {
+    let mut node = node(usize::MAX);
+    publish(&mut node, 0..400);
+    for life in 0..600 {
+        for _ in 0..2 {
+            node.publish("b", None, None);
+            node.settle();
+        }
+        node.crash(FaultyDisk::kill);
+        let stats = node.store.stats();
+        assert!(stats.bytes_live < (400 * ID + SEGMENT) as u64, "in life {life}: {stats:?}");
+        assert!(stats.bytes < (2 * (2 * 400 * ID + 4 * SEGMENT)) as u64, "in life {life}: {stats:?}");
+        assert!(stats.segments <= 513, "in life {life}: {stats:?}");
+    }
+    for n in 0..400 {
+        publish(&mut node, n..n + 1);
+    }
+    assert_eq!(node.books.duplicates, 400);
+}

@@ -4,7 +4,7 @@
 //! would go first anyway.
 
 use crate::address::ChannelKey;
-use crate::logs::shrink;
+use crate::logs::{PUBLICATION_COST, shrink};
 use hashbrown::HashMap;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -128,10 +128,12 @@ impl Cache {
     }
 }
 
+/// What a value costs besides its publication, in bytes: its places in a table that has just grown and in the list of those that are due.
+const VALUE_COST: usize = 248;
+
+/// As if no log had the publication too.
 fn cost(publication: &Publication) -> usize {
-    /// The tables' part.
-    const FLAT: usize = 200;
-    publication.cost() + FLAT
+    publication.cost() + PUBLICATION_COST + publication.channel.as_str().len() + VALUE_COST
 }
 
 #[cfg(test)]
@@ -157,6 +159,14 @@ mod tests {
             exclude: None,
             cache: switchboard_core::CacheEffect::None,
         })
+    }
+
+    /// As a log is.
+    #[test]
+    fn a_value_is_charged_for_what_it_takes() {
+        let slot = size_of::<(ChannelKey, Value)>() + 1;
+        let takes = slot * 16 / 7 + 2 * size_of::<(Time, ChannelKey)>();
+        assert!(takes <= VALUE_COST, "{takes} bytes");
     }
 
     fn offset(cache: &Cache, at: u64, name: &str) -> Option<u64> {

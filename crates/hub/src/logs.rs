@@ -418,7 +418,7 @@ const LOG_COST: usize = 700;
 
 /// What a publication costs in a log besides [`Publication::cost`] and its name, in bytes: its place in a ring that has just grown, and what memory in small pieces
 /// takes more than is asked for.
-const PUBLICATION_COST: usize = 144;
+pub(crate) const PUBLICATION_COST: usize = 144;
 
 /// A table with no more places than these is left as it is, however little is in it.
 const TABLE_KEPT: usize = 1_024;

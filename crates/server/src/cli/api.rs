@@ -3,6 +3,7 @@
 use super::client::Trust;
 use super::exit::Failure;
 use super::http::request;
+use super::native::one_line;
 use super::publish::data;
 use super::subscribe::{Since, parse_since};
 use clap::{ArgGroup, Args};
@@ -237,8 +238,8 @@ impl Read {
         let answer = super::block_on(async { self.api.ask(&self.api.key().await?, "history", &body).await })?;
         for publication in parse::<Page<'_>>(&answer)?.publications {
             match self.api.json {
-                true => say!("{}", publication.get()),
-                false => say!("{}", parse::<Content<'_>>(publication.get())?.data),
+                true => say!("{}", publication.get().replace(['\n', '\r'], " ")),
+                false => say!("{}", one_line(parse::<Content<'_>>(publication.get())?.data)),
             }
         }
         Ok(())

@@ -4,6 +4,8 @@ use super::client::{ServerArguments, Socket};
 use super::exit::Failure;
 use core::time::Duration;
 use serde_json::Value;
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
 use switchboard_ws::{CloseCode, Message};
 
 /// How long an answer may take.
@@ -18,8 +20,8 @@ pub(super) struct Native {
 /// What came.
 #[derive(Debug)]
 pub(super) enum Incoming {
-    /// A JSON message.
-    Json(Value),
+    /// A JSON message without its data; the data, and all of it, as they came: numbers may be larger or finer than ours.
+    Json(Value, Option<Box<RawValue>>, String),
     /// A binary message: its header and its payload.
     Binary(Value, Vec<u8>),
 }
@@ -62,9 +64,9 @@ impl Native {
     /// The next message. The end of the connection is a failure: nobody asks who does not expect something.
     pub(super) async fn receive(&mut self) -> Result<Incoming, Failure> {
         match self.socket.recv().await {
-            Some(Ok(Message::Text(text))) => serde_json::from_str(&text)
-                .map(Incoming::Json)
-                .map_err(|_| Failure::connection("the server sent something that is not JSON")),
+            Some(Ok(Message::Text(text))) => {
+                split_text(&text).ok_or_else(|| Failure::connection("the server sent something that is not JSON"))
+            }
             Some(Ok(Message::Binary(bytes))) => split_binary(&bytes)
                 .ok_or_else(|| Failure::connection("the server sent a binary message without a header")),
             Some(Err(error)) => Err(Failure::connection(error.to_string())),
@@ -92,7 +94,7 @@ impl Native {
     async fn answer_within(&mut self, timeout: Duration) -> Result<Value, Failure> {
         let waiting = async {
             loop {
-                if let Incoming::Json(message) = self.receive().await?
+                if let Incoming::Json(message, ..) = self.receive().await?
                     && !matches!(text(&message, "type"), "message" | "batch" | "ping")
                 {
                     return Ok(message);
@@ -122,6 +124,22 @@ pub(super) fn rejected(error: &Value) -> Failure {
 /// A member that is a text; anything else is an empty one.
 pub(super) fn text<'a>(message: &'a Value, name: &str) -> &'a str {
     message.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Data in one line: a text as it is, unless it would break the line; else as it was written.
+pub(super) fn one_line(data: &RawValue) -> String {
+    match serde_json::from_str::<String>(data.get()) {
+        Ok(text) if !text.contains(char::is_control) => text,
+        // Between the parts of JSON a line break says as much as a blank, and inside of them there is none.
+        _ => data.get().replace(['\n', '\r'], " "),
+    }
+}
+
+fn split_text(text: &str) -> Option<Incoming> {
+    let mut members: BTreeMap<String, Box<RawValue>> = serde_json::from_str(text).ok()?;
+    let data = members.remove("data");
+    let others = members.into_iter().map(|(name, value)| Some((name, serde_json::from_str(value.get()).ok()?)));
+    Some(Incoming::Json(Value::Object(others.collect::<Option<_>>()?), data, text.to_owned()))
 }
 
 fn split_binary(bytes: &[u8]) -> Option<Incoming> {

@@ -2,7 +2,7 @@
 
 use super::client::ServerArguments;
 use super::exit::Failure;
-use super::native::{Incoming, Native, rejected, text};
+use super::native::{Incoming, Native, one_line, rejected, text};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
@@ -69,9 +69,10 @@ impl Subscribe {
         let mut printed = 0;
         loop {
             match native.receive().await? {
-                Incoming::Json(message) => match text(&message, "type") {
+                Incoming::Json(message, data, whole) => match text(&message, "type") {
                     "message" => {
-                        self.print(&message)?;
+                        let data = data.as_deref().map_or_else(String::new, one_line);
+                        self.print(&message, &data, &whole.replace(['\n', '\r'], " "))?;
                         printed += 1;
                     }
                     "ok" => self.report(&message),
@@ -92,11 +93,12 @@ impl Subscribe {
                     _ => {}
                 },
                 Incoming::Binary(mut header, payload) => {
+                    let data = STANDARD.encode(payload);
                     if let Some(members) = header.as_object_mut() {
-                        members.insert("data".to_owned(), STANDARD.encode(payload).into());
+                        members.insert("data".to_owned(), data.as_str().into());
                         members.insert("encoding".to_owned(), "base64".into());
                     }
-                    self.print(&header)?;
+                    self.print(&header, &data, &header.to_string())?;
                     printed += 1;
                 }
             }
@@ -117,18 +119,14 @@ impl Subscribe {
     }
 
     /// One line a message, whatever is in it.
-    fn print(&self, message: &Value) -> Result<(), Failure> {
-        let line = if self.json {
-            message.to_string()
-        } else {
-            let data = message.get("data").unwrap_or(&Value::Null);
-            let shown = match data {
-                Value::String(text) if !text.contains(char::is_control) => text.clone(),
-                data => data.to_string(),
-            };
-            if self.channels.len() > 1 { format!("{}: {shown}", text(message, "channel")) } else { shown }
+    fn print(&self, message: &Value, data: &str, whole: &str) -> Result<(), Failure> {
+        let mut out = std::io::stdout();
+        let printed = match self.channels.len() {
+            _ if self.json => writeln!(out, "{whole}"),
+            0 | 1 => writeln!(out, "{data}"),
+            _ => writeln!(out, "{}: {data}", text(message, "channel")),
         };
         // Whoever reads may have seen enough (`| head`).
-        writeln!(std::io::stdout(), "{line}").map_err(|_| Failure::other("nobody reads the output any longer"))
+        printed.map_err(|_| Failure::other("nobody reads the output any longer"))
     }
 }

@@ -4,11 +4,11 @@ use super::client::Trust;
 use super::exit::Failure;
 use super::http::request;
 use super::native::one_line;
-use super::publish::data;
+use super::publish::{WithData, data};
 use super::subscribe::{Since, parse_since};
 use clap::{ArgGroup, Args};
 use http::Method;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
@@ -56,9 +56,10 @@ impl Api {
     }
 
     /// What a method answers.
-    async fn ask(&self, key: &str, method: &str, body: &Value) -> Result<String, Failure> {
+    async fn ask(&self, key: &str, method: &str, body: &impl Serialize) -> Result<String, Failure> {
+        let body = serde_json::to_string(body).map_err(|error| Failure::other(error.to_string()))?;
         let path = format!("/api/v1/{method}");
-        let asked = request(&self.trust, Method::POST, &self.url, &path, Some(key), body.to_string());
+        let asked = request(&self.trust, Method::POST, &self.url, &path, Some(key), body);
         let (status, body) = asked.await?;
         let text = String::from_utf8_lossy(&body).trim_end().to_owned();
         if status == 200 {
@@ -71,7 +72,7 @@ impl Api {
         Err(if matches!(status, 401 | 403) { Failure::refused(message) } else { Failure::other(message) })
     }
 
-    pub(super) fn run(&self, method: &str, body: &Value, print: impl FnOnce(&Value)) -> Result<(), Failure> {
+    pub(super) fn run(&self, method: &str, body: &impl Serialize, print: impl FnOnce(&Value)) -> Result<(), Failure> {
         let answer = super::block_on(async { self.ask(&self.key().await?, method, body).await })?;
         if self.json {
             say!("{answer}");
@@ -327,11 +328,11 @@ impl Signal {
         let Whom { user, session } = &self.whom;
         let body = members([
             ("channel", Some(self.channel.as_str().into())),
-            ("data", Some(data(&self.data, self.text)?)),
             ("event", text(&self.event)),
             ("user", text(user)),
             ("session", text(session)),
         ]);
+        let body = WithData { request: body, data: data(&self.data, self.text)? };
         self.api.run("signal", &body, |answer| say!("{} reached", counted(answer, "connection")))
     }
 }
@@ -354,8 +355,8 @@ pub(super) struct Send {
 
 impl Send {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let data = Some(data(&self.data, self.text)?);
-        let body = members([("user", Some(self.user.as_str().into())), ("data", data), ("event", text(&self.event))]);
+        let request = members([("user", Some(self.user.as_str().into())), ("event", text(&self.event))]);
+        let body = WithData { request, data: data(&self.data, self.text)? };
         self.api.run("send_to_user", &body, |answer| {
             let position = answer.get("position").cloned().unwrap_or_default();
             let epoch = position.get("epoch").and_then(Value::as_str).unwrap_or_default();

@@ -3,6 +3,7 @@
 use super::client::{ServerArguments, Socket};
 use super::exit::Failure;
 use core::time::Duration;
+use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -57,8 +58,9 @@ impl Native {
         Ok(this)
     }
 
-    pub(super) async fn send(&mut self, message: &Value) -> Result<(), Failure> {
-        self.socket.send(message.to_string()).await.map_err(|error| Failure::connection(error.to_string()))
+    pub(super) async fn send(&mut self, message: &impl Serialize) -> Result<(), Failure> {
+        let message = serde_json::to_string(message).map_err(|error| Failure::other(error.to_string()))?;
+        self.socket.send(message).await.map_err(|error| Failure::connection(error.to_string()))
     }
 
     /// The next message. The end of the connection is a failure: nobody asks who does not expect something.

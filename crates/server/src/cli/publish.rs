@@ -4,6 +4,8 @@ use super::client::ServerArguments;
 use super::exit::Failure;
 use super::native::{Native, rejected, text};
 use clap::Args;
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 use std::io::Read;
 
@@ -34,13 +36,13 @@ impl Publish {
         let data = data(&self.data, self.text)?;
         super::block_on(async {
             let mut native = Native::connect(&self.server).await?;
-            let mut request = json!({ "type": "publish", "id": 1, "channel": self.channel, "data": data });
+            let mut request = json!({ "type": "publish", "id": 1, "channel": self.channel });
             for (name, value) in [("event", &self.event), ("key", &self.key)] {
                 if let (Some(value), Some(members)) = (value, request.as_object_mut()) {
                     members.insert(name.to_owned(), value.as_str().into());
                 }
             }
-            native.send(&request).await?;
+            native.send(&WithData { request, data }).await?;
             let answer = native.answer().await?;
             native.close().await;
             match text(&answer, "type") {
@@ -65,8 +67,16 @@ impl Publish {
     }
 }
 
+/// A request with data in it.
+#[derive(Debug, Serialize)]
+pub(super) struct WithData {
+    #[serde(flatten)]
+    pub(super) request: Value,
+    pub(super) data: Box<RawValue>,
+}
+
 /// What is published, as it was written: JSON, or else a text.
-pub(super) fn data(written: &str, as_text: bool) -> Result<Value, Failure> {
+pub(super) fn data(written: &str, as_text: bool) -> Result<Box<RawValue>, Failure> {
     let mut data = written.to_owned();
     if data == "-" {
         data.clear();
@@ -75,6 +85,8 @@ pub(super) fn data(written: &str, as_text: bool) -> Result<Value, Failure> {
             .map_err(|error| Failure::other(format!("cannot read stdin: {error}")))?;
         data.truncate(data.trim_end_matches(['\r', '\n']).len());
     }
-    let json = (!as_text).then(|| serde_json::from_str(&data).ok()).flatten();
-    Ok(json.unwrap_or(Value::String(data)))
+    match serde_json::from_str(&data) {
+        Ok(json) if !as_text => Ok(json),
+        _ => to_raw_value(&data).map_err(|error| Failure::other(error.to_string())),
+    }
 }

@@ -140,7 +140,7 @@ fn publish_and_subscribe_meet() {
     let output = subscriber.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0));
     let printed = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(printed, "room:a: {\"x\":1}\nroom:b: plain text\nroom:a: 42\nroom:a: \"from\\nstdin\"\n");
+    assert_eq!(printed, "room:a: {\"x\": 1}\nroom:b: plain text\nroom:a: 42\nroom:a: \"from\\nstdin\"\n");
 
     let epoch = answer["position"]["epoch"].as_str().unwrap();
     let mut since =
@@ -556,7 +556,7 @@ fn what_the_http_api_does_the_commands_do() {
     assert_eq!(done(&["presence", "room:a"]), "ann\t1\n");
     assert_eq!(done(&["presence", "--user", "ann"]), "ann\t1\n");
     assert!(done(&["send", "ann", "{\"price\": 1.50}", "--event", "note"]).starts_with("sent to ann at "));
-    assert_eq!(done(&["history", "read", "--user", "ann"]), "{\"price\":1.5}\n");
+    assert_eq!(done(&["history", "read", "--user", "ann"]), "{\"price\": 1.50}\n");
     assert_eq!(done(&["history", "read", "room:a"]), "");
     assert_eq!(done(&["signal", "room:a", "psst", "--user", "ann", "--event", "aside"]), "1 connection reached\n");
     assert_eq!(done(&["unsubscribe", "room:b", "--user", "ann"]), "0 subscriptions ended\n");

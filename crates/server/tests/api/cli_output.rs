@@ -15,11 +15,10 @@ fn what_was_published_is_printed_as_it_was_written() {
     let first: Value = serde_json::from_str(&first.stdout).unwrap();
     let since = format!("{}:1", first["position"]["epoch"].as_str().unwrap());
     let written = ["123456789012345678901234567890", "1.10", "1e999", "{\"b\":1,\"a\":2}", "\"a text\"", "[1,\n2]"];
-    let mut connect = vec!["connect", "--no-native", "-w", "0.5"];
-    let messages = written.map(|data| format!("{{\"type\":\"publish\",\"channel\":\"room:a\",\"data\":{data}}}"));
-    connect.extend(messages.iter().flat_map(|message| ["-x", message.as_str()]));
-    connect.push(&url);
-    assert_eq!(run(&connect).code, 0);
+    for data in written {
+        let published = run(&["publish", "-u", &url, "room:a", data]);
+        assert_eq!(published.code, 0, "{}", published.stderr);
+    }
     let printed = "123456789012345678901234567890\n1.10\n1e999\n{\"b\":1,\"a\":2}\na text\n[1, 2]\n";
     let subscribed = run(&["subscribe", "-u", &url, "-n", "6", "--since", &since, "room:a"]);
     assert_eq!(subscribed.stdout, printed, "{}", subscribed.stderr);
@@ -27,6 +26,9 @@ fn what_was_published_is_printed_as_it_was_written() {
     assert_eq!(read.stdout, printed, "{}", read.stderr);
     let whole = run(&["subscribe", "-u", &url, "-n", "6", "--json", "--since", &since, "room:a"]);
     assert!(whole.stdout.contains("\"data\":1.10,") && whole.stdout.lines().count() == 6, "{}", whole.stdout);
+    let sent = run(&["send", "ann", "1.10", "-u", &api, "--admin", &admin]);
+    assert_eq!(sent.code, 0, "{}", sent.stderr);
+    assert_eq!(run(&["history", "read", "--user", "ann", "-u", &api, "--admin", &admin]).stdout, "1.10\n");
     serving.stop();
 }
 

@@ -96,11 +96,23 @@ pub enum Canary {
     ShardsCounted,
     /// Subscribers are not told a count that was waiting for its moment.
     CountForgotten,
+    /// A message that comes by a pattern in place of others does not say how many.
+    PatternUncounted,
+    /// What comes by a pattern is not held to its channel's rate.
+    PatternRateIgnored,
+    /// A user whose first tab is closed is gone although others are open.
+    TabTakesUser,
+    /// A user who returns within the grace is announced.
+    ReturnAnnounced,
+    /// Whoever signs in is not among the user's sessions.
+    SignedInUnknown,
+    /// Whoever wants to know of a user is told of changes only, and not what is so at the beginning.
+    WatchedUntold,
 }
 
 impl Canary {
     /// All of them.
-    pub const ALL: [Self; 45] = [
+    pub const ALL: [Self; 51] = [
         Self::ReadBeforeRegistering,
         Self::BehindForever,
         Self::LeaveLost,
@@ -146,6 +158,12 @@ impl Canary {
         Self::GraceListed,
         Self::ShardsCounted,
         Self::CountForgotten,
+        Self::PatternUncounted,
+        Self::PatternRateIgnored,
+        Self::TabTakesUser,
+        Self::ReturnAnnounced,
+        Self::SignedInUnknown,
+        Self::WatchedUntold,
     ];
 }
 

@@ -236,7 +236,8 @@ impl Delivery<'_> {
             other => other,
         };
         let conflates = options.overflow == Overflow::KeepLatest && behind && !subscriber.outbox.is_empty();
-        let waits = conflates || options.rate > 0 || subscriber.holds(channel);
+        let has_rate = options.rate > 0 && !is_planted(Canary::PatternRateIgnored);
+        let waits = conflates || has_rate || subscriber.holds(channel);
         // What is older than a subscription by name must not wait among what comes by that.
         if waits && began.is_none() {
             let publications = vec![Arc::clone(self.publication)];

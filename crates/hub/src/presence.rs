@@ -86,7 +86,11 @@ impl Members {
             let returned = present.leaves.get();
             present.join(Arc::clone(member));
             self.listed += 1;
-            return returned.map_or(Joined::Nothing, Joined::Returned);
+            return match returned {
+                Some(_) if is_planted(Canary::ReturnAnnounced) => Joined::Came(self.change(true, member)),
+                Some(leaves) => Joined::Returned(leaves),
+                None => Joined::Nothing,
+            };
         }
         if self.users.len() >= users_max {
             self.unlisted += 1;
@@ -107,7 +111,7 @@ impl Members {
             self.unlisted = self.unlisted.saturating_sub(1);
             return Left::Nothing;
         };
-        if present.leave_to_others(member.client) {
+        if !is_planted(Canary::TabTakesUser) && present.leave_to_others(member.client) {
             self.listed -= 1;
             return Left::Nothing;
         }

@@ -185,7 +185,9 @@ impl<B: Broker + History> Shard<B> {
                 if is_for_pattern && !shows(subscriber, &due.publication.channel, now) {
                     continue;
                 }
-                let encoded = encodings.of(subscriber.format, &due.publication, due.mark, encode);
+                let is_uncounted = is_for_pattern && is_planted(Canary::PatternUncounted);
+                let mark = if is_uncounted { Mark::Live } else { due.mark };
+                let encoded = encodings.of(subscriber.format, &due.publication, mark, encode);
                 self.effects.deliveries += 1;
                 if subscriber.traced {
                     let key = ChannelKey::new(subscriber.app.id.clone(), due.publication.channel.clone());

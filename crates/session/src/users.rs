@@ -5,6 +5,7 @@
 use crate::session::Session;
 use crate::sessions::{OWN, Sessions, WATCH};
 use bytes::BytesMut;
+use switchboard_core::canary::{Canary, is_planted};
 use switchboard_core::{
     ChannelName, Described, Encode, Encoded, OpId, Outcome, PresenceChange, Reject, Signed, Time, UserId,
 };
@@ -30,7 +31,9 @@ impl<B: Broker + History> Sessions<B> {
         session.user = Some(user.user);
         session.rare().info = user.info;
         session.rare().signed_in = true;
-        self.index_user(session, before.as_ref());
+        if !is_planted(Canary::SignedInUnknown) {
+            self.index_user(session, before.as_ref());
+        }
         self.end_what_overstays(now, session);
         self.answer(session, op, &outcome);
         self.watch_users(now, session, watched);
@@ -56,7 +59,7 @@ impl<B: Broker + History> Sessions<B> {
     pub(crate) fn tell_watched(&mut self, session: &mut Session, outcome: &Outcome) {
         let Outcome::Subscribed { channel, users: Some(users), .. } = outcome else { return };
         let Some(user) = channel.user().and_then(|user| UserId::parse(user).ok()) else { return };
-        if session.closing.is_some() || !session.watched().contains(&user) {
+        if session.closing.is_some() || !session.watched().contains(&user) || is_planted(Canary::WatchedUntold) {
             return;
         }
         let change = PresenceChange { serial: 0, joined: !users.is_empty(), user, info: None };

@@ -3,7 +3,7 @@
 use crate::Violation;
 use crate::conversation::Wanted;
 use crate::pipe::{BINARY, CLOSE, TEXT, frame};
-use crate::plan::{Action, Form, OWN, PATTERNS, Step};
+use crate::plan::{Action, Form, PATTERNS, Step};
 use crate::rights::{Token, user};
 use crate::subscription::Wish;
 use crate::truth::{Place, Truth};
@@ -120,8 +120,9 @@ impl World<'_> {
         let asked = if let Action::Subscribe { channel, .. } = action { Some(complete(*channel)) } else { None };
         let Some(Talk::Pusher(channels)) = &mut self.links[link].talk else { return };
         let request = match (action, asked) {
-            (Action::Subscribe { .. }, Some((channel, promised))) if channel != OWN => {
-                channels.subscribe(now, &channel, promised)
+            (Action::Subscribe { .. }, Some((channel, promised))) => channels.subscribe(now, &channel, promised),
+            (Action::SignIn { forged, watched }, _) => {
+                channels.sign_in(watched.iter().map(|client| user(*client)).collect(), *forged)
             }
             (Action::Unsubscribe { pick }, _) => channels.unsubscribe(*pick),
             (Action::Ping, _) => Some(br#"{"event":"pusher:ping","data":{}}"#.to_vec()),

@@ -156,6 +156,7 @@ impl World<'_> {
         };
         self.check_told(&members.iter().map(known).collect(), &subscribers)?;
         self.check_counts(&subscribers)?;
+        self.check_watchlists(&members)?;
         self.check_presence(&members)?;
         self.check_listed(&members, &subscribers)
     }
@@ -216,6 +217,22 @@ impl World<'_> {
             if *connections != total || users.len() != count || !right {
                 let message = format!("{place:?}: {users:?}, {connections} connections; there are {there:?}");
                 return Err(Violation::new("presence: the channel is wrong", message));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whoever wants to know of users knows who of them is there.
+    fn check_watchlists(&self, members: &Members) -> Result<(), Violation> {
+        for link in &self.links {
+            let Some(Talk::Pusher(channels)) = &link.talk else { continue };
+            let app = self.clients[link.client].app;
+            for (channel, known) in channels.watched() {
+                let is_there = members.contains_key(&(app, channel.clone()));
+                if known != Some(is_there) {
+                    let message = format!("{} believes {known:?} of {channel}, there are {members:?}", link.name);
+                    return Err(Violation::new("watchlist: a watcher is wrong", message));
+                }
             }
         }
         Ok(())

@@ -165,6 +165,7 @@ impl Conversation {
             message["cached"] = json!(true);
         }
         self.subscriptions.insert(channel.to_owned(), Subscription::new(now, Wish { since, ..wish }));
+        self.watching.name(channel);
         Some(self.ask(now, message, Request::Subscribe { channel: channel.to_owned(), since }))
     }
 
@@ -180,7 +181,7 @@ impl Conversation {
 
     /// `None` if it has this pattern already.
     pub(crate) fn watch(&mut self, now: Time, pattern: &str) -> Option<Vec<u8>> {
-        self.watching.ask(pattern)?;
+        self.watching.ask(now, pattern)?;
         let message = json!({"type": "subscribe", "pattern": pattern});
         Some(self.ask(now, message, Request::Watch { pattern: pattern.to_owned() }))
     }

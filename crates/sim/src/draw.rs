@@ -2,7 +2,9 @@
 
 use crate::listening::Look;
 use crate::pipe::Latency;
-use crate::plan::{Action, Call, DiskFault, End, Form, OWN, PATTERNS, Plan, Reading, SIGNED, Setup, Speech, Step};
+use crate::plan::{
+    Action, Call, DiskFault, End, Form, OWN, PATTERNS, Plan, Reading, SIGNED, Setup, Speech, Step, USERS,
+};
 use crate::rights::{Rights, Token};
 use core::time::Duration;
 use std::sync::Arc;
@@ -155,13 +157,13 @@ fn draw_options(rng: &mut Rng) -> ChannelOptions {
 #[derive(Debug)]
 struct Weights([usize; KINDS]);
 
-const KINDS: usize = 22;
+const KINDS: usize = 23;
 
 impl Weights {
     fn draw(rng: &mut Rng) -> Self {
         //             conn sub unsub publ pres hist auth nons ping stall read leave cut vanish submit disk
-        let mut weights = [14, 20, 6, 40, 4, 6, 3, 1, 1, 5, 7, 2, 5, 2, 6, 1, 1, 4, 3, 1, 6, 5];
-        //                                              race signal to-user control pattern call
+        let mut weights = [14, 20, 6, 40, 4, 6, 3, 1, 1, 5, 7, 2, 5, 2, 6, 1, 1, 4, 3, 1, 6, 5, 12];
+        //                                              race signal to-user control pattern call signin
         for weight in weights.iter_mut().skip(2) {
             match rng.below(5) {
                 0 => *weight = 0,
@@ -253,6 +255,7 @@ fn draw_step(rng: &mut Rng, setup: &Setup, weights: &Weights, pace: u64) -> Step
         20 if rng.one_in(3) => Action::Unwatch { pick: rng.below(2) },
         20 => Action::Watch { pattern: rng.below(PATTERNS.len()) },
         21 => Action::Call(draw_calls(rng, setup, channel)),
+        22 => Action::SignIn { forged: rng.one_in(10), watched: (0..rng.below(4)).map(|_| rng.below(USERS)).collect() },
         _ if rng.one_in(4) => Action::Disk(match rng.below(6) {
             0 => DiskFault::Full { room: rng.below(3_000) },
             1 => DiskFault::Write,
@@ -331,7 +334,7 @@ fn draw_speech(rng: &mut Rng, setup: &Setup, channel: usize) -> Speech {
             wait: pick(rng, &[0, 50, 3_000]),
             cached: rng.one_in(4),
         },
-        6..=7 => Speech::Pusher,
+        6..=8 => Speech::Pusher,
         _ => Speech::Native { batch: rng.one_in(2) },
     }
 }

@@ -165,6 +165,13 @@ pub enum Action {
         /// At most.
         limit: usize,
     },
+    /// Become a user, where a protocol has it.
+    SignIn {
+        /// The signature is none.
+        forged: bool,
+        /// Wants to be told of these users.
+        watched: Vec<usize>,
+    },
     /// Show a token.
     Authenticate {
         /// Which.

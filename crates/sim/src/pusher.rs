@@ -5,15 +5,15 @@ use crate::Violation;
 use crate::conversation::{Checked, News, violation};
 use crate::listener::Listener;
 use crate::message::decode_base64;
-use crate::plan::SIGNED;
+use crate::plan::{OWN, SIGNED};
 use crate::rights::{Right, Rights};
 use crate::truth::{Place, Truth, number_in};
 use crate::world::Seen;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use switchboard_core::{App, SessionId, Time};
+use switchboard_core::{App, ChannelName, SessionId, Time, UserId};
 
 #[derive(Debug)]
 pub(crate) struct Channels {
@@ -25,6 +25,7 @@ pub(crate) struct Channels {
     /// How it is called without one.
     guest: String,
     socket_id: Option<String>,
+    sign_in: SignIn,
     /// By our names.
     pub(crate) subscriptions: BTreeMap<String, Channel>,
     /// What it has published itself.
@@ -35,10 +36,27 @@ pub(crate) struct Channels {
     pub(crate) seen: Seen,
 }
 
+/// What has become of being a user.
+#[derive(Debug, Default)]
+struct SignIn {
+    /// Whom it asked to be told of, each time.
+    asked: VecDeque<BTreeSet<String>>,
+    /// Whether anything was asked with a good signature, which is done before whatever is asked later.
+    is_asked: bool,
+    /// The signature was none: the connection must end.
+    is_forged: bool,
+    /// How often it was answered.
+    answered: usize,
+    /// Of whom it is told, and what it was told last.
+    watched: BTreeMap<String, Option<bool>>,
+}
+
 /// One channel of a connection.
 #[derive(Debug)]
 pub(crate) struct Channel {
     pub(crate) phase: ChannelPhase,
+    /// It was a user when it asked.
+    signed: bool,
     /// What comes on it.
     listener: Listener,
     /// As presence counts it.
@@ -73,6 +91,7 @@ impl Channels {
             user,
             guest,
             socket_id: None,
+            sign_in: SignIn::default(),
             subscriptions: BTreeMap::new(),
             own,
             left,
@@ -81,13 +100,32 @@ impl Channels {
         }
     }
 
+    /// Becomes its user, and wants to be told of others.
+    pub(crate) fn sign_in(&mut self, watched: BTreeSet<String>, forged: bool) -> Option<Vec<u8>> {
+        let socket_id = self.socket_id.clone()?;
+        let user_data = json!({"id": self.user, "watchlist": watched}).to_string();
+        let signed = if forged { "forged" } else { &*user_data };
+        let auth = format!("{}:[{socket_id}::user::{signed}]", self.app.id);
+        self.sign_in.is_forged |= forged;
+        if !self.sign_in.is_forged {
+            self.sign_in.is_asked = true;
+            self.sign_in.asked.push_back(watched);
+        }
+        Some(json!({"event": "pusher:signin", "data": {"auth": auth, "user_data": user_data}}).to_string().into_bytes())
+    }
+
+    /// Whether it is this user, as it was told.
+    pub(crate) fn is_user(&self, user: &str) -> bool {
+        self.sign_in.answered > 0 && self.user == user
+    }
+
     /// `complete`: nothing can be missing without a word; `caches`: the channel keeps a value for those who come.
     pub(crate) fn subscribe(&mut self, now: Time, channel: &str, (complete, caches): (bool, bool)) -> Option<Vec<u8>> {
         let socket_id = self.socket_id.clone()?;
         if self.subscriptions.contains_key(channel) {
             return None;
         }
-        let written = to_pusher(channel);
+        let written = self.to_pusher(channel);
         let mut data = json!({"channel": written});
         let is_presence = channel == SIGNED[1];
         if is_presence {
@@ -98,8 +136,9 @@ impl Channels {
             data["auth"] = json!(format!("{}:[{socket_id}:{written}]", self.app.id));
         }
         let listener = Listener::new(self.name, self.place(channel), None, (complete, caches), now);
-        let member = if is_presence { self.user.clone() } else { self.guest.clone() };
-        let asked = Channel { phase: ChannelPhase::Asked, listener, member, users: None, count: None };
+        let member = if is_presence || self.sign_in.is_asked { self.user.clone() } else { self.guest.clone() };
+        let signed = self.sign_in.is_asked;
+        let asked = Channel { phase: ChannelPhase::Asked, signed, listener, member, users: None, count: None };
         self.subscriptions.insert(channel.to_owned(), asked);
         Some(json!({"event": "pusher:subscribe", "data": data}).to_string().into_bytes())
     }
@@ -114,13 +153,17 @@ impl Channels {
         }
         self.subscriptions.remove(&channel);
         self.left.insert(channel.clone());
-        Some(json!({"event": "pusher:unsubscribe", "data": {"channel": to_pusher(&channel)}}).to_string().into_bytes())
+        Some(
+            json!({"event": "pusher:unsubscribe", "data": {"channel": self.to_pusher(&channel)}})
+                .to_string()
+                .into_bytes(),
+        )
     }
 
     /// A client event, where it may publish such.
     pub(crate) fn publish(&mut self, channel: &str, number: u64, filler: &str) -> Option<Vec<u8>> {
         self.subscriptions.get(channel).filter(|known| known.phase == ChannelPhase::Live)?;
-        let message = json!({"event": "client-a", "channel": to_pusher(channel), "data": [number, filler]});
+        let message = json!({"event": "client-a", "channel": self.to_pusher(channel), "data": [number, filler]});
         self.own.insert(number);
         SIGNED.contains(&channel).then(|| message.to_string().into_bytes())
     }
@@ -135,7 +178,7 @@ impl Channels {
     fn handle(&mut self, truth: &Truth, message: &Message) -> Checked {
         let data = message.data.as_deref().unwrap_or_default();
         let inner: Value = serde_json::from_str(data).unwrap_or_default();
-        let channel = message.channel.as_deref().map(from_pusher).unwrap_or_default();
+        let channel = message.channel.as_deref().map(|channel| self.our_name(channel)).unwrap_or_default();
         match &*message.event {
             "pusher:connection_established" => {
                 self.socket_id = inner["socket_id"].as_str().map(str::to_owned);
@@ -164,6 +207,14 @@ impl Channels {
                 };
                 if changed { Ok(()) } else { violation("presence: who is there came, or who is not there left") }
             }
+            "pusher:signin_success" => {
+                let Some(watched) = self.sign_in.asked.pop_front() else { return violation("signin: nobody asked") };
+                self.sign_in.answered += 1;
+                self.sign_in.watched =
+                    watched.into_iter().filter(|user| *user != self.user).map(|user| (user, None)).collect();
+                Ok(())
+            }
+            "pusher_internal:watchlist_events" => self.watch(&inner),
             "pusher_internal:subscription_count" => {
                 if !self.app.notices.count_for_subscribers || !self.counts(&channel) {
                     return violation("count: of what nobody counts");
@@ -203,8 +254,39 @@ impl Channels {
         }
     }
 
+    /// Users came or left.
+    fn watch(&mut self, data: &Value) -> Checked {
+        for event in data["events"].as_array().into_iter().flatten() {
+            let is_there = match event["name"].as_str() {
+                Some("online") => true,
+                Some("offline") => false,
+                _ => return violation("watchlist: an unknown event"),
+            };
+            for user in event["user_ids"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+                let only = self.sign_in.answered == 1;
+                match self.sign_in.watched.get_mut(user) {
+                    Some(known) if only && *known == Some(is_there) => return violation("watchlist: told what was so"),
+                    Some(known) => *known = Some(is_there),
+                    // What was on its way when it asked for others.
+                    None if !only => {}
+                    None => return violation("watchlist: of somebody whom it does not know"),
+                }
+                self.seen.watched += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it may subscribe: what needs a signature has one.
+    fn may(&self, channel: &str) -> bool {
+        match channel {
+            OWN => self.sign_in.is_asked,
+            channel => SIGNED.contains(&channel) || self.rights.allow(Right::Subscribe, channel),
+        }
+    }
+
     fn begin(&mut self, channel: &str, data: &Value) -> Checked {
-        let may = SIGNED.contains(&channel) || self.rights.allow(Right::Subscribe, channel);
+        let may = self.may(channel);
         let limit = self.app.limits.presence_users;
         let Some(known) = self.subscriptions.get_mut(channel) else { return Ok(()) };
         if !may {
@@ -222,10 +304,11 @@ impl Channels {
     }
 
     fn refused(&mut self, channel: &str, data: &Value) -> Checked {
-        let may = SIGNED.contains(&channel) || self.rights.allow(Right::Subscribe, channel);
+        let may = self.may(channel);
         let Some(known) = self.subscriptions.remove(channel) else { return Ok(()) };
         match (known.phase, data["status"].as_u64()) {
             // The application may end it while it is on its way: whoever knows what it wanted looks whether it did.
+            (ChannelPhase::Asked, Some(401)) if channel == OWN && !known.signed => {}
             (phase, Some(401)) if may || phase == ChannelPhase::Live => {
                 self.news.push(News::Removed { channel: channel.to_owned() });
             }
@@ -245,27 +328,47 @@ impl Channels {
         if self.socket_id.is_none() {
             return violation("pusher: never established");
         }
+        if self.sign_in.is_forged || !self.sign_in.asked.is_empty() {
+            return Err(Violation::new("signin: never answered, or forged and taken", format!("{:?}", self.sign_in)));
+        }
         match self.subscriptions.values().find(|known| known.phase == ChannelPhase::Asked) {
             Some(known) => Err(Violation::new("pusher: never answered", format!("{known:?}"))),
             None => Ok(()),
         }
     }
 
-    /// Whether it is told how many subscribe, where anybody is. On presence channels it is told who.
+    /// Whether it is told how many subscribe, where anybody is. On presence channels it is told who, and users' own channels nobody counts.
     pub(crate) fn counts(&self, channel: &str) -> bool {
-        !channel.starts_with("presence-")
+        !channel.starts_with("presence-") && channel != OWN
+    }
+
+    /// What it was told last of those that it watches, by their own channels.
+    pub(crate) fn watched(&self) -> impl Iterator<Item = (String, Option<bool>)> {
+        self.sign_in.watched.iter().map(|(user, known)| (own_channel(user), *known))
     }
 
     pub(crate) fn place(&self, channel: &str) -> Place {
-        (self.app.id.clone(), channel.to_owned())
+        let name = if channel == OWN { own_channel(&self.user) } else { channel.to_owned() };
+        (self.app.id.clone(), name)
+    }
+
+    /// What its alphabet lacks, which of our names are the colon and the slash; and its user's own channel.
+    fn to_pusher(&self, channel: &str) -> String {
+        match channel {
+            OWN => format!("#server-to-user-{}", self.user),
+            channel => channel.replace(':', "=3A").replace('/', "=2F"),
+        }
+    }
+
+    fn our_name(&self, channel: &str) -> String {
+        match channel.strip_prefix("#server-to-user-") {
+            Some(user) if user == self.user => OWN.to_owned(),
+            _ => channel.replace("=2F", "/").replace("=3A", ":"),
+        }
     }
 }
 
-/// What its alphabet lacks, which of our names are the colon and the slash.
-fn to_pusher(channel: &str) -> String {
-    channel.replace(':', "=3A").replace('/', "=2F")
-}
-
-fn from_pusher(channel: &str) -> String {
-    channel.replace("=2F", "/").replace("=3A", ":")
+/// The channel on which a user is there.
+fn own_channel(user: &str) -> String {
+    UserId::parse(user).map_or_else(|_| String::new(), |user| ChannelName::of_user(&user).as_str().to_owned())
 }

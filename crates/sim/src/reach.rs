@@ -168,6 +168,7 @@ impl World<'_> {
                     let link = self.links.iter().find(|link| link.name == name);
                     let named = link.is_some_and(|link| match &link.talk {
                         Some(Talk::Native(conversation)) => conversation.user() == Some(known),
+                        Some(Talk::Pusher(channels)) => channels.is_user(known),
                         _ => link.user == *known,
                     });
                     named && user(client) == *known

@@ -4,11 +4,13 @@
 
 use crate::Violation;
 use crate::conversation::{Checked, Position, violation};
+use crate::found::FOREVER;
 use crate::rights::{Right, Rights};
 use crate::subscription::{Came, Phase};
 use crate::truth::{Place, Record, Truth};
 use std::collections::{BTreeMap, BTreeSet};
-use switchboard_core::{App, ChannelName, ChannelPattern, Overflow, SessionId, Time};
+use std::sync::Arc;
+use switchboard_core::{App, ChannelName, ChannelOptions, ChannelPattern, ConflateBy, Overflow, SessionId, Time};
 
 /// The patterns of one connection.
 #[derive(Debug, Default)]
@@ -18,6 +20,10 @@ pub(crate) struct Watching {
     channels: BTreeMap<String, Channel>,
     /// When its rights changed last, as it knows.
     rights_since: Time,
+    /// When the first was asked for.
+    began: Time,
+    /// How often something began or ended that a channel's clock may begin anew with.
+    changes: u64,
 }
 
 #[derive(Debug)]
@@ -36,7 +42,15 @@ struct Channel {
     shown: BTreeSet<Position>,
     /// When it was subscribed to by name last.
     named_until: Time,
+    /// It is asked for by name: what waits for a pattern is dropped at some moment.
+    is_asked: bool,
+    /// The last that came of each key, by the time at which it was published, and its place.
+    keys: BTreeMap<Key, (Time, Position)>,
+    /// How many came of each key.
+    delivered: BTreeMap<Key, u64>,
 }
+
+type Key = Option<Arc<str>>;
 
 impl Watching {
     /// Patterns that count among its channels.
@@ -45,9 +59,13 @@ impl Watching {
     }
 
     /// Asks for one. `None` if it has it.
-    pub(crate) fn ask(&mut self, raw: &str) -> Option<()> {
+    pub(crate) fn ask(&mut self, now: Time, raw: &str) -> Option<()> {
         let pattern = ChannelPattern::parse(raw).ok().filter(|_| !self.patterns.contains_key(raw))?;
         self.patterns.insert(raw.to_owned(), Watch { pattern, phase: Phase::Asked, since: None });
+        self.changes += 1;
+        if self.began == Time::default() {
+            self.began = now;
+        }
         Some(())
     }
 
@@ -73,11 +91,13 @@ impl Watching {
     /// It was refused, or has ended.
     pub(crate) fn end(&mut self, raw: &str) {
         self.patterns.remove(raw);
+        self.changes += 1;
     }
 
     /// A fresh token was taken.
     pub(crate) fn change_rights(&mut self, now: Time) {
         self.rights_since = now;
+        self.changes += 1;
     }
 
     /// An end that was asked for was refused.
@@ -87,11 +107,17 @@ impl Watching {
         }
     }
 
+    /// A subscription by name is asked for.
+    pub(crate) fn name(&mut self, channel: &str) {
+        self.channels.entry(channel.to_owned()).or_default().is_asked = true;
+    }
+
     /// A subscription by name is over, or will be at some time before `now`, and its client was there.
     pub(crate) fn unname(&mut self, now: Time, channel: &str, at: Position) {
         let channel = self.channels.entry(channel.to_owned()).or_default();
         channel.last = channel.last.max(Some(at));
-        channel.named_until = now;
+        (channel.named_until, channel.is_asked) = (now, false);
+        self.changes += 1;
     }
 
     /// Whether something of this channel may come by a pattern.
@@ -155,7 +181,31 @@ impl Watching {
         }
         known.last = Some(at);
         known.shown.insert(at);
-        Ok(())
+        if known.named_until == FOREVER || known.is_asked {
+            // It may still have come by name, with what that stands for.
+            return Ok(());
+        }
+        let options = crate::promises::options_of(app, channel);
+        let Some(record) = record.filter(|_| !is_whole(app, channel)) else {
+            return if came.conflated == 0 {
+                Ok(())
+            } else {
+                violation("pattern: stands for others where nothing does")
+            };
+        };
+        let key = key_of(record, &options);
+        let before = known.keys.insert(key.clone(), (record.told, at));
+        let skipped = published(truth, place, before, (record.told, at))
+            .filter(|(_, other)| other.exclude != Some(name) && key_of(other, &options) == key);
+        let told: Vec<Time> = skipped.map(|(_, other)| other.told).collect();
+        let must = told.iter().filter(|told| since.is_some_and(|since| **told > since)).count() as u64;
+        if came.conflated < must || came.conflated > told.len() as u64 {
+            let message = format!("for {}, of its key {must} to {} are missing", came.conflated, told.len());
+            return Err(Violation::new("pattern: a message stands for another number", message));
+        }
+        let delivered = known.delivered.entry(key).or_default();
+        *delivered += 1;
+        check_rate(*delivered, options.rate, (self.began, truth.now), self.changes)
     }
 
     /// Nothing happens any more: is anything missing that is on none of the channels that it subscribes to by `names`?
@@ -177,19 +227,60 @@ impl Watching {
             let shown = self.channels.get(channel).map(|channel| &channel.shown);
             // Of those that replace each other the last of all must come, even if the channel has begun anew meanwhile.
             let whole = is_whole(app, channel);
-            let latest = truth.current.get(place);
-            for (epoch, log) in epochs.iter().filter(|(epoch, _)| whole || Some(*epoch) == latest) {
-                let must_come = |record: &&Record| record.told > since && record.exclude != Some(name);
-                let count = if whole { usize::MAX } else { 1 };
-                let mut missing = log.records.iter().rev().take(count).filter(must_come);
-                let came = |record: &Record| shown.is_some_and(|shown| shown.contains(&(*epoch, record.offset)));
-                if let Some(missing) = missing.find(|record| !came(record)) {
-                    return Err(Violation::new("pattern: never shown", format!("{name} on {channel}: {missing:?}")));
-                }
+            let options = crate::promises::options_of(app, channel);
+            let all = epochs.iter().flat_map(|(epoch, log)| log.records.iter().map(move |record| (*epoch, record)));
+            let must_come = |(_, record): &(u64, &Record)| record.told > since && record.exclude != Some(name);
+            let mut must: Vec<(u64, &Record)> = all.filter(must_come).collect();
+            if !whole {
+                must.sort_by_key(|(_, record)| (record.told, record.offset));
+                let latest: BTreeMap<Key, (u64, &Record)> =
+                    must.into_iter().map(|(epoch, record)| (key_of(record, &options), (epoch, record))).collect();
+                must = latest.into_values().collect();
+            }
+            let came = |epoch: u64, record: &Record| shown.is_some_and(|shown| shown.contains(&(epoch, record.offset)));
+            if let Some(missing) = must.into_iter().find(|(epoch, record)| !came(*epoch, record)) {
+                return Err(Violation::new("pattern: never shown", format!("{name} on {channel}: {missing:?}")));
             }
         }
         Ok(())
     }
+}
+
+/// What a publication replaces and is replaced by.
+fn key_of(record: &Record, options: &ChannelOptions) -> Key {
+    record.key.clone().filter(|_| options.conflate_by == ConflateBy::Key)
+}
+
+/// What was published on a channel between two moments and places, both excluded, in whichever epoch.
+fn published<'a>(
+    truth: &'a Truth,
+    place: &Place,
+    after: Option<(Time, Position)>,
+    before: (Time, Position),
+) -> impl Iterator<Item = (u64, &'a Record)> + use<'a> {
+    let is_after = move |epoch: u64, record: &Record| {
+        after.is_none_or(|(told, at)| record.told > told || record.told == told && (epoch, record.offset) > at)
+    };
+    let is_before = move |epoch: u64, record: &Record| {
+        record.told < before.0 || record.told == before.0 && (epoch, record.offset) < before.1
+    };
+    truth.logs.get(place).into_iter().flatten().flat_map(move |(epoch, log)| {
+        let first = log.records.partition_point(|record| after.is_some_and(|(told, _)| record.told < told));
+        let records = log.records.iter().skip(first);
+        records
+            .map(|record| (*epoch, record))
+            .filter(move |(epoch, record)| is_after(*epoch, record) && is_before(*epoch, record))
+    })
+}
+
+/// Of each key at most so many in a second since the first pattern, and one that comes at once whenever its clock may have begun anew.
+fn check_rate(delivered: u64, rate: u32, (began, now): (Time, Time), changes: u64) -> Checked {
+    let micros = now.as_micros() - began.as_micros();
+    if rate > 0 && delivered.saturating_sub(2 + 2 * changes) * 1_000_000 > u64::from(rate) * micros {
+        let message = format!("{delivered} at {rate} a second after {micros} µs");
+        return Err(Violation::new("pattern: more than the rate allows", message));
+    }
+    Ok(())
 }
 
 /// A grant that names channels with a meaning of their own shows them, and none of ours does.

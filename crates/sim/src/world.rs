@@ -78,6 +78,8 @@ pub struct Seen {
     pub shown: u64,
     /// Requests of the application that were answered.
     pub calls: u64,
+    /// Users of whose coming or going others were told.
+    pub watched: u64,
 }
 
 impl Seen {
@@ -102,6 +104,7 @@ impl Seen {
         self.streams += other.streams;
         self.shown += other.shown;
         self.calls += other.calls;
+        self.watched += other.watched;
     }
 }
 

@@ -40,13 +40,13 @@ fn the_runs_come_to_the_hard_parts() {
         seen.add(&report.seen);
     }
     let Seen { messages, answers, recovered, lost, gaps, ended, duplicates, refused, crashes, .. } = seen;
-    let Seen { conflated, cached, signals, removed, notices, polls, streams, shown, calls, .. } = seen;
+    let Seen { conflated, cached, signals, removed, notices, polls, streams, shown, calls, watched, .. } = seen;
     let counts = [
         [messages, answers, recovered, lost, gaps, ended, duplicates, refused],
         [crashes, conflated, cached, signals, removed, notices, polls, streams],
     ];
     let counts = counts.as_flattened();
-    assert!(shown.min(calls) > 0 && counts.iter().all(|count| *count > 0), "{seen:?}");
+    assert!(shown.min(calls).min(watched) > 0 && counts.iter().all(|count| *count > 0), "{seen:?}");
 }
 
 #[test]

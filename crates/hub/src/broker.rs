@@ -17,8 +17,8 @@ use switchboard_core::{
 /// The rules:
 /// - Events of one channel come in the order of their offsets.
 /// - [`Published`](BrokerEvent::Published) comes when the promise of [`guarantees`](Broker::guarantees) holds for the publication, not before.
-/// - A publication whose [id](PublishRequest::id_key) is remembered is a duplicate. That is looked at before [`if_position`](Publish::if_position), so
-///   that a publisher who asks again after a lost answer is not told of a conflict with itself.
+/// - A publication whose [id](PublishRequest::id_key) is remembered is a duplicate, and so is one whose id another has that is not told yet. That is looked at
+///   before [`if_position`](Publish::if_position), so that a publisher who asks again after a lost answer is not told of a conflict with itself.
 /// - What was refused, or was a duplicate, has changed nothing.
 /// - A [control](Self::control) has no place among publications: what was published on a channel and is not yet told may be told after it.
 /// - A channel's history is asked for only after it was [loaded](History::load).

@@ -71,7 +71,9 @@ pub(crate) fn check_duplicate(
     let later = truth.between(place, epoch, offset, u64::MAX).iter();
     // After a restart a few more are remembered than have to be.
     let later = later.filter(|record| record.id.is_some() && record.told < asked).count();
-    if record.at + options.idempotency_ttl <= asked || later >= options.idempotency_ids && !durable {
+    // As long as nobody has been told of the first, it is the same, however long the disk takes.
+    let is_over = record.at + options.idempotency_ttl <= asked && record.told < asked;
+    if is_over || later >= options.idempotency_ids && !durable {
         return Err(Violation::new(
             "once: an id is remembered beyond its window",
             format!("{later} later, {record:?}"),

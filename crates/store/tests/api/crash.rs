@@ -183,6 +183,17 @@ fn conditions_hold_among_publications_that_are_not_committed_yet() {
 }
 
 #[test]
+fn what_waits_for_the_disk_longer_than_its_id_is_remembered_is_still_the_same() {
+    let options = ChannelOptions { idempotency_ttl: Duration::from_secs(2), ..options(SIZE) };
+    let (mut node, _) = Node::start(FaultyDisk::new(1), Fsync::Always, options, 1 << 16);
+    node.publish("a", Some("once"), None);
+    node.pass(Duration::from_secs(3));
+    node.publish("a", Some("once"), None);
+    node.settle();
+    assert_eq!((node.books.acknowledged, node.books.duplicates), (1, 1));
+}
+
+#[test]
 fn ids_outlive_their_publications_and_their_segments() {
     let (mut node, _) = Node::start(FaultyDisk::new(1), Fsync::Always, options(2), 600);
     node.publish("a", Some("once"), None);

@@ -108,11 +108,13 @@ pub enum Canary {
     SignedInUnknown,
     /// Whoever wants to know of a user is told of changes only, and not what is so at the beginning.
     WatchedUntold,
+    /// Whoever asks why is told that what a pattern has shown was not meant for its session.
+    MatchDenied,
 }
 
 impl Canary {
     /// All of them.
-    pub const ALL: [Self; 51] = [
+    pub const ALL: [Self; 52] = [
         Self::ReadBeforeRegistering,
         Self::BehindForever,
         Self::LeaveLost,
@@ -164,6 +166,7 @@ impl Canary {
         Self::ReturnAnnounced,
         Self::SignedInUnknown,
         Self::WatchedUntold,
+        Self::MatchDenied,
     ];
 }
 

@@ -245,7 +245,8 @@ impl Delivery<'_> {
             return;
         }
         effects.deliveries += 1;
-        effects.remember_each(self.key, core::slice::from_ref(self.publication), subscriber, &What::Matched);
+        let what = if is_planted(Canary::MatchDenied) { What::Denied } else { What::Matched };
+        effects.remember_each(self.key, core::slice::from_ref(self.publication), subscriber, &what);
         let encoded = encodings.of(subscriber.format, self.publication, Mark::Live, encode);
         push(subscriber, id.slot, encoded, run, overflow, effects);
     }

@@ -450,6 +450,11 @@ impl Conversation {
         (self.app.id.clone(), name.to_owned())
     }
 
+    /// The last of each channel that came by a pattern.
+    pub(crate) fn shown(&self) -> impl Iterator<Item = (&str, Position)> {
+        self.watching.shown()
+    }
+
     /// Whether every token that it has shown is answered.
     pub(crate) fn knows_its_rights(&self) -> bool {
         self.rights.len() == self.authentications + 1

@@ -120,6 +120,11 @@ impl Watching {
         self.changes += 1;
     }
 
+    /// The last of each channel that came.
+    pub(crate) fn shown(&self) -> impl Iterator<Item = (&str, Position)> {
+        self.channels.iter().filter_map(|(channel, known)| Some((&**channel, *known.shown.last()?)))
+    }
+
     /// Whether something of this channel may come by a pattern.
     pub(crate) fn may_show(&self, channel: &str, rights: Rights) -> bool {
         shows(rights, channel) && self.patterns_for(channel).next().is_some()

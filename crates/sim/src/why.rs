@@ -1,13 +1,18 @@
 //! What the node says when it is asked why, against what its clients saw.
 
 use crate::Violation;
+use crate::conversation::Position;
 use crate::subscription::Heard;
+use crate::truth::Record;
 use crate::world::{Talk, World};
 use core::time::Duration;
 use switchboard_core::{About, ChannelName, Command, Epoch, Fate, Outcome, Question, SessionId, Whom};
 
 /// Questions of one run.
 const QUESTIONS: usize = 60;
+
+/// Epochs of a channel that are closer than this are not told apart (`docs/reference/http-api.md`).
+const EPOCHS_APART: Duration = Duration::from_secs(1);
 
 /// What a client saw of one publication.
 #[derive(Clone, Debug)]
@@ -66,6 +71,15 @@ impl World<'_> {
         let place = (self.plan.setup.apps[seen.app].id.clone(), seen.channel.clone());
         // A gap may name offsets that were never given.
         let Some(record) = truth.at(&place, seen.epoch, seen.offset) else { return Ok(()) };
+        // What shards remember of single sessions names no epoch, so that two which follow each other at once are not told apart.
+        let at_once = |record: &Record, other: &Record| {
+            let (first, last) = (record.at.min(other.at), record.at.max(other.at));
+            first + EPOCHS_APART > last
+        };
+        let mut others = truth.logs.get(&place).into_iter().flatten().filter(|(epoch, _)| **epoch != seen.epoch);
+        if others.any(|(epoch, _)| truth.at(&place, *epoch, seen.offset).is_some_and(|other| at_once(record, other))) {
+            return Ok(());
+        }
         let fate = trail.fate(seen.offset, seen.session);
         let is_right = match seen.heard {
             Heard::Message => fate == Fate::Delivered,
@@ -87,22 +101,30 @@ impl World<'_> {
     /// The last that a connection heard on its channels.
     pub(crate) fn heard_by(&self, link: usize) -> Vec<Seen> {
         let link = &self.links[link];
-        let Some(Talk::Native(conversation)) = link.talk.as_ref().filter(|_| link.session_open && link.client_open)
-        else {
+        if !(link.session_open && link.client_open) {
             return Vec::new();
-        };
+        }
         let app = self.clients[link.client].app;
+        let seen = |channel: &str, (epoch, offset): Position, heard: Heard| Seen {
+            app,
+            channel: channel.to_owned(),
+            session: link.name,
+            epoch,
+            offset,
+            heard,
+        };
         let mut all = Vec::new();
-        for (channel, subscription) in &conversation.subscriptions {
+        let subscriptions = match &link.talk {
+            Some(Talk::Native(conversation)) => {
+                all.extend(conversation.shown().map(|(channel, at)| seen(channel, at, Heard::Message)));
+                &conversation.subscriptions
+            }
+            Some(Talk::Listening(listening)) => &listening.subscriptions,
+            _ => return all,
+        };
+        for (channel, subscription) in subscriptions {
             let epoch = subscription.position().0;
-            all.extend(subscription.heard.iter().map(|(offset, heard)| Seen {
-                app,
-                channel: channel.clone(),
-                session: link.name,
-                epoch,
-                offset: *offset,
-                heard: *heard,
-            }));
+            all.extend(subscription.heard.iter().map(|(offset, heard)| seen(channel, (epoch, *offset), *heard)));
         }
         all
     }

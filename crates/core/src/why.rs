@@ -229,7 +229,7 @@ pub enum Fate {
     Waiting,
     /// The session did not subscribe yet when it was published, and it was not a part of what it was given of before.
     TooEarly,
-    /// The session does not subscribe to the channel.
+    /// The session does not subscribe to the channel, and has left none that it subscribed to before.
     NotSubscribed,
     /// The session has ended, and nothing is remembered of what became of it for that.
     Ended,
@@ -393,7 +393,8 @@ impl Trail {
         };
         let missing = |step: &Step| matches!(step.what, What::Missing) && step.shard == session.shard;
         match standing.began {
-            None if standing.patterns > 0 => Fate::Unknown,
+            // It may have had it before it left, or by a pattern.
+            None if standing.patterns > 0 || !standing.steady => Fate::Unknown,
             None => Fate::NotSubscribed,
             Some(_) if standing.given_up => Fate::Unknown,
             Some(began) if offset <= began => {
@@ -504,8 +505,11 @@ mod tests {
         assert_eq!(of(vec![fanned()], Standing { replaying: true, ..standing(Some(4), 6) }), Fate::Unknown);
         assert_eq!(of(vec![], standing(Some(4), 6)), Fate::Unknown, "too long ago");
         assert_eq!(of(vec![], standing(Some(4), 4)), Fate::Waiting);
-        assert_eq!(of(vec![], standing(None, 0)), Fate::NotSubscribed);
-        assert_eq!(of(vec![], Standing { patterns: 1, ..standing(None, 0) }), Fate::Unknown);
+        let never = || Standing { steady: true, ..standing(None, 0) };
+        assert_eq!(of(vec![], never()), Fate::NotSubscribed);
+        for unsure in [Standing { steady: false, ..never() }, Standing { patterns: 1, ..never() }] {
+            assert_eq!(of(vec![], unsure), Fate::Unknown);
+        }
         let traced = Standing { traced: true, ..standing(Some(5), 6) };
         assert_eq!(of(vec![published()], traced.clone()), Fate::TooEarly);
         assert_eq!(of(vec![], traced), Fate::Unknown);

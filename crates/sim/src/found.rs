@@ -166,8 +166,8 @@ impl Truth {
         let remembers = self.options(place).is_some_and(|options| options.history_size > 0);
         log.records.iter_mut().filter(|_| !remembers).for_each(|record| record.id = None);
         let is_there = |record: &Record| found.publications.iter().any(|one| one.position.offset == record.offset);
+        let is_known = |id: &str| found.ids.iter().any(|(known, ..)| **known == *id);
         if !ended.nothing_lost() {
-            let is_known = |id: &str| found.ids.iter().any(|(known, ..)| **known == *id);
             log.records.iter_mut().for_each(|record| _ = record.id.take_if(|id| !is_known(id)));
         }
         if !ended.damaged
@@ -187,7 +187,9 @@ impl Truth {
                 let message = format!("complete after {}, without {record:?}", found.complete_after);
                 return violation("durable: a lost range is taken for whole", message);
             }
-            (record.lost, record.id) = (true, None);
+            record.lost = true;
+            // Its id may outlive it, and then counts among those that a channel has.
+            record.id.take_if(|id| !is_known(id));
         }
         Ok(())
     }

@@ -38,6 +38,8 @@ pub(crate) struct Channel {
     pub(crate) complete_after: u64,
     /// Ids of publications before this one are forgotten.
     pub(crate) ids_from: u64,
+    /// That it is forgotten is about to be written: nothing of it may be written behind that.
+    pub(crate) staged_forgotten: bool,
     pub(crate) reserved: u64,
     /// The same with what is about to be written.
     pub(crate) staged_reserved: u64,
@@ -160,6 +162,7 @@ impl Channel {
             dropped: 0,
             complete_after: 0,
             ids_from: 0,
+            staged_forgotten: false,
             reserved: 0,
             staged_reserved: 0,
             anchor: None,
@@ -218,9 +221,14 @@ impl Index {
         self.channels.get(key).filter(|channel| channel.epoch == epoch)
     }
 
-    /// The channel, if it is in this epoch or continues it.
-    pub(crate) fn channel_since(&self, key: &ChannelKey, epoch: Epoch) -> Option<&Channel> {
-        self.channels.get(key).filter(|channel| channel.epoch == epoch || channel.continued.contains(&epoch))
+    /// The channel, if something of it may be written.
+    pub(crate) fn remembered(&self, key: &ChannelKey) -> Option<&Channel> {
+        self.channels.get(key).filter(|channel| !channel.staged_forgotten)
+    }
+
+    /// The same, if it is in this epoch or continues it.
+    pub(crate) fn remembered_since(&self, key: &ChannelKey, epoch: Epoch) -> Option<&Channel> {
+        self.remembered(key).filter(|channel| channel.epoch == epoch || channel.continued.contains(&epoch))
     }
 
     /// The channel, if this is its epoch, to be changed.

@@ -118,7 +118,7 @@ impl<D: Disk> Journal<D> {
         match record {
             Record::Publication(mut kept) => {
                 let key = kept.key.clone();
-                let Some(channel) = self.index.channels.get(&key) else { return };
+                let Some(channel) = self.index.remembered(&key) else { return };
                 let (epoch, head, dropped, cached, reserved) = (
                     channel.epoch,
                     channel.staged_head,
@@ -167,7 +167,7 @@ impl<D: Disk> Journal<D> {
     /// Writes an id of a publication again, if it is remembered, in the channel's epoch: the record by which that continues another may go before this one.
     fn keep_id(&mut self, now: Time, key: ChannelKey, (told, offset): (Epoch, u64), (id, until): (Arc<str>, Time)) {
         if until > now
-            && let Some(channel) = self.index.channel_since(&key, told)
+            && let Some(channel) = self.index.remembered_since(&key, told)
             && offset >= channel.ids_from
         {
             let epoch = channel.epoch;

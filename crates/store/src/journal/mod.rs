@@ -307,6 +307,9 @@ impl<D: Disk> Journal<D> {
 
     fn write_forgotten(&mut self, key: ChannelKey, epoch: Epoch) {
         if self.write(&Record::Forgotten { key: key.clone(), epoch }).is_ok() {
+            if let Some(channel) = self.index.channel_mut(&key, epoch) {
+                channel.staged_forgotten = true;
+            }
             self.staged.push(Staged::Forgotten { key, epoch });
         }
     }
@@ -354,7 +357,7 @@ impl<D: Disk> Journal<D> {
     }
 
     fn place_of(&self, key: &ChannelKey) -> Option<Place> {
-        let channel = self.index.channels.get(key)?;
+        let channel = self.index.remembered(key)?;
         Some(Place {
             key: key.clone(),
             epoch: channel.epoch,

@@ -142,6 +142,29 @@ fn what_is_forgotten_does_not_come_back_behind_what_was_published_since() {
     }
 }
 
+/// Whether its segment is written anew in the batch in which it is forgotten is a matter of how much came before.
+#[test]
+fn what_is_forgotten_is_not_written_anew_in_the_same_batch() {
+    for before in 0..40 {
+        let keeps_nothing = ChannelOptions { cache_ttl: Duration::from_secs(5), ..options(0) };
+        let (mut node, _) = Node::start(FaultyDisk::new(1), Fsync::Always, keeps_nothing, 600);
+        node.publish_cached("a", None, None, CacheRequest::Keep);
+        node.settle();
+        let epoch = node.position("a").epoch;
+        for batch in 0.. {
+            node.pass(if batch < before { Duration::ZERO } else { Duration::from_secs(1) });
+            let is_forgotten = node.position("a").epoch != epoch;
+            node.publish_cached("b", None, None, CacheRequest::Keep);
+            node.settle();
+            if is_forgotten {
+                break;
+            }
+        }
+        node.crash(FaultyDisk::kill);
+        assert_ne!(node.position("a").epoch, epoch, "behind {before}");
+    }
+}
+
 #[test]
 fn under_always_nobody_is_told_before_the_disk_has_it() {
     let (mut node, _) = Node::start(FaultyDisk::new(1), Fsync::Always, options(SIZE), 1 << 16);

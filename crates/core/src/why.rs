@@ -346,8 +346,12 @@ impl Trail {
     }
 
     /// Leaves out what concerns the same offset of other epochs: what was before it was published in this one, and since it was in the next. Of an epoch of which that
-    /// is not remembered, nothing is left.
-    pub fn narrow(&mut self, offset: u64, epoch: Epoch) {
+    /// is not remembered, nothing is left. Where the channel is in another epoch `now`, how sessions stand on it says nothing of this one either. Whoever asks for that
+    /// asks after the trail: as long as somebody subscribes, a channel stays in its epoch.
+    pub fn narrow(&mut self, offset: u64, epoch: Epoch, now: Epoch) {
+        if now != epoch {
+            self.standings.clear();
+        }
         let before = |at: Time| Time::from_micros(at.as_micros().saturating_sub(SKEW));
         let mut published = self.published(offset).skip_while(|(_, known)| *known != epoch);
         let from = published.next().map(|(at, _)| before(at));
@@ -488,8 +492,21 @@ mod tests {
         assert_eq!((trail.epoch_of(5), trail.epoch_of(6)), (Some(Epoch(2)), None));
         for (epoch, fate, steps) in [(1, Fate::Dropped, 2), (2, Fate::Delivered, 2), (3, Fate::Unknown, 0)] {
             let mut narrow = trail.clone();
-            narrow.narrow(5, Epoch(epoch));
+            narrow.narrow(5, Epoch(epoch), Epoch(2));
             assert_eq!((narrow.fate(5, SESSION), narrow.steps.len()), (fate, steps), "epoch {epoch}");
+        }
+    }
+
+    #[test]
+    fn how_a_session_stands_says_nothing_of_an_epoch_before() {
+        let published =
+            Step { epoch: Some(Epoch(1)), first: 5, last: 5, ..step(1, None, What::Published { shards: 0 }) };
+        let named = Some(Whereabouts::Here);
+        let trail = Trail { steps: vec![published], standings: vec![standing(Some(0), 1)], named, ..Trail::default() };
+        for (now, fate) in [(1, Fate::Waiting), (2, Fate::Unknown)] {
+            let mut narrow = trail.clone();
+            narrow.narrow(5, Epoch(1), Epoch(now));
+            assert_eq!(narrow.fate(5, SESSION), fate, "now in epoch {now}");
         }
     }
 

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use switchboard_core::{
     ChannelName, Command, Epoch, Occupancy, Outcome, Payload, PresentUser, Publication, Publish, ReadFrom, Reject,
-    RejectCode, Since, Time,
+    RejectCode, Since, Time, Trail,
 };
 
 /// The batches that are being carried out.
@@ -44,13 +44,36 @@ struct Asked {
 
 #[derive(Debug)]
 enum Question {
-    Publish { place: Place, number: u64, once: Option<String>, if_position: Option<Position> },
-    History { place: Place, from: Reading, at: Option<Position>, limit: usize },
-    Presence { place: Place, limit: Option<usize> },
-    Channel { place: Place },
-    Channels { prefix: &'static str, after: Option<String>, limit: usize },
-    Signal { number: u64 },
+    Publish {
+        place: Place,
+        number: u64,
+        once: Option<String>,
+        if_position: Option<Position>,
+    },
+    History {
+        place: Place,
+        from: Reading,
+        at: Option<Position>,
+        limit: usize,
+    },
+    Presence {
+        place: Place,
+        limit: Option<usize>,
+    },
+    Channel {
+        place: Place,
+    },
+    Channels {
+        prefix: &'static str,
+        after: Option<String>,
+        limit: usize,
+    },
+    Signal {
+        number: u64,
+    },
     Why(Seen),
+    /// Asked after what was answered to why.
+    Epoch(Seen, Trail),
 }
 
 /// How many are for certain where, all the time between a question and its answer: by channel and user.
@@ -156,7 +179,7 @@ impl World<'_> {
                 let link = self.clients[*whom].link.filter(|_| self.clients[*whom].app == app)?;
                 let heard = self.heard_by(link);
                 let seen = heard.get(pick % heard.len().max(1))?.clone();
-                (Command::Why(seen.question()?), Question::Why(seen))
+                (seen.question()?, Question::Why(seen))
             }
         })
     }
@@ -167,8 +190,22 @@ impl World<'_> {
         self.seen.calls += 1;
         let checked = self.check_answer(batch, at, &what, outcome);
         checked.map_err(|violation| violation.about(&format!("{what:?}, asked at {at:?}: {outcome:?}")))?;
-        self.call_next(batch);
+        match (what, outcome) {
+            (Question::Why(seen), Outcome::Why(trail)) => self.ask_epoch(batch, seen, trail.clone()),
+            _ => self.call_next(batch),
+        }
         Ok(())
+    }
+
+    /// Where sessions stand is to be told only in the epoch in which the channel still is, as the server does it.
+    fn ask_epoch(&mut self, batch: u64, seen: Seen, trail: Trail) {
+        let (Some(app), Some(command)) = (self.calls.batches.get(&batch).map(|batch| batch.app), seen.epoch_question())
+        else {
+            return self.call_next(batch);
+        };
+        let app = Arc::clone(&self.plan.setup.apps[app]);
+        let ticket = self.ask(&app, command);
+        self.calls.asked.insert(ticket, Asked { batch, at: self.now, what: Question::Epoch(seen, trail) });
     }
 
     fn check_answer(&mut self, batch: u64, at: Time, what: &Question, outcome: &Outcome) -> Checked {
@@ -237,7 +274,10 @@ impl World<'_> {
                 self.check_channels(&certain, channels, *more, (prefix, after.as_deref(), *limit))
             }
             (Question::Signal { number }, Outcome::Affected { sessions }) => self.signalled(*number, *sessions),
-            (Question::Why(seen), outcome) => self.compare(outcome, seen),
+            (Question::Why(_), Outcome::Why(_)) => Ok(()),
+            (Question::Epoch(seen, trail), Outcome::Channel { position, .. }) => {
+                self.compare(trail, position.epoch, seen)
+            }
             _ => violation("application: not answered as asked"),
         }
     }

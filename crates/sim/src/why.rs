@@ -6,7 +6,7 @@ use crate::subscription::Heard;
 use crate::truth::Record;
 use crate::world::{Talk, World};
 use core::time::Duration;
-use switchboard_core::{About, ChannelName, Command, Epoch, Fate, Outcome, Question, SessionId, Whom};
+use switchboard_core::{About, ChannelName, Command, Epoch, Fate, Outcome, Question, SessionId, Trail, Whom};
 
 /// Questions of one run.
 const QUESTIONS: usize = 60;
@@ -27,10 +27,18 @@ pub(crate) struct Seen {
 
 impl Seen {
     /// What became of it for whoever saw it?
-    pub(crate) fn question(&self) -> Option<Question> {
-        let channel = ChannelName::parse(self.channel.as_str()).ok()?;
-        let about = About::Offset { channel, offset: self.offset };
-        Some(Question { about, whom: Some(Whom::Session(self.session)) })
+    pub(crate) fn question(&self) -> Option<Command> {
+        let about = About::Offset { channel: self.channel()?, offset: self.offset };
+        Some(Command::Why(Question { about, whom: Some(Whom::Session(self.session)) }))
+    }
+
+    /// And in which epoch is the channel by now?
+    pub(crate) fn epoch_question(&self) -> Option<Command> {
+        Some(Command::Channel { channel: self.channel()? })
+    }
+
+    fn channel(&self) -> Option<ChannelName> {
+        ChannelName::parse(self.channel.as_str()).ok()
     }
 }
 
@@ -39,22 +47,26 @@ impl World<'_> {
     pub(crate) fn check_why(&mut self) -> Result<(), Violation> {
         let mut asked = Vec::new();
         for seen in self.last_heard() {
-            let Some(question) = seen.question() else { continue };
+            let (Some(why), Some(epoch)) = (seen.question(), seen.epoch_question()) else { continue };
             let app = self.plan.setup.apps[seen.app].clone();
-            asked.push((self.ask(&app, Command::Why(question)), seen));
+            // All is quiet, so that what is asked for at once is so at once.
+            asked.push((self.ask(&app, why), self.ask(&app, epoch), seen));
         }
         let end = self.now + Duration::from_secs(5);
         self.run_until(end, |_| false)?;
-        for (ticket, seen) in asked {
-            let Some(outcome) = self.outcomes.get(&ticket) else {
-                return Err(Violation::new("why: no answer", format!("{seen:?}")));
-            };
-            self.compare(outcome, &seen)?;
+        for (why, epoch, seen) in asked {
+            match (self.outcomes.get(&why), self.outcomes.get(&epoch)) {
+                (Some(Outcome::Why(trail)), Some(Outcome::Channel { position, .. })) => {
+                    self.compare(trail, position.epoch, &seen)?;
+                }
+                answers => return Err(Violation::new("why: no answer", format!("{seen:?}: {answers:?}"))),
+            }
         }
         Ok(())
     }
 
-    pub(crate) fn compare(&self, outcome: &Outcome, seen: &Seen) -> Result<(), Violation> {
+    /// `now`: in which epoch the channel was after that was answered.
+    pub(crate) fn compare(&self, trail: &Trail, now: Epoch, seen: &Seen) -> Result<(), Violation> {
         let told = |message: String| {
             let Seen { channel, session, offset, heard, .. } = seen;
             Violation::new(
@@ -62,10 +74,10 @@ impl World<'_> {
                 format!("{channel} {offset}, {session} {heard:?}: {message}"),
             )
         };
-        let Outcome::Why(trail) = outcome else { return Err(told(format!("{outcome:?}"))) };
         let mut trail = trail.clone();
-        if trail.epoch_of(seen.offset).is_some() {
-            trail.narrow(seen.offset, Epoch(seen.epoch));
+        // Where nothing tells epochs apart, whoever names none is told what is remembered.
+        if trail.epoch_of(seen.offset).is_some() || now.0 != seen.epoch {
+            trail.narrow(seen.offset, Epoch(seen.epoch), now);
         }
         let truth = self.truth.borrow();
         let place = (self.plan.setup.apps[seen.app].id.clone(), seen.channel.clone());

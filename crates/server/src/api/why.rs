@@ -61,11 +61,7 @@ impl Call<'_> {
             let mut trail = self.trail(Question { about, whom: whom.clone() }).await?;
             let epoch = epoch.or_else(|| trail.epoch_of(offset));
             if let Some(epoch) = epoch {
-                trail.narrow(offset, epoch);
-                if self.epoch(channel.clone()).await? != epoch {
-                    // Where its subscribers are now is of another epoch.
-                    trail.standings.clear();
-                }
+                trail.narrow(offset, epoch, self.epoch(channel.clone()).await?);
             }
             let named = match &whom {
                 Some(Whom::Session(session)) => Some(*session),

@@ -28,7 +28,7 @@ pub(crate) struct Channels {
     sign_in: SignIn,
     /// By our names.
     pub(crate) subscriptions: BTreeMap<String, Channel>,
-    /// What it has published itself.
+    /// What it has published itself, on whatever subscription.
     own: BTreeSet<u64>,
     /// Channels that it has left once: what was on its way then cannot be told from what comes when it is back.
     left: BTreeSet<String>,
@@ -59,6 +59,8 @@ pub(crate) struct Channel {
     signed: bool,
     /// What comes on it.
     listener: Listener,
+    /// What it has published itself since.
+    own: BTreeSet<u64>,
     /// As presence counts it.
     pub(crate) member: String,
     /// Who is there, if it knows all of them.
@@ -138,7 +140,8 @@ impl Channels {
         let listener = Listener::new(self.name, self.place(channel), None, (complete, caches), now);
         let member = if is_presence || self.sign_in.is_asked { self.user.clone() } else { self.guest.clone() };
         let signed = self.sign_in.is_asked;
-        let asked = Channel { phase: ChannelPhase::Asked, signed, listener, member, users: None, count: None };
+        let (phase, own) = (ChannelPhase::Asked, BTreeSet::new());
+        let asked = Channel { phase, signed, listener, own, member, users: None, count: None };
         self.subscriptions.insert(channel.to_owned(), asked);
         Some(json!({"event": "pusher:subscribe", "data": data}).to_string().into_bytes())
     }
@@ -162,8 +165,9 @@ impl Channels {
 
     /// A client event, where it may publish such.
     pub(crate) fn publish(&mut self, channel: &str, number: u64, filler: &str) -> Option<Vec<u8>> {
-        self.subscriptions.get(channel).filter(|known| known.phase == ChannelPhase::Live)?;
         let message = json!({"event": "client-a", "channel": self.to_pusher(channel), "data": [number, filler]});
+        let known = self.subscriptions.get_mut(channel).filter(|known| known.phase == ChannelPhase::Live)?;
+        known.own.insert(number);
         self.own.insert(number);
         SIGNED.contains(&channel).then(|| message.to_string().into_bytes())
     }
@@ -241,9 +245,10 @@ impl Channels {
                     return violation("pusher: a message before the subscription");
                 }
                 self.seen.messages += 1;
-                // What it published before it left and came back may be what the channel has kept.
-                let may_be_kept = known.listener.may_be_kept() && self.left.contains(&channel);
-                if number_in(data.as_bytes()).is_some_and(|number| self.own.contains(&number)) && !may_be_kept {
+                // What it published before it left, or was removed, and came back may be what the channel has kept.
+                let came_back = |number| self.left.contains(&channel) || !known.own.contains(&number);
+                let may_be_kept = |number| known.listener.may_be_kept() && came_back(number);
+                if number_in(data.as_bytes()).is_some_and(|number| self.own.contains(&number) && !may_be_kept(number)) {
                     return violation("pusher: its own event");
                 }
                 match message.encoding.as_deref() {

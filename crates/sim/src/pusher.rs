@@ -30,6 +30,9 @@ pub(crate) struct Channels {
     pub(crate) subscriptions: BTreeMap<String, Channel>,
     /// What it has published itself, on whatever subscription.
     own: BTreeSet<u64>,
+    /// Channels whose subscription the application has ended while a further one was on its way: whether that one was meant, or the one that it had left before, is
+    /// known when it succeeds after all.
+    doubtful: BTreeMap<String, Channel>,
     /// Channels that it has left once: what was on its way then cannot be told from what comes when it is back.
     left: BTreeSet<String>,
     pub(crate) news: Vec<News>,
@@ -96,6 +99,7 @@ impl Channels {
             sign_in: SignIn::default(),
             subscriptions: BTreeMap::new(),
             own,
+            doubtful: BTreeMap::new(),
             left,
             news,
             seen,
@@ -142,6 +146,7 @@ impl Channels {
         let signed = self.sign_in.is_asked;
         let (phase, own) = (ChannelPhase::Asked, BTreeSet::new());
         let asked = Channel { phase, signed, listener, own, member, users: None, count: None };
+        self.doubtful.remove(channel);
         self.subscriptions.insert(channel.to_owned(), asked);
         Some(json!({"event": "pusher:subscribe", "data": data}).to_string().into_bytes())
     }
@@ -293,6 +298,9 @@ impl Channels {
     fn begin(&mut self, channel: &str, data: &Value) -> Checked {
         let may = self.may(channel);
         let limit = self.app.limits.presence_users;
+        if let Some(known) = self.doubtful.remove(channel) {
+            self.subscriptions.entry(channel.to_owned()).or_insert(known);
+        }
         let Some(known) = self.subscriptions.get_mut(channel) else { return Ok(()) };
         if !may {
             return violation("rights: subscribed without the right");
@@ -316,6 +324,9 @@ impl Channels {
             (ChannelPhase::Asked, Some(401)) if channel == OWN && !known.signed => {}
             (phase, Some(401)) if may || phase == ChannelPhase::Live => {
                 self.news.push(News::Removed { channel: channel.to_owned() });
+                if phase == ChannelPhase::Asked && self.left.contains(channel) {
+                    self.doubtful.insert(channel.to_owned(), known);
+                }
             }
             (_, Some(401 | 403 | 429 | 503)) => {}
             // The end of the one before, which it took for the end of this one, may have come between them: then this one is there already.

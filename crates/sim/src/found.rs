@@ -189,7 +189,9 @@ impl Truth {
             }
             record.lost = true;
             // Its id may outlive it, and then counts among those that a channel has.
-            record.id.take_if(|id| !is_known(id));
+            let of_it =
+                |id: &str| found.ids.iter().any(|(known, offset, _)| **known == *id && *offset == record.offset);
+            record.id.take_if(|id| !of_it(id));
         }
         Ok(())
     }

@@ -136,23 +136,8 @@ impl<D: Disk> Journal<D> {
                 }
                 (kept.head, kept.dropped, kept.cached, kept.reserved) = (head, dropped, cached, Some(reserved));
                 Arc::make_mut(&mut kept.publication).position.epoch = epoch;
-                let at = self.end();
-                if let Ok(bytes) = self.write_with(|out| kept.write(out)) {
-                    let id_until = kept.id.map(|(_, until)| until);
-                    let (gap, ids_from) = (0, 0);
-                    self.staged.push(Staged::Publication {
-                        key,
-                        epoch,
-                        offset,
-                        gap,
-                        dropped,
-                        at,
-                        bytes,
-                        id_until,
-                        ids_from,
-                        cached,
-                    });
-                }
+                // It was short enough before.
+                let _ = self.write_publication(&kept, 0);
             }
             Record::Id { key, epoch, offset, id, until } => self.keep_id(now, key, (epoch, offset), (id, until)),
             // Places are written once all that is kept is; the rest has done its work.

@@ -258,24 +258,29 @@ impl<D: Disk> Journal<D> {
         // Should the record of the reservation be damaged, this one tells it.
         kept.reserved = Some(channel.map_or(0, |channel| channel.staged_reserved));
         self.begin();
-        let at = self.end();
-        let bytes = self.write_with(|out| kept.write(out)).map_err(|TooLong| OutOfOrder)?;
+        let gap = if known == Some(previous) { 0 } else { previous };
+        self.write_publication(kept, gap).map_err(|TooLong| OutOfOrder)?;
         let channel = self.index.enter(&key, epoch);
         (channel.staged_head, channel.staged_cached) = (offset, kept.cached);
-        let gap = if known == Some(previous) { 0 } else { previous };
-        let id_until = kept.id.as_ref().map(|(_, until)| *until);
-        let (dropped, ids_from, cached) = (kept.dropped, kept.ids_from, kept.cached);
+        Ok(())
+    }
+
+    /// Writes a publication, for the first time or again. `gap`: through which offset nothing before it is there, 0 if that is known.
+    fn write_publication(&mut self, kept: &Kept, gap: u64) -> Result<(), TooLong> {
+        let Publication { epoch, offset, .. } = Publication::of(kept);
+        let at = self.end();
+        let bytes = self.write_with(|out| kept.write(out))?;
         self.staged.push(Staged::Publication {
-            key,
+            key: kept.key.clone(),
             epoch,
             offset,
             gap,
-            dropped,
+            dropped: kept.dropped,
             at,
             bytes,
-            id_until,
-            ids_from,
-            cached,
+            id_until: kept.id.as_ref().map(|(_, until)| *until),
+            ids_from: kept.ids_from,
+            cached: kept.cached,
         });
         Ok(())
     }

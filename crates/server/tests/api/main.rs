@@ -13,6 +13,7 @@
 mod admin;
 mod binary;
 mod cli;
+mod cli_measure;
 mod cli_output;
 mod history;
 mod http;
